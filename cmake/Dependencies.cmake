@@ -1,0 +1,31 @@
+# Third parties, all from the distribution's packages (scripts/packages.txt).
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(CURL REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+pkg_check_modules(grpc++ REQUIRED IMPORTED_TARGET grpc++)
+pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
+pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
+find_library(DF_GRPC_REFLECTION NAMES grpc++_reflection REQUIRED)
+
+# Boost.Asio with coroutines, header only, one translation unit's worth of settings for all.
+add_library(df_asio INTERFACE)
+target_compile_definitions(df_asio INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_DATE_TIME)
+target_include_directories(df_asio SYSTEM INTERFACE ${Boost_INCLUDE_DIRS})
+target_link_libraries(df_asio INTERFACE Threads::Threads)
+
+if(NOT DF_FUZZ)
+  find_package(GTest REQUIRED)
+  find_package(benchmark REQUIRED)
+endif()

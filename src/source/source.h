@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Origins: where a task's bytes come from when no peer has them.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/byte_range.h"
+#include "base/byte_sink.h"
+#include "runtime/clock.h"
+#include "runtime/token_bucket.h"
+
+namespace dragonfly::source {
+
+struct OriginRequest {
+  OriginRequest() = default;
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> header;  // sent to the origin, but for Range
+  TimePoint deadline = kNoDeadline;
+};
+
+// What an origin says about an object.
+struct OriginStat {
+  std::optional<uint64_t> content_length;     // nullopt: not told (chunked)
+  bool accepts_ranges = false;                // a ranged request was answered with 206
+  std::map<std::string, std::string> header;  // lower-case names; describes the whole object
+};
+
+// Checks that a later answer still belongs to the object of the stat; empty values are not checked.
+struct ObjectVersion {
+  std::string etag;
+  std::string last_modified;
+  std::optional<uint64_t> content_length;
+};
+ObjectVersion VersionOf(const OriginStat& stat);
+
+// One kind of origin (scheme). Thread rule: all methods on the thread of the source's io_context; several calls may run
+// at once. Cancelling a call closes its transfer.
+class Source {
+ public:
+  virtual ~Source() = default;
+
+  // Errors: INTERNAL with a BackendError attached (base/backend_error.h) when the origin refused or could not be reached;
+  // DEADLINE_EXCEEDED.
+  virtual boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) = 0;
+
+  // Streams `range` of the object into `sink`, taking from `limiter` while it streams. Retries a broken transfer from
+  // where it stopped, as the source's options say. Returns when exactly range.length bytes were appended.
+  // Errors: as Stat; FAILED_PRECONDITION when the origin answers another range than asked, or 200 to a range that does
+  // not begin at 0 ("origin ignores ranges"); DATA_LOSS when it ends early for good or the object has changed; what the
+  // sink returned.
+  virtual boost::asio::awaitable<absl::Status> Read(OriginRequest request, ByteRange range, ObjectVersion version,
+                                                    ByteSink& sink, runtime::TokenBucket& limiter) = 0;
+
+  // Streams the whole object without a Range header, of whatever length; returns its length in bytes. No retry once a
+  // byte was appended.
+  virtual boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version,
+                                                                   ByteSink& sink, runtime::TokenBucket& limiter) = 0;
+};
+
+struct SourceOptions {
+  SourceOptions() = default;
+  std::string user_agent = "dragonfly/2.3.0";
+  std::map<std::string, std::string> request_header;  // added where the request lacks the name
+  int retries = 1;                                    // attempts after the first
+  bool verify_tls = true;
+  std::string ca_file;                                // PEM, beside the system's CAs; empty: only those
+  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds stall_timeout{30'000};    // without a byte
+  int redirects_max = 10;
+};
+
+// Picks the source by the scheme of a URL. One per io thread.
+class SourceSet {
+ public:
+  virtual ~SourceSet() = default;
+  // Errors: INVALID_ARGUMENT "unsupported scheme ...".
+  virtual absl::StatusOr<Source*> For(std::string_view url) = 0;
+};
+
+// Sources for http and https on `io`.
+std::unique_ptr<SourceSet> MakeSources(boost::asio::io_context& io, const SourceOptions& options);
+
+}  // namespace dragonfly::source

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// One task's content on disk: which pieces are there, their bytes, and who waits for them.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/byte_sink.h"
+#include "base/digest.h"
+#include "base/ids.h"
+#include "base/piece.h"
+#include "runtime/clock.h"
+#include "runtime/signal.h"
+#include "storage/piece_record.h"
+
+namespace dragonfly::storage {
+
+class TaskContent;
+
+// The one writer of one piece. Bytes are checksummed and written as they come; nothing is visible until Commit().
+// Destroying it without Commit() gives the piece free for the next writer and wakes who waits for it.
+// Thread rule: one thread at a time.
+class PieceWriter final : public ByteSink {
+ public:
+  PieceWriter(PieceWriter&&) noexcept;
+  PieceWriter& operator=(PieceWriter&&) noexcept;
+  ~PieceWriter() override;
+
+  PieceNumber number() const;
+  // Where the piece lies. Of a content of unknown length: the longest that it may be.
+  ByteRange range() const;
+  uint64_t written() const;
+
+  // OUT_OF_RANGE when more bytes come than the piece has; RESOURCE_EXHAUSTED when the disk is full.
+  absl::Status Append(std::span<const std::byte> bytes) override;
+
+  // Forgets what was appended, so that another attempt may start at the beginning of the piece.
+  void Restart();
+
+  // Makes the piece visible, records it, and wakes who waits. `expected` is the digest that the sender named: DATA_LOSS
+  // when the bytes differ from it. OUT_OF_RANGE when bytes are missing. After an error the piece is free again.
+  absl::StatusOr<PieceRecord> Commit(const std::optional<Digest>& expected, std::string_view parent_id,
+                                     TrafficType traffic_type);
+
+ private:
+  friend class TaskContent;
+  struct State;
+  explicit PieceWriter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// How ExportTo() makes the output.
+struct ExportOptions {
+  ExportOptions() = default;
+  bool force_hard_link = false;  // fail instead of copying
+  bool overwrite = false;        // replace an existing output
+};
+
+enum class ExportMethod { kAlreadyLinked, kHardLink, kReflink, kCopy };
+
+// Thread rule: every method from any thread. Disk reads and writes happen on the caller's thread; ExportTo() may block
+// for long and belongs on a BlockingPool.
+class TaskContent {
+ public:
+  ~TaskContent();
+  TaskContent(const TaskContent&) = delete;
+  TaskContent& operator=(const TaskContent&) = delete;
+
+  const TaskId& id() const;
+  // The file that holds the content.
+  const std::string& path() const;
+  // nullopt while the length is unknown (a content that is streamed from an origin that does not tell).
+  std::optional<PieceLayout> layout() const;
+  // Headers that the origin sent with the content; names in lower case.
+  std::map<std::string, std::string> response_header() const;
+  absl::Time created_at() const;
+  // Last time that somebody read or wrote it.
+  absl::Time updated_at() const;
+
+  // Counts and completeness come from the bitmap of finished pieces.
+  bool HasPiece(PieceNumber number) const;
+  uint32_t finished_piece_count() const;
+  uint64_t finished_bytes() const;
+  // True when the length is known and every piece is there.
+  bool complete() const;
+  // True when every piece that overlaps `range` is there.
+  bool HasRange(const ByteRange& range) const;
+  // Finished pieces in ascending order, at most `limit`, beginning at `first`.
+  std::vector<PieceRecord> Finished(PieceNumber first = PieceNumber(0), size_t limit = SIZE_MAX) const;
+  std::optional<PieceRecord> FindPiece(PieceNumber number) const;
+
+  // At most one writer per piece. Errors: ALREADY_EXISTS when the piece is finished; FAILED_PRECONDITION when another
+  // writer has it (wait with WhenFinished()); OUT_OF_RANGE when the content has no such piece.
+  absl::StatusOr<PieceWriter> BeginPiece(PieceNumber number);
+
+  // For a content of unknown length: the last piece was committed, the whole is `content_length` bytes. Commit() accepts
+  // a short piece while the length is unknown. Errors: FAILED_PRECONDITION when the pieces do not add up to it.
+  absl::Status FinishLength(uint64_t content_length);
+
+  // Completes OK when `number` is finished; at once when it is already. NOT_FOUND when nobody writes it (any more), so
+  // that the caller can begin it; DEADLINE_EXCEEDED.
+  boost::asio::awaitable<absl::Status> WhenFinished(PieceNumber number, TimePoint deadline);
+
+  // Notified at every finished piece, when the length becomes known, when a writer gives up, and at Fail() and deletion.
+  runtime::Signal& changes();
+
+  // Pieces in the order in which they finished, from the `from`-th on: what a subscriber has not seen yet. Together with
+  // changes() this is the feed of SyncPieces.
+  std::vector<PieceRecord> FinishedSince(size_t from) const;
+
+  // The bytes of a finished piece. Errors: NOT_FOUND when it is not finished.
+  absl::StatusOr<PieceBytes> OpenPiece(PieceNumber number);
+
+  // True after the content was deleted or its download given up; readers that wait should stop.
+  absl::Status failure() const;
+  // Tells waiters why the download ended without completing. Finished pieces stay; BeginPiece() clears it.
+  void Fail(const absl::Status& why);
+
+  // Makes `output_path` (absolute) a file with the content, by hard link, else reflink, else copy_file_range that keeps
+  // holes. Only for a complete content. Blocks. Errors: FAILED_PRECONDITION when not complete; ALREADY_EXISTS
+  // "output path <path> is already exists" when another file is there and overwrite is not set; with force_hard_link the
+  // error of link(2). Nothing half-written is left behind: a copy is made under a temporary name and renamed.
+  absl::StatusOr<ExportMethod> ExportTo(const std::string& output_path, const ExportOptions& options);
+  // Writes bytes `range` of the content to a new file at `output_path`, likewise. Every piece of it must be there.
+  absl::Status ExportRangeTo(const std::string& output_path, const ByteRange& range, const ExportOptions& options);
+
+ private:
+  friend class ContentStore;
+  friend class PieceWriter;
+  struct State;
+  explicit TaskContent(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace dragonfly::storage

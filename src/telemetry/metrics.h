@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The metrics of one server, in Prometheus' model. Each module's probe class registers its families here by constructor.
+#pragma once
+
+#include <memory>
+#include <string>
+
+namespace prometheus {
+class Registry;
+}
+
+namespace dragonfly::telemetry {
+
+// Owns a registry, so that several servers in one process (tests, standalone) keep apart. Thread-safe.
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  prometheus::Registry& registry();
+  // The text exposition format 0.0.4 of the registry, and process_* metrics of this process.
+  std::string Render() const;
+
+ private:
+  std::shared_ptr<prometheus::Registry> registry_;
+};
+
+}  // namespace dragonfly::telemetry

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Serves pieces over TCP.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/unique_fd.h"
+#include "runtime/clock.h"
+#include "runtime/io_threads.h"
+#include "runtime/token_bucket.h"
+#include "vortex/codec.h"
+
+namespace dragonfly::vortex {
+
+// A finished piece to send: `file` at metadata.range.
+struct ServedPiece {
+  std::shared_ptr<const UniqueFd> file;
+  ContentMetadata metadata;
+};
+
+// What the server serves: the daemon's store behind it.
+class PieceProvider {
+ public:
+  virtual ~PieceProvider() = default;
+  // Waits, at most until `deadline`, for a piece that is just being written. `tag` is the request's tag. Called on the
+  // thread of the connection. Errors: NOT_FOUND when nobody has or writes the piece; others are sent as Internal.
+  virtual boost::asio::awaitable<absl::StatusOr<ServedPiece>> Provide(Tag tag, Request request, TimePoint deadline) = 0;
+  // After the last byte of a piece was handed to the kernel (`sent` of them), or the transfer broke.
+  virtual void Sent(Tag tag, const Request& request, uint64_t sent, bool complete) = 0;
+};
+
+struct ServerOptions {
+  ServerOptions() = default;
+  std::string ip = "0.0.0.0";
+  uint16_t port = 4005;                                           // 0: any
+  size_t connections_max = 4096;                                  // more are refused
+  std::chrono::milliseconds first_byte_timeout{10'000};           // from accept to a whole request
+  std::chrono::milliseconds idle_timeout{120'000};                // between requests of one connection
+  std::chrono::milliseconds piece_wait_timeout{30'000};           // for a piece that is being written
+  std::chrono::milliseconds stall_timeout{60'000};                // without a byte accepted by the peer
+};
+
+// One listener, one coroutine a connection; a connection stays on the thread that accepted it and serves one request
+// after another until the peer closes. Bytes leave by sendfile(2).
+class Server {
+ public:
+  // Binds and serves. `limiter` (upload bandwidth) and `provider` must outlive the server. Errors: of bind.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, runtime::IoThreads& io,
+                                                       PieceProvider& provider, runtime::TokenBucket& limiter);
+  // Stop() must have completed.
+  ~Server();
+  uint16_t port() const;
+  size_t connections() const;
+  // Stops accepting, lets running transfers finish until `deadline`, then cuts them.
+  boost::asio::awaitable<void> Stop(TimePoint deadline);
+
+ private:
+  struct State;
+  explicit Server(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace dragonfly::vortex
