@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// dfdaemon.v2.DfdaemonDownload: what programs on this host ask for, over the Unix socket.
+#pragma once
+
+#include <memory>
+
+#include "daemon/service.h"
+#include "daemon/task_manager.h"
+
+namespace dragonfly::daemon {
+
+// `tasks` and `io` must outlive the service.
+std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io);
+
+}  // namespace dragonfly::daemon

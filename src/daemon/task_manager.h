@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// All downloads of one daemon: one running download per task, shared by everybody who wants the task.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/byte_range.h"
+#include "base/ids.h"
+#include "base/piece.h"
+#include "daemon/config.h"
+#include "daemon/host_identity.h"
+#include "daemon/probe.h"
+#include "daemon/scheduler_link.h"
+#include "rpc/channel.h"
+#include "runtime/blocking_pool.h"
+#include "runtime/io_threads.h"
+#include "runtime/token_bucket.h"
+#include "storage/content_store.h"
+
+namespace dragonfly::daemon {
+
+// The bandwidth of the daemon, one bucket a direction, shared by all tasks.
+struct Limiters {
+  runtime::TokenBucket& download;        // from other peers
+  runtime::TokenBucket& upload;          // to other peers
+  runtime::TokenBucket& back_to_source;  // from origins
+};
+
+// What a caller wants. `wire` is the request as it came; it is checked by Download().
+struct DownloadRequest {
+  DownloadRequest() = default;
+  std::shared_ptr<const common::v2::Download> wire;
+  // The caller is on this host (Unix socket): it may name an output path.
+  bool local = false;
+};
+
+// First news of a download: the shape of the task.
+struct DownloadStarted {
+  explicit DownloadStarted(TaskId id) : task_id(std::move(id)) {}
+  TaskId task_id;
+  std::string peer_id;
+  std::string host_id;
+  std::optional<uint64_t> content_length;  // nullopt while an origin that tells no length is being read
+  uint64_t piece_length = 0;
+  std::optional<ByteRange> range;  // as asked, cut to the file
+  std::map<std::string, std::string> response_header;
+  std::vector<storage::PieceRecord> present;  // wanted pieces that were on this host before
+  // Piece numbers wanted: [first, last]; nullopt for an empty file and while the length is unknown (all).
+  std::optional<PieceLayout::Interval> wanted;
+  std::shared_ptr<storage::TaskContent> content;
+};
+
+// One caller's view of a download. The calls come one after another from within Download(), on its executor; a slow
+// observer holds up nobody else. An error that it returns ends Download() with that error.
+class DownloadObserver {
+ public:
+  virtual ~DownloadObserver() = default;
+  // Once, before any piece.
+  virtual boost::asio::awaitable<absl::Status> Started(const DownloadStarted& started) = 0;
+  // Each wanted piece once, in the order in which they became ready. The bytes are in started.content.
+  virtual boost::asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord& record) = 0;
+};
+
+// What a TaskManager works with. Everything must outlive it.
+struct TaskManagerParts {
+  const DaemonConfig& config;
+  HostIdentity identity;  // its ports are not used
+  runtime::IoThreads& io;
+  runtime::BlockingPool& blocking;
+  storage::ContentStore& store;
+  SchedulerLink& schedulers;
+  Limiters limiters;
+  rpc::ChannelPool& channels;
+  Probe& probe;
+};
+
+// Thread rule: every method from any thread; coroutines resume on the caller's executor.
+class TaskManager {
+ public:
+  explicit TaskManager(TaskManagerParts parts);
+  // Stop() must have completed.
+  ~TaskManager();
+  TaskManager(const TaskManager&) = delete;
+  TaskManager& operator=(const TaskManager&) = delete;
+
+  // Brings the wanted bytes to this host: from the store, from other peers, from the origin, in this order. Returns
+  // when all wanted pieces are there (and the output is made, and the digest agrees), or with the error that ended it.
+  // Cancelling it takes this caller's wish back; the download goes on while others want it.
+  // Errors: INVALID_ARGUMENT naming the field; INTERNAL with a BackendError when the origin refused;
+  // RESOURCE_EXHAUSTED when the disk is full; the causes, joined, when neither peers nor origin could give the bytes.
+  boost::asio::awaitable<absl::Status> Download(DownloadRequest request, DownloadObserver& observer);
+
+  // The id of the task that `download` names. Errors: INVALID_ARGUMENT.
+  static absl::StatusOr<TaskId> IdOf(const common::v2::Download& download);
+
+  // True while a download of `id` runs.
+  bool Running(const TaskId& id) const;
+
+  // Ends a running download of `id` and removes its content from this host. Errors: NOT_FOUND.
+  boost::asio::awaitable<absl::Status> Delete(TaskId id);
+
+  // Refuses new downloads, cancels the running ones and waits for their end.
+  boost::asio::awaitable<void> Stop();
+
+  const HostIdentity& identity() const;
+  storage::ContentStore& store();
+  SchedulerLink& schedulers();
+  Probe& probe();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace dragonfly::daemon
