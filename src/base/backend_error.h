@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 
@@ -19,7 +20,8 @@ struct BackendError {
   // The JSON object that dfdaemon puts into grpc-status-details-bin:
   // {"message": ..., "header": {...}, "status_code": int or null}.
   std::string ToJson() const;
-  // Reads ToJson()'s form; nullopt when it does not parse.
+  // Reads ToJson()'s form, as any peer may have written it: absent fields are empty, unknown ones are skipped. nullopt
+  // when it is no JSON object, a field has another type, or it is longer than 1 MiB.
   static std::optional<BackendError> FromJson(std::string_view json);
 };
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "base/byte_range.h"
@@ -45,6 +46,7 @@ class Digest {
   bool operator==(const Digest&) const = default;
 
  private:
+  friend class Hasher;
   Digest(DigestAlgorithm algorithm, std::string encoded) : algorithm_(algorithm), encoded_(std::move(encoded)) {}
   DigestAlgorithm algorithm_;
   std::string encoded_;

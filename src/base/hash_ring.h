@@ -52,7 +52,8 @@ class SeedRing {
   // `member` is "ip:port:host" (v2.3.0) or "ip:port" (v2.5.1). Of two members on one point the later wins.
   void Add(std::string_view member);
   bool empty() const { return points_.empty(); }
-  // Index, in order of Add(), of the member for `task_id`: the first point strictly behind its CRC-32. nullopt when empty.
+  // Index, in order of Add(), of the member for `task_id`: the first point strictly behind its CRC-32. nullopt when
+  // empty.
   std::optional<size_t> Pick(std::string_view task_id) const;
   // All members, each once, in ring order beginning with Pick().
   std::vector<size_t> Order(std::string_view task_id) const;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,11 +20,11 @@ namespace dragonfly {
 struct UrlTaskKey {
   std::string url;
   std::vector<std::string> filtered_query_params;
-  std::string tag;                          // empty and absent are the same
-  std::string application;                  // empty and absent are the same
-  std::string revision;                     // Hugging Face and ModelScope; empty is absent
-  std::optional<uint64_t> piece_length;     // bytes, as requested
-  std::optional<std::string> content;       // content_for_calculating_task_id: when set, nothing else enters
+  std::string tag;                       // empty and absent are the same
+  std::string application;               // empty and absent are the same
+  std::string revision;                  // Hugging Face and ModelScope; empty is absent
+  std::optional<uint64_t> piece_length;  // bytes, as requested
+  std::optional<std::string> content;    // content_for_calculating_task_id: when set, nothing else enters
 };
 
 // Lower-case hexadecimal SHA-256 over the canonical URL, tag, application, revision, piece length and "STANDARD".

@@ -22,14 +22,15 @@ absl::StatusOr<uint64_t> ParseByteSize(std::string_view text);
 // Bytes with the largest binary unit that fits, two decimals: "12.34 MiB", "5 B".
 std::string FormatByteSize(uint64_t bytes);
 
-// The duration format of the Rust programs: one or more "<number><unit>" with ns, us, ms, s, m, h, d, w, month, year and
-// their long names, blanks allowed: "1h 30m", "90s", "7d". A unit is required. Errors: INVALID_ARGUMENT.
+// The duration format of the Rust programs: one or more "<number><unit>" with ns, us, ms, s, m, h, d, w, month, year
+// and their long names, blanks allowed: "1h 30m", "90s", "7d". A unit is required. Errors: INVALID_ARGUMENT.
 absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
 
-// The duration format of the Go programs: "1h30m", "500ms", "1.5s"; a bare integer is nanoseconds. Errors: INVALID_ARGUMENT.
+// The duration format of the Go programs: "1h30m", "500ms", "1.5s"; a bare integer is nanoseconds. Errors:
+// INVALID_ARGUMENT.
 absl::StatusOr<absl::Duration> ParseGoDuration(std::string_view text);
 
 // "2h", "1h 30m", "500ms": what ParseDuration reads back.
-std::string FormatDuration(absl::Duration duration);
+std::string DurationText(absl::Duration duration);
 
 }  // namespace dragonfly

@@ -14,17 +14,17 @@ namespace dragonfly {
 // The parts of an absolute URL, each serialised as the standard says (percent-encoded, host and scheme lower-cased for
 // special schemes, default port dropped, dot segments resolved).
 struct Url {
-  std::string scheme;     // without ':'
+  std::string scheme;  // without ':'
   std::string username;
   std::string password;
   bool has_host = false;
-  std::string host;       // IPv6 in brackets
-  int port = -1;          // -1: none, or the scheme's default
-  std::string path;       // begins with '/' for special schemes
+  std::string host;  // IPv6 in brackets
+  int port = -1;     // -1: none, or the scheme's default
+  std::string path;  // begins with '/' for special schemes
   bool has_query = false;
-  std::string query;      // without '?'
+  std::string query;  // without '?'
   bool has_fragment = false;
-  std::string fragment;   // without '#'
+  std::string fragment;  // without '#'
 
   // Errors: INVALID_ARGUMENT naming the URL (shortened, credentials removed) and the reason.
   static absl::StatusOr<Url> Parse(std::string_view text);
