@@ -3,6 +3,7 @@
 // runs on one thread and needs no lock.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <cstddef>
 #include <memory>
@@ -30,6 +31,7 @@ class IoThreads {
  private:
   struct Thread;
   std::vector<std::unique_ptr<Thread>> threads_;
+  std::atomic<size_t> next_ = 0;
 };
 
 }  // namespace dragonfly::runtime

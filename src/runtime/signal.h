@@ -18,8 +18,8 @@ namespace dragonfly::runtime {
 //     if (!co_await signal.Wait(seen, deadline)) <deadline passed>;
 //   }
 //
-// Thread rule: every method from any thread; a waiter resumes on its own executor. Copies share one counter, so a waiter
-// may outlive the object that notifies.
+// Thread rule: every method from any thread; a waiter resumes on its own executor, which must be single-threaded (an
+// io_context of IoThreads, or a strand). Copies share one counter, so a waiter may outlive the object that notifies.
 class Signal {
  public:
   Signal();

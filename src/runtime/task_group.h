@@ -24,17 +24,19 @@ class TaskGroup {
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
 
-  // Runs `work` on the executor. After Stop() has begun the work is dropped without having run.
+  // Runs `work` on the executor, never inside this call. After Stop() or Drain() has begun the work is dropped without
+  // having run.
   void Spawn(boost::asio::awaitable<void> work);
 
   // Cancels what runs, without waiting and without closing the gate.
   void Cancel();
 
-  // Closes the gate, cancels what runs and completes when the last coroutine has ended. May be awaited from any
-  // executor, also more than once.
+  // Closes the gate and cancels what runs, both at once; what is returned completes when the last coroutine has ended.
+  // May be awaited from any executor, also more than once. Joining is not cancellable; but a coroutine that has been
+  // cancelled itself can only await it (or anything) after `co_await this_coro::throw_if_cancelled(false)`.
   boost::asio::awaitable<void> Stop();
 
-  // Closes the gate and waits for what runs, without cancelling it.
+  // The same without cancelling: what was spawned before runs to its end.
   boost::asio::awaitable<void> Drain();
 
   size_t size() const;
