@@ -27,8 +27,8 @@ struct FetchRequest {
   FetchRequest() = default;
   Tag tag = Tag::kDownloadPiece;
   std::optional<Request> piece;
-  ByteRange expected;            // from the piece number and the task's layout, never from the parent
-  TimePoint deadline = kNoDeadline;              // for the whole piece
+  ByteRange expected;                // from the piece number and the task's layout, never from the parent
+  TimePoint deadline = kNoDeadline;  // for the whole piece
   std::chrono::milliseconds stall_timeout{10'000};  // without a byte from the parent
 };
 
@@ -50,7 +50,8 @@ class Client {
   // Errors: NOT_FOUND and INTERNAL as the parent said ("vortex protocol status: code=NotFound, message=..."); DATA_LOSS
   // when the parent's number, offset or length are not the expected ones; UNAVAILABLE when it cannot be reached or ends
   // early; DEADLINE_EXCEEDED when it goes silent; what the sink returned. Cancellation closes the connection.
-  boost::asio::awaitable<absl::StatusOr<ContentMetadata>> Fetch(Endpoint endpoint, FetchRequest request, ByteSink& sink);
+  boost::asio::awaitable<absl::StatusOr<ContentMetadata>> Fetch(Endpoint endpoint, FetchRequest request,
+                                                                ByteSink& sink);
 
   // Closes the idle connections.
   void CloseIdle();

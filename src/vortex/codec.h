@@ -61,27 +61,30 @@ absl::StatusOr<std::array<std::byte, kRequestSize>> EncodeRequest(uint8_t packet
 struct ContentMetadata {
   PieceNumber number;
   ByteRange range;
-  std::string digest;        // "crc32:<decimal>" or empty
-  std::string parent_id;     // peer from which the sender got it
+  std::string digest;     // "crc32:<decimal>" or empty
+  std::string parent_id;  // peer from which the sender got it
   uint8_t traffic_type = 1;
   uint64_t cost_seconds = 0;
-  int64_t created_at = 0;    // Unix seconds
+  int64_t created_at = 0;  // Unix seconds
 };
 // `value` is the whole value of a content packet, metadata length included. Errors: INVALID_ARGUMENT.
 absl::StatusOr<ContentMetadata> DecodeContentMetadata(std::span<const std::byte> value);
-// Header and metadata, ready to be followed by the piece's bytes.
+// Header and metadata, ready to be followed by the piece's bytes. `digest` and `parent_id` are of our own making and
+// short: together well below kMetadataSizeMax.
 std::vector<std::byte> EncodeContent(uint8_t packet_id, Tag tag, const ContentMetadata& metadata);
 
 struct Error {
   ErrorCode code = ErrorCode::kUnknown;
   std::string message;
 };
+// `value` is what follows the header. Errors: INVALID_ARGUMENT.
 absl::StatusOr<Error> DecodeError(std::span<const std::byte> value);
+// The whole packet; a message that is too long is cut.
 std::vector<std::byte> EncodeError(uint8_t packet_id, const Error& error);
 
 // The content tag that answers a request tag; nullopt for a tag that is no request.
 std::optional<Tag> ContentTagOf(Tag request);
-// "NotFound" etc., as the reference prints it.
+// "NotFound" etc., as the reference prints it; "Reserved" for a code without a name.
 std::string_view ErrorCodeName(ErrorCode code);
 
 }  // namespace dragonfly::vortex

@@ -36,12 +36,12 @@ class PieceProvider {
 struct ServerOptions {
   ServerOptions() = default;
   std::string ip = "0.0.0.0";
-  uint16_t port = 4005;                                           // 0: any
-  size_t connections_max = 4096;                                  // more are refused
-  std::chrono::milliseconds first_byte_timeout{10'000};           // from accept to a whole request
-  std::chrono::milliseconds idle_timeout{120'000};                // between requests of one connection
-  std::chrono::milliseconds piece_wait_timeout{30'000};           // for a piece that is being written
-  std::chrono::milliseconds stall_timeout{60'000};                // without a byte accepted by the peer
+  uint16_t port = 4005;                                  // 0: any
+  size_t connections_max = 4096;                         // more are refused
+  std::chrono::milliseconds first_byte_timeout{10'000};  // from accept to a whole request
+  std::chrono::milliseconds idle_timeout{120'000};       // between requests of one connection
+  std::chrono::milliseconds piece_wait_timeout{30'000};  // for a piece that is being written
+  std::chrono::milliseconds stall_timeout{60'000};       // without a byte accepted by the peer
 };
 
 // One listener, one coroutine a connection; a connection stays on the thread that accepted it and serves one request
