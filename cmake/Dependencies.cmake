@@ -29,3 +29,22 @@ if(NOT DF_FUZZ)
   find_package(GTest REQUIRED)
   find_package(benchmark REQUIRED)
 endif()
+
+# The distribution's abseil is not built for ThreadSanitizer: see the file.
+if(DF_SANITIZE MATCHES "thread")
+  add_library(df_tsan_mutex STATIC ${CMAKE_CURRENT_LIST_DIR}/tsan_absl_mutex.cc)
+  target_link_libraries(df_tsan_mutex PUBLIC absl::synchronization)
+  set(mutex _ZN4absl7debian35Mutex)
+  set(condvar _ZN4absl7debian37CondVar)
+  foreach(symbol ${mutex}4LockEv ${mutex}6UnlockEv ${mutex}7TryLockEv
+      ${mutex}10ReaderLockEv ${mutex}12ReaderUnlockEv ${mutex}13ReaderTryLockEv
+      ${mutex}5AwaitERKNS0_9ConditionE ${mutex}16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE
+      ${mutex}17AwaitWithDeadlineERKNS0_9ConditionENS0_4TimeE ${mutex}8LockWhenERKNS0_9ConditionE
+      ${mutex}19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE
+      ${mutex}20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE
+      ${condvar}4WaitEPNS0_5MutexE ${condvar}15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE
+      ${condvar}16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE)
+    target_link_options(df_tsan_mutex INTERFACE "-Wl,--wrap=${symbol}")
+  endforeach()
+  link_libraries(df_tsan_mutex)
+endif()
