@@ -41,6 +41,9 @@ class SchedulerRing {
     uint64_t hash;
     size_t index;
   };
+  // Where the walk for `task_id` begins in points_.
+  size_t Start(std::string_view task_id) const;
+
   std::vector<Point> points_;  // sorted by hash
   size_t added_ = 0;
 };
@@ -63,6 +66,9 @@ class SeedRing {
     uint32_t hash;
     size_t index;
   };
+  // Where the walk for `task_id` begins in points_.
+  size_t Start(std::string_view task_id) const;
+
   std::vector<Point> points_;  // sorted by hash
   size_t added_ = 0;
 };
