@@ -1,1 +1,461 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "daemon/config.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+
+#include "absl/status/status.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "config/section.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+using config::Section;
+
+Section::Opts Between(double min, double max) {
+  Section::Opts opts;
+  opts.min = min;
+  opts.max = max;
+  return opts;
+}
+
+Section::Opts AtLeast(double min) {
+  Section::Opts opts;
+  opts.min = min;
+  return opts;
+}
+
+Section::Opts OneOf(std::vector<std::string> allowed) {
+  Section::Opts opts;
+  opts.one_of = std::move(allowed);
+  return opts;
+}
+
+// Longest interval or timeout that still fits every clock; also keeps a typing error from switching something off.
+constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
+constexpr double kBufferMin = 4 << 10;
+constexpr double kBufferMax = 256 << 20;
+
+Section::Opts Interval() { return Between(1, kDurationMaxSeconds); }
+Section::Opts Timeout() { return Between(0.001, kDurationMaxSeconds); }
+
+bool IsIpLiteral(const std::string& text) {
+  std::array<unsigned char, sizeof(in6_addr)> bytes;
+  return inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
+}
+
+void Ip(Section& section, std::string_view key, std::string* out) {
+  const std::string before = *out;
+  section.String(key, out);
+  if (*out != before && !IsIpLiteral(*out)) section.Fail(key, StrCat("\"", *out, "\" is not an IP address"));
+}
+
+// A partly given triple would silently mean plaintext.
+void Tls(Section& section, std::string* ca_cert, std::string* cert, std::string* key) {
+  section.String("caCert", ca_cert);
+  section.String("cert", cert);
+  section.String("key", key);
+  const int given = !ca_cert->empty() + !cert->empty() + !key->empty();
+  if (given == 0 || given == 3) return;
+  for (const auto& [name, value] : {std::pair{"caCert", ca_cert}, std::pair{"cert", cert}, std::pair{"key", key}}) {
+    if (value->empty()) section.Fail(name, "caCert, cert and key must be given together");
+  }
+}
+
+// The original knows buffers of this size; here they follow from the data path.
+void UnusedBuffer(Section& section, std::string_view key) {
+  uint64_t ignored = 0;
+  section.Bytes(key, &ignored, Between(kBufferMin, kBufferMax));
+}
+
+// A rate under its old and its new name; the new one wins when a file has both.
+void Rate(Section& section, std::string_view old_name, std::string_view new_name, uint64_t* out) {
+  section.Bytes(old_name, out);
+  section.Bytes(new_name, out);
+}
+
+class Reader {
+ public:
+  explicit Reader(std::string_view file_name) : file_name_(file_name) {}
+
+  void Read(Section& root);
+  LoadedConfig Take() { return std::move(loaded_); }
+
+ private:
+  // Beside a section's own key, because the value has no effect or is not what it seems.
+  void Warn(std::string_view key, std::string_view text) {
+    loaded_.warnings.push_back(StrCat(file_name_, ": ", key, ": ", text));
+  }
+
+  void ReadHost(Section& section);
+  void ReadServer(Section& section);
+  void ReadDownload(Section& section);
+  void ReadUpload(Section& section);
+  void ReadManager(Section& section);
+  void ReadScheduler(Section& section);
+  void ReadSeedPeer(Section& section);
+  void ReadStorage(Section& section);
+  void ReadGc(Section& section);
+  void ReadProxy(Section& section);
+  void ReadProxyRule(Section& section);
+  void ReadHttpServer(Section& section, DaemonConfig::HttpServer* out);
+  void ReadTracing(Section& section);
+  void ReadBackend(Section& section);
+  void CheckPorts(Section& root);
+
+  const std::string file_name_;
+  LoadedConfig loaded_;
+  DaemonConfig& config_ = loaded_.config;
+};
+
+void Reader::ReadHost(Section& section) {
+  section.String("idc", &config_.host.idc);
+  section.String("location", &config_.host.location);
+  section.String("hostname", &config_.host.hostname);
+  Ip(section, "ip", &config_.host.ip);
+  section.Uint("schedulerClusterID", &config_.host.scheduler_cluster_id);
+}
+
+void Reader::ReadServer(Section& section) {
+  section.String("pluginDir", &config_.server.plugin_dir);
+  section.String("cacheDir", &config_.server.cache_dir);
+  section.Ignore("adaptiveRateLimit");
+}
+
+void Reader::ReadDownload(Section& section) {
+  auto& download = config_.download;
+  section.Sub("server", [&](Section& server) {
+    server.String("socketPath", &download.socket_path);
+    server.Uint("requestRateLimit", &download.request_rate_limit, AtLeast(1));
+    server.Ignore("requestBufferSize");
+    if (!download.socket_path.starts_with('/')) server.Fail("socketPath", "must be an absolute path");
+  });
+  section.Ignore("parentSelector");
+  section.String("protocol", &download.protocol, OneOf({"tcp", "quic", "grpc"}));
+  Rate(section, "rateLimit", "bandwidthLimit", &download.rate_limit);
+  section.Bytes("backToSourceBandwidthLimit", &download.back_to_source_rate_limit);
+  section.Duration("pieceTimeout", &download.piece_timeout, Timeout());
+  section.Duration("collectedPieceTimeout", &download.collected_piece_timeout, Timeout());
+  section.Uint("concurrentPieceCount", &download.concurrent_piece_count, Between(1, 1024));
+}
+
+void Reader::ReadUpload(Section& section) {
+  auto& upload = config_.upload;
+  section.Sub("server", [&](Section& server) {
+    Ip(server, "ip", &upload.ip);
+    server.Port("port", &upload.port);
+    Tls(server, &upload.ca_cert, &upload.cert, &upload.key);
+    server.Uint("requestRateLimit", &upload.request_rate_limit, AtLeast(1));
+    server.Ignore("requestBufferSize");
+  });
+  section.Sub("client", [&](Section& client) {
+    DaemonConfig::TlsFiles tls;
+    Tls(client, &tls.ca_cert, &tls.cert, &tls.key);
+    if (!tls.cert.empty()) Warn("upload.client", "TLS towards other peers has no effect: peers are dialled in plaintext");
+  });
+  section.Bool("disableShared", &upload.disable_shared);
+  Rate(section, "rateLimit", "bandwidthLimit", &upload.rate_limit);
+}
+
+void Reader::ReadManager(Section& section) {
+  auto& manager = config_.manager;
+  section.String("addr", &manager.addr);
+  if (!manager.addr.empty() && !manager.addr.starts_with("http://") && !manager.addr.starts_with("https://")) {
+    section.Fail("addr", StrCat("\"", manager.addr, "\" is not a URL such as http://manager.example:65003"));
+  }
+  Tls(section, &manager.tls.ca_cert, &manager.tls.cert, &manager.tls.key);
+}
+
+void CheckAddrs(Section& section, std::string_view key, const std::vector<std::string>& addrs) {
+  for (const std::string& addr : addrs) {
+    const auto parts = SplitHostPort(addr);
+    if (!parts.ok()) section.Fail(key, MessageOf(parts.status()));
+  }
+}
+
+void Reader::ReadScheduler(Section& section) {
+  auto& scheduler = config_.scheduler;
+  section.Strings("addrs", &scheduler.addrs);
+  CheckAddrs(section, "addrs", scheduler.addrs);
+  section.Duration("announceInterval", &scheduler.announce_interval, Interval());
+  section.Duration("scheduleTimeout", &scheduler.schedule_timeout, Timeout());
+  section.Uint("maxScheduleCount", &scheduler.max_schedule_count, Between(1, 1'000'000));
+  DaemonConfig::TlsFiles tls;
+  Tls(section, &tls.ca_cert, &tls.cert, &tls.key);
+  if (!tls.cert.empty()) Warn("scheduler", "TLS towards the schedulers has no effect: they are dialled in plaintext");
+}
+
+void Reader::ReadSeedPeer(Section& section) {
+  auto& seed_peer = config_.seed_peer;
+  section.Bool("enable", &seed_peer.enable);
+  section.String("type", &seed_peer.type, OneOf({"normal", "super", "strong", "weak"}));
+  section.Uint("clusterID", &seed_peer.cluster_id, AtLeast(1));
+  section.Ignore("keepaliveInterval");
+}
+
+void Reader::ReadStorage(Section& section) {
+  auto& storage = config_.storage;
+  section.Sub("server", [&](Section& server) {
+    std::string protocol;
+    server.String("protocol", &protocol, OneOf({"grpc"}));
+    Ip(server, "ip", &storage.ip);
+    server.Port("tcpPort", &storage.tcp_port);
+    server.Ignore("tcpFastopen");
+    server.Ignore("quicPort");
+  });
+  section.String("dir", &storage.dir);
+  if (!storage.dir.starts_with('/')) section.Fail("dir", "must be an absolute path");
+  section.Bool("keep", &storage.keep);
+  section.Duration("writePieceTimeout", &storage.write_piece_timeout, Timeout());
+  UnusedBuffer(section, "writeBufferSize");
+  UnusedBuffer(section, "readBufferSize");
+  section.Bytes("cacheCapacity", &storage.cache_capacity);
+}
+
+void Reader::ReadGc(Section& section) {
+  auto& gc = config_.gc;
+  section.Duration("interval", &gc.interval, Interval());
+  section.Sub("policy", [&](Section& policy) {
+    policy.Duration("taskTTL", &gc.task_ttl, Interval());
+    policy.Ignore("persistentTaskTTL");
+    policy.Ignore("persistentCacheTaskTTL");
+    policy.Ignore("pageCacheIdleTimeout");
+    policy.Bytes("distThreshold", &gc.dist_threshold);
+    policy.Bytes("diskThreshold", &gc.dist_threshold);
+    policy.Uint("distHighThresholdPercent", &gc.high_percent, Between(1, 99));
+    policy.Uint("diskHighThresholdPercent", &gc.high_percent, Between(1, 99));
+    policy.Uint("distLowThresholdPercent", &gc.low_percent, Between(1, 99));
+    policy.Uint("diskLowThresholdPercent", &gc.low_percent, Between(1, 99));
+    if (gc.low_percent >= gc.high_percent) {
+      const bool renamed = policy.Has("diskLowThresholdPercent") || policy.Has("diskHighThresholdPercent");
+      const std::string prefix = renamed ? "disk" : "dist";
+      const bool low_given = policy.Has(prefix + "LowThresholdPercent");
+      policy.Fail(prefix + (low_given ? "LowThresholdPercent" : "HighThresholdPercent"),
+                  StrCat("the low threshold (", gc.low_percent, ") must be below the high one (", gc.high_percent, ")"));
+    }
+  });
+}
+
+void Reader::ReadProxyRule(Section& section) {
+  DaemonConfig::Proxy::Rule rule;
+  section.String("regex", &rule.regex);
+  section.Bool("useTLS", &rule.use_tls);
+  section.String("redirect", &rule.redirect);
+  if (section.Has("filteredQueryParams")) {
+    std::vector<std::string> names;
+    section.Strings("filteredQueryParams", &names);
+    rule.filtered_query_params = std::move(names);
+  }
+  config_.proxy.rules.push_back(std::move(rule));
+}
+
+void Reader::ReadProxy(Section& section) {
+  auto& proxy = config_.proxy;
+  section.Sub("server", [&](Section& server) {
+    Ip(server, "ip", &proxy.server.ip);
+    server.Port("port", &proxy.server.port);
+    server.String("caCert", &proxy.ca_cert);
+    server.String("caKey", &proxy.ca_key);
+    if (proxy.ca_cert.empty() != proxy.ca_key.empty()) {
+      server.Fail(proxy.ca_cert.empty() ? "caKey" : "caCert", "caCert and caKey must be given together");
+    }
+    server.Sub("basicAuth", [&](Section& auth) {
+      auth.String("username", &proxy.username);
+      auth.String("password", &proxy.password);
+      if (proxy.username.empty()) auth.Fail("username", "must not be empty");
+      if (proxy.password.empty()) auth.Fail("password", "must not be empty");
+    });
+    server.Ignore("requestRateLimit");
+    server.Ignore("requestBufferSize");
+  });
+  section.List("rules", [&](Section& rule) { ReadProxyRule(rule); });
+  section.Sub("registryMirror", [&](Section& mirror) {
+    mirror.String("addr", &proxy.registry_mirror);
+    mirror.String("cert", &proxy.registry_cert);
+    mirror.Bool("enableTaskIDBasedBlobDigest", &proxy.task_id_from_blob_digest);
+  });
+  section.Bool("disableBackToSource", &proxy.disable_back_to_source);
+  section.Bool("prefetch", &proxy.prefetch);
+  Rate(section, "prefetchRateLimit", "prefetchBandwidthLimit", &proxy.prefetch_rate_limit);
+  UnusedBuffer(section, "readBufferSize");
+}
+
+void Reader::ReadHttpServer(Section& section, DaemonConfig::HttpServer* out) {
+  section.Sub("server", [&](Section& server) {
+    Ip(server, "ip", &out->ip);
+    server.Port("port", &out->port);
+  });
+}
+
+void Reader::ReadTracing(Section& section) {
+  std::string protocol;
+  section.String("protocol", &protocol, OneOf({"grpc", "http", "https"}));
+  section.Ignore("endpoint");
+  section.Ignore("path");
+  section.Ignore("headers");
+}
+
+void Reader::ReadBackend(Section& section) {
+  auto& backend = config_.backend;
+  section.StringMap("requestHeader", &backend.request_header);
+  section.Uint("maxRetries", &backend.retries, Between(0, 100));
+  bool insecure = !backend.verify_tls;
+  section.Bool("insecureSkipVerify", &insecure);
+  backend.verify_tls = !insecure;
+  section.String("caCert", &backend.ca_file);
+  for (const char* key : {"enableCacheTemporaryRedirect", "cacheTemporaryRedirectTTL", "putConcurrentChunkCount",
+                          "putChunkSize", "putTimeout", "enableHickoryDNS"}) {
+    section.Ignore(key);
+  }
+}
+
+// Two servers on one port would fail one after the other with a less helpful message.
+void Reader::CheckPorts(Section& root) {
+  struct Listener {
+    std::string_view section;
+    std::string_view key;
+    const std::string& ip;
+    uint16_t port;
+  };
+  const std::array listeners = {
+      Listener{"upload", "server.port", config_.upload.ip, config_.upload.port},
+      Listener{"storage", "server.tcpPort", config_.storage.ip, config_.storage.tcp_port},
+      Listener{"proxy", "server.port", config_.proxy.server.ip, config_.proxy.server.port},
+      Listener{"metrics", "server.port", config_.metrics.ip, config_.metrics.port},
+      Listener{"health", "server.port", config_.health.ip, config_.health.port},
+  };
+  const auto wildcard = [](const std::string& ip) { return ip == "0.0.0.0" || ip == "::"; };
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const Listener& a = listeners[j];
+      const Listener& b = listeners[i];
+      if (a.port == 0 || a.port != b.port) continue;
+      if (a.ip != b.ip && !wildcard(a.ip) && !wildcard(b.ip)) continue;
+      root.Fail(b.section, StrCat(b.key, " ", b.port, " is also ", a.section, ".", a.key));
+    }
+  }
+}
+
+void Reader::Read(Section& root) {
+  root.Sub("network", [&](Section& network) {
+    network.Bool("enableIpv6", &config_.network.enable_ipv6);
+    network.Bool("enableIPv6", &config_.network.enable_ipv6);
+  });
+  if (config_.network.enable_ipv6) {
+    for (std::string* ip : {&config_.upload.ip, &config_.storage.ip, &config_.proxy.server.ip, &config_.health.ip,
+                            &config_.metrics.ip}) {
+      *ip = "::";
+    }
+  }
+  root.Sub("host", [&](Section& section) { ReadHost(section); });
+  root.Sub("server", [&](Section& section) { ReadServer(section); });
+  root.Sub("download", [&](Section& section) { ReadDownload(section); });
+  root.Sub("upload", [&](Section& section) { ReadUpload(section); });
+  root.Sub("manager", [&](Section& section) { ReadManager(section); });
+  root.Sub("scheduler", [&](Section& section) { ReadScheduler(section); });
+  root.Sub("seedPeer", [&](Section& section) { ReadSeedPeer(section); });
+  root.Sub("dynconfig", [&](Section& section) {
+    section.Duration("refreshInterval", &config_.dynconfig.refresh_interval, Interval());
+  });
+  root.Ignore("security");
+  root.Sub("storage", [&](Section& section) { ReadStorage(section); });
+  root.Sub("gc", [&](Section& section) { ReadGc(section); });
+  root.Sub("proxy", [&](Section& section) { ReadProxy(section); });
+  root.Sub("health", [&](Section& section) { ReadHttpServer(section, &config_.health); });
+  root.Sub("metrics", [&](Section& section) { ReadHttpServer(section, &config_.metrics); });
+  root.Sub("stats", [&](Section& section) {
+    DaemonConfig::HttpServer ignored;
+    ReadHttpServer(section, &ignored);
+  });
+  root.Sub("tracing", [&](Section& section) { ReadTracing(section); });
+  root.Sub("backend", [&](Section& section) { ReadBackend(section); });
+  CheckPorts(root);
+}
+
+absl::StatusOr<LoadedConfig> Finish(absl::StatusOr<config::LoadResult> result, Reader& reader) {
+  if (!result.ok()) return std::move(result).status();
+  LoadedConfig loaded = reader.Take();
+  loaded.warnings.insert(loaded.warnings.begin(), result->warnings.begin(), result->warnings.end());
+  return loaded;
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedConfig> LoadDaemonConfig(const std::string& path) {
+  Reader reader(path);
+  return Finish(config::LoadFile(path, config::Dialect::kRust, [&](Section& root) { reader.Read(root); }), reader);
+}
+
+absl::StatusOr<LoadedConfig> ParseDaemonConfig(std::string_view text, std::string_view file_name) {
+  Reader reader(file_name);
+  return Finish(
+      config::LoadText(text, file_name, config::Dialect::kRust, [&](Section& root) { reader.Read(root); }), reader);
+}
+
+absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConfig& loaded) {
+  DaemonConfig& config = loaded.config;
+  if (!config.scheduler.addrs.empty()) {
+    if (!config.manager.addr.empty()) {
+      loaded.warnings.push_back(
+          StrCat("manager.addr ", config.manager.addr, " has no effect: scheduler.addrs names the schedulers"));
+    }
+    return absl::OkStatus();
+  }
+  if (!config.manager.addr.empty()) {
+    return absl::UnimplementedError(
+        StrCat("manager.addr ", config.manager.addr,
+                     ": this dfdaemon cannot ask a manager for its schedulers; list them in scheduler.addrs"));
+  }
+
+  std::string addr = "dragonfly-scheduler:8002";
+  std::vector<std::string> addrs;
+  auto read = config::LoadFile(dynconfig_path, config::Dialect::kRust, [&](Section& root) {
+    root.Sub("scheduler", [&](Section& scheduler) {
+      scheduler.String("addr", &addr);
+      scheduler.Strings("addrs", &addrs);
+      CheckAddrs(scheduler, "addr", {addr});
+      CheckAddrs(scheduler, "addrs", addrs);
+    });
+    for (const char* key : {"clientConfig", "seedClientConfig"}) {
+      if (root.Has(key)) {
+        loaded.warnings.push_back(StrCat(dynconfig_path, ": ", key, ": has no effect: block lists are not applied"));
+      }
+      root.Ignore(key);
+    }
+  });
+  if (absl::IsNotFound(read.status())) {
+    return absl::FailedPreconditionError(
+        StrCat("no scheduler is configured: set scheduler.addrs in dfdaemon.yaml, or scheduler.addr in ",
+                     dynconfig_path));
+  }
+  if (!read.ok()) return std::move(read).status();
+  loaded.warnings.insert(loaded.warnings.end(), read->warnings.begin(), read->warnings.end());
+  config.scheduler.addrs = addrs.empty() ? std::vector<std::string>{addr} : std::move(addrs);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::pair<std::string, uint16_t>> SplitHostPort(std::string_view address) {
+  const auto wrong = [&](std::string_view why) {
+    return absl::InvalidArgumentError(StrCat("\"", address, "\" is not host:port: ", why));
+  };
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos) return wrong("no port");
+  std::string_view host = address.substr(0, colon);
+  const std::optional<uint16_t> port = ParseDecimal<uint16_t>(address.substr(colon + 1));
+  if (!port || *port == 0) return wrong("bad port");
+  const bool bracketed = host.starts_with('[');
+  if (bracketed) {
+    if (!host.ends_with(']')) return wrong("missing ]");
+    host = host.substr(1, host.size() - 2);
+  }
+  if (host.empty()) return wrong("no host");
+  if (bracketed != (host.find(':') != std::string_view::npos)) return wrong("an IPv6 address stands in brackets");
+  if (bracketed && !IsIpLiteral(std::string(host))) return wrong("not an IPv6 address");
+  return std::pair(std::string(host), *port);
+}
+
+}  // namespace dragonfly::daemon

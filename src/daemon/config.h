@@ -4,7 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,14 +15,25 @@
 
 namespace dragonfly::daemon {
 
+// The defaults are those of a file that sets nothing. Ports 0 mean any free port; empty TLS files mean plaintext.
 struct DaemonConfig {
   DaemonConfig() = default;
+
+  struct TlsFiles {
+    TlsFiles() = default;
+    std::string ca_cert, cert, key;
+  };
+  struct HttpServer {
+    std::string ip = "0.0.0.0";
+    uint16_t port = 0;
+  };
 
   struct Host {
     std::string idc;
     std::string location;
     std::string hostname;  // empty: the system's
     std::string ip;        // advertised; empty: derived from the interfaces
+    uint64_t scheduler_cluster_id = 0;
   } host;
   struct Server {
     std::string plugin_dir = "/var/lib/dragonfly/plugins/dfdaemon";
@@ -27,6 +41,7 @@ struct DaemonConfig {
   } server;
   struct Download {
     std::string socket_path = "/var/run/dragonfly/dfdaemon.sock";
+    uint64_t request_rate_limit = 4000;
     uint64_t rate_limit = 10ull << 30;                 // bytes a second; 0: none
     uint64_t back_to_source_rate_limit = 50'000'000'000;
     absl::Duration piece_timeout = absl::Seconds(120);
@@ -38,14 +53,16 @@ struct DaemonConfig {
     std::string ip = "0.0.0.0";  // listen address
     uint16_t port = 4000;        // 0: any
     std::string ca_cert, cert, key;
+    uint64_t request_rate_limit = 4000;
     bool disable_shared = false;
     uint64_t rate_limit = 10ull << 30;
   } upload;
   struct Manager {
     std::string addr;
+    TlsFiles tls;
   } manager;
   struct Scheduler {
-    // Without a manager: "ip:port" of each scheduler.
+    // Without a manager: "host:port" or "ip:port" of each scheduler. A name stands for all its addresses.
     std::vector<std::string> addrs;
     absl::Duration announce_interval = absl::Seconds(300);
     absl::Duration schedule_timeout = absl::Hours(3);
@@ -56,27 +73,49 @@ struct DaemonConfig {
     std::string type = "super";
     uint64_t cluster_id = 1;
   } seed_peer;
+  struct Dynconfig {
+    absl::Duration refresh_interval = absl::Seconds(300);
+  } dynconfig;
+  struct Network {
+    bool enable_ipv6 = false;
+  } network;
   struct Storage {
     std::string dir = "/var/lib/dragonfly";
     bool keep = false;
     std::string ip = "0.0.0.0";  // of the piece server
     uint16_t tcp_port = 4005;    // 0: any
     absl::Duration write_piece_timeout = absl::Seconds(90);
+    uint64_t cache_capacity = 64ull << 20;  // bytes
   } storage;
   struct Gc {
     absl::Duration interval = absl::Seconds(900);
     absl::Duration task_ttl = absl::Hours(6);
-    uint64_t dist_threshold = 0;  // bytes
+    uint64_t dist_threshold = 0;  // bytes; 0: the file system's size
     uint64_t high_percent = 80;
     uint64_t low_percent = 60;
   } gc;
-  struct HttpServer {
-    std::string ip = "0.0.0.0";
-    uint16_t port = 0;
-  };
+  struct Proxy {
+    struct Rule {
+      std::string regex = ".*";
+      bool use_tls = false;
+      std::string redirect;
+      std::optional<std::vector<std::string>> filtered_query_params;  // nullopt: the default names
+    };
+    HttpServer server{.ip = "0.0.0.0", .port = 4001};
+    std::string ca_cert, ca_key;
+    std::string username, password;  // both empty: no authentication
+    std::vector<Rule> rules;
+    std::string registry_mirror = "https://index.docker.io";
+    std::string registry_cert;
+    bool task_id_from_blob_digest = false;
+    bool disable_back_to_source = false;
+    bool prefetch = false;
+    uint64_t prefetch_rate_limit = 2ull << 30;  // bytes a second; 0: none
+  } proxy;
   HttpServer health{.ip = "0.0.0.0", .port = 4003};
   HttpServer metrics{.ip = "0.0.0.0", .port = 4002};
   struct Backend {
+    std::vector<std::pair<std::string, std::string>> request_header;  // added to origin requests
     bool verify_tls = true;
     std::string ca_file;
     uint64_t retries = 1;
@@ -90,5 +129,17 @@ struct LoadedConfig {
 
 // Errors: INVALID_ARGUMENT with file, line, key and reason of each wrong value; NOT_FOUND.
 absl::StatusOr<LoadedConfig> LoadDaemonConfig(const std::string& path);
+
+// The same for the text of a file named `file_name`.
+absl::StatusOr<LoadedConfig> ParseDaemonConfig(std::string_view text, std::string_view file_name);
+
+// Where the schedulers are when dfdaemon.yaml names none: takes scheduler.addrs, else scheduler.addr, of the local
+// dynamic configuration at `dynconfig_path` (client v1.4.3, dragonfly-client/src/dynconfig/local.rs). Does nothing when
+// `loaded` has static addresses; a manager address beside them becomes a warning. Errors: UNIMPLEMENTED when only a
+// manager is configured; FAILED_PRECONDITION when nothing names a scheduler; those of the dynconfig file.
+absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConfig& loaded);
+
+// Checks "host:port", "1.2.3.4:port" or "[::1]:port" and splits it. Errors: INVALID_ARGUMENT.
+absl::StatusOr<std::pair<std::string, uint16_t>> SplitHostPort(std::string_view address);
 
 }  // namespace dragonfly::daemon
