@@ -43,4 +43,6 @@ endif()
 add_library(df_warnings INTERFACE)
 target_compile_options(df_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual
-  -Wthread-safety -Werror)
+  -Wthread-safety -Werror
+  # Fields that a designated initialiser leaves out take their defaults: that is what option structs are for.
+  -Wno-missing-designated-field-initializers)

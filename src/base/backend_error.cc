@@ -60,7 +60,8 @@ std::optional<BackendError> BackendError::FromJson(std::string_view json) {
 
 absl::Status MakeBackendErrorStatus(const BackendError& error) {
   absl::Status status = absl::InternalError(StrCat("backend error ", error.message));
-  // As a view: Cord's constructor from std::string&& has another name in the library, which GCC built, than clang asks for.
+  // As a view: Cord's constructor from std::string&& has another name in the library, which GCC built, than clang asks
+  // for.
   status.SetPayload(kPayloadType, absl::Cord(ToAbsl(error.ToJson())));
   return status;
 }

@@ -31,6 +31,13 @@ struct UrlTaskKey {
 // Errors: INVALID_ARGUMENT when the URL does not parse.
 absl::StatusOr<TaskId> UrlTaskId(const UrlTaskKey& key);
 
+// The id of a layer when tasks are named by blob digest (client v1.1.4 and later): the digest in a registry's blob URL
+// (".../v2/<name>/blobs/sha256:<digest>"), the same for all registries and mirrors. nullopt for every other URL.
+std::optional<TaskId> BlobDigestTaskId(std::string_view url);
+
+// The id of a persistent task, an object written to object storage (client v1.1.4 and later).
+TaskId PersistentTaskId(std::string_view url, std::string_view region, std::string_view endpoint);
+
 // The two forms of the id of a persistent cache task.
 enum class PersistentCacheIdForm {
   kCrc32,   // decimal, client v1.0.0 to v1.0.14

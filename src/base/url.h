@@ -26,7 +26,8 @@ struct Url {
   bool has_fragment = false;
   std::string fragment;  // without '#'
 
-  // Errors: INVALID_ARGUMENT naming the URL (shortened, credentials removed) and the reason.
+  // Errors: INVALID_ARGUMENT naming the URL (shortened, without credentials and query) and the reason; among them text
+  // that is not UTF-8 or longer than 64 KiB.
   static absl::StatusOr<Url> Parse(std::string_view text);
   std::string ToString() const;
   // True for http, https, ws, wss, ftp, file.
@@ -36,8 +37,8 @@ struct Url {
 };
 
 // The text that enters a task id: the query pairs whose decoded key is in `filtered_query_params` are dropped, the
-// others are written as application/x-www-form-urlencoded in their order; a bare "/" path loses its slash.
-// Errors: as Url::Parse.
+// others are written as application/x-www-form-urlencoded in their order; a bare "/" path loses its slash. Canonical
+// text is its own canonical form. Errors: as Url::Parse.
 absl::StatusOr<std::string> CanonicalUrl(std::string_view url, std::span<const std::string> filtered_query_params);
 
 // The query parameters that sign a request and do not name content: dfget's and the proxy rules' default filter.
