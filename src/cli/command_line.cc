@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "base/text.h"
+#include "base/version.h"
+
+namespace dragonfly::cli {
+namespace {
+
+std::string Describe(const CLI::Option& option) {
+  if (option.get_positional()) return StrCat("<", option.get_name(true, false), ">");
+  const bool has_long = !option.get_lnames().empty();
+  const std::string name = has_long ? option.get_lnames().front() : option.get_snames().front();
+  std::string text = StrCat(has_long ? "--" : "-", name);
+  if (option.get_items_expected_max() > 0) {
+    std::string value = absl::AsciiStrToUpper(name);
+    std::replace(value.begin(), value.end(), '-', '_');
+    text += StrCat(" <", value, ">");
+  }
+  return text;
+}
+
+// Required options first, then positionals.
+std::string UsageLine(const CLI::App& app) {
+  std::string usage = StrCat("Usage: ", app.get_name(), " [OPTIONS]");
+  for (const bool positional : {false, true}) {
+    for (const CLI::Option* option : app.get_options()) {
+      if (option->get_required() && option->get_positional() == positional) usage += StrCat(" ", Describe(*option));
+    }
+  }
+  return usage;
+}
+
+int UsageError(const CLI::App& app, std::string_view text) {
+  std::cerr << "error: " << text << "\n\n" << UsageLine(app) << "\n\nFor more information, try '--help'.\n";
+  return 2;
+}
+
+// The options that are required and were not given, one a line.
+std::string MissingOptions(const CLI::App& app) {
+  std::string missing;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_required() && option->count() == 0) missing += StrCat("\n  ", Describe(*option));
+  }
+  return missing;
+}
+
+}  // namespace
+
+std::optional<int> ParseCommandLine(CLI::App& app, std::vector<std::string> arguments) {
+  bool options_ended = false;
+  for (std::string& argument : arguments) {
+    if (argument == "--") options_ended = true;
+    // CLI11 would take the '=' of "-O=VALUE" for a part of the value.
+    if (!options_ended && argument.size() > 2 && argument[0] == '-' &&
+        absl::ascii_isalpha(static_cast<unsigned char>(argument[1])) && argument[2] == '=') {
+      argument.erase(2, 1);
+    }
+  }
+  // CLI11 takes them in reverse order.
+  std::reverse(arguments.begin(), arguments.end());
+  try {
+    app.parse(std::move(arguments));
+    return std::nullopt;
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    return 0;
+  } catch (const CLI::CallForAllHelp&) {
+    std::cout << app.help("", CLI::AppFormatMode::All);
+    return 0;
+  } catch (const CLI::CallForVersion& version) {
+    std::cout << version.what() << "\n";
+    return 0;
+  } catch (const CLI::ExtrasError&) {
+    const std::vector<std::string> extras = app.remaining(true);
+    return UsageError(app, StrCat("unexpected argument '", extras.empty() ? "" : extras.front(), "' found"));
+  } catch (const CLI::RequiredError& error) {
+    const std::string missing = MissingOptions(app);
+    if (missing.empty()) return UsageError(app, error.what());
+    return UsageError(app, StrCat("the following required arguments were not provided:", missing));
+  } catch (const CLI::ArgumentMismatch& error) {
+    for (const CLI::Option* option : app.get_options()) {
+      if (option->count() > 1 && option->get_items_expected_max() == 1) {
+        return UsageError(app, StrCat("the argument '", Describe(*option), "' cannot be used multiple times"));
+      }
+    }
+    return UsageError(app, error.what());
+  } catch (const CLI::ParseError& error) {
+    return UsageError(app, error.what());
+  }
+}
+
+std::string VersionText(const std::string& name) {
+  return StrCat(name, " ", kVersion, " (", GitCommit(), ", ", BuildDate(), ")");
+}
+
+}  // namespace dragonfly::cli
