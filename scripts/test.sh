@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds, and runs everything that must be green. The last line is ctest's summary.
+#
+#   scripts/test.sh            all of it
+#   scripts/test.sh --quick    the release build's unit tests only
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+jobs=$(nproc)
+scripts/install-packages.sh
+
+# build PRESET [TARGET...]: configures and builds; prints the log only when something fails.
+build() {
+  local preset=$1 log; shift
+  log=$(mktemp)
+  echo "== build: $preset ${*:-everything}"
+  if ! { cmake --preset "$preset" && cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"}; } > "$log" 2>&1; then
+    grep -E "error|FAILED" -A 8 "$log" | head -100 || true
+    echo "build of $preset failed; last lines:"; tail -20 "$log"
+    rm -f "$log"; exit 1
+  fi
+  rm -f "$log"
+}
+
+# run PRESET CTEST_ARGUMENTS...
+run() {
+  local preset=$1; shift
+  echo "== test: $preset"
+  ctest --test-dir "build/$preset" --output-on-failure "$@" | grep -vE '^ *(Start |[0-9]+/[0-9]+ Test .* Passed)|^$'
+}
+
+if [ "${1:-}" = --quick ]; then
+  build release
+  run release -L unit -j "$jobs"
+  exit
+fi
+
+build asan unit_tests
+run asan -L unit -j "$jobs"
+build tsan runtime_test storage_test vortex_test scheduler_test
+run tsan -R '^(runtime|storage|vortex|scheduler)_test\.' -j "$jobs"
+build fuzz
+scripts/fuzz.sh "${DF_FUZZ_SECONDS:-10}"
+build release
+run release -LE exclusive -j "$jobs"
