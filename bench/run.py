@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the measurements of bench/run.sh inside its network namespace. Python's standard library only."""
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BIN = os.path.join(ROOT, "build", "release", "bin")
+GIB = 1 << 30
+TICK = os.sysconf("SC_CLK_TCK")
+NAMES = ["limit", "piece_tcp", "piece_grpc", "dfget_cold", "small_files", "scheduler", "memory"]
+
+
+def program(name):
+    return os.path.join(BIN, name)
+
+
+def set_congestion_control(name):
+    """For all of 127.0.0.0/8 in this namespace; False when the kernel does not have it."""
+    return subprocess.run(
+        ["ip", "route", "replace", "local", "127.0.0.0/8", "dev", "lo", "table", "local", "proto", "kernel", "scope",
+         "host", "src", "127.0.0.1", "congctl", name], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def free_port():
+    while True:
+        port = random.randint(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def await_(what, ready, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"bench: {what} did not come up")
+        time.sleep(0.01)
+
+
+def accepts(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def http_ok(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+class Server:
+    """A program in the background."""
+
+    def __init__(self, argv, log):
+        self.log = open(log, "ab")
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log)
+
+    def cpu(self):
+        """CPU seconds so far."""
+        with open(f"/proc/{self.process.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def memory(self):
+        """Resident and proportional set size, MiB."""
+        with open(f"/proc/{self.process.pid}/smaps_rollup") as f:
+            sizes = {line.split(":")[0]: int(line.split()[1]) for line in f if line.endswith("kB\n")}
+        return {"rss_mib": round(sizes["Rss"] / 1024, 1), "pss_mib": round(sizes["Pss"] / 1024, 1)}
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class Origin(Server):
+    def __init__(self, directory):
+        self.root = os.path.join(directory, "www")
+        os.makedirs(self.root)
+        self.port = free_port()
+        d = directory
+        with open(f"{d}/nginx.conf", "w") as f:
+            f.write(f"daemon off; master_process off; worker_processes 1; user root; error_log {d}/error.log; pid {d}/pid;\n"
+                    f"events {{ worker_connections 4096; }}\n"
+                    f"http {{ access_log off; client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/f;\n"
+                    f"uwsgi_temp_path {d}/u; scgi_temp_path {d}/s; sendfile on; keepalive_requests 1000000;\n"
+                    f"server {{ listen 127.0.0.1:{self.port} backlog=4096; root {self.root}; }} }}\n")
+        super().__init__([shutil.which("nginx") or "/usr/sbin/nginx", "-p", d, "-c", f"{d}/nginx.conf"], f"{d}/nginx.log")
+        await_("nginx", lambda: accepts(self.port))
+
+    def make(self, name, size):
+        with open(os.path.join(self.root, name), "wb") as f:
+            left = size
+            while left > 0:
+                n = min(left, 1 << 24)
+                f.write(os.urandom(n))
+                left -= n
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.port}/{name}"
+
+
+class Scheduler(Server):
+    def __init__(self, directory):
+        os.makedirs(directory)
+        self.port = free_port()
+        with open(f"{directory}/scheduler.yaml", "w") as f:
+            f.write(f"server:\n  listenIP: 127.0.0.1\n  advertiseIP: 127.0.0.1\n  port: {self.port}\n"
+                    f"  advertisePort: {self.port}\n  logDir: {directory}/log\n  dataDir: {directory}/data\n"
+                    f"  cacheDir: {directory}/cache\n  pluginDir: {directory}/plugins\n")
+        super().__init__([program("scheduler"), "--config", f"{directory}/scheduler.yaml", "--console"],
+                         f"{directory}/out.log")
+        await_("scheduler", lambda: accepts(self.port))
+
+
+class Daemon(Server):
+    def __init__(self, directory, scheduler, name, seed=False, protocol="tcp"):
+        os.makedirs(directory)
+        self.directory = directory
+        self.socket = f"{directory}/dfdaemon.sock"
+        self.metrics_port = free_port()
+        health = free_port()
+        with open(f"{directory}/dfdaemon.yaml", "w") as f:
+            f.write(f"host:\n  ip: 127.0.0.1\n  hostname: {name}\nscheduler:\n  addrs: ['127.0.0.1:{scheduler.port}']\n"
+                    f"seedPeer:\n  enable: {str(seed).lower()}\ndownload:\n  protocol: {protocol}\n  rateLimit: 100GiB\n"
+                    f"  server:\n    socketPath: {self.socket}\nupload:\n  rateLimit: 100GiB\n"
+                    f"  server:\n    ip: 127.0.0.1\n    port: 0\n"
+                    f"storage:\n  dir: {directory}/storage\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n"
+                    f"health:\n  server:\n    ip: 127.0.0.1\n    port: {health}\n"
+                    f"metrics:\n  server:\n    ip: 127.0.0.1\n    port: {self.metrics_port}\n")
+        super().__init__([program("dfdaemon"), "--config", f"{directory}/dfdaemon.yaml", "--log-dir", f"{directory}/log",
+                          "--log-level", "warn"], f"{directory}/out.log")
+        await_(name, lambda: http_ok(health, "/healthy"))
+
+    def traffic(self, kind):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines
+                   if line.startswith("dragonfly_client_download_traffic") and f'type="{kind}"' in line)
+
+    def load(self, url, **options):
+        argv = [program("download_load"), "--socket", self.socket, "--url", url]
+        for key, value in options.items():
+            argv.append("--" + key)
+            if value is not True:
+                argv.append(str(value))
+        return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def run_json(argv):
+    return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+
+
+def timed(argv):
+    began = time.monotonic()
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+
+def percentiles(samples):
+    ordered = sorted(samples)
+    return {"p50_ms": round(statistics.median(ordered) * 1000, 2),
+            "p99_ms": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000, 2)}
+
+
+def summary(samples):
+    return {"median": round(statistics.median(samples), 4), "min": round(min(samples), 4), "max": round(max(samples), 4),
+            "runs": len(samples)}
+
+
+class Bench:
+    def __init__(self, directory, runs):
+        self.directory = directory
+        self.runs = runs
+        self.results = {}
+        self.origin = Origin(self.sub("origin"))
+
+    def sub(self, name):
+        path = os.path.join(self.directory, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def warm_up(self):
+        """New guest memory is slow: write and delete more than a run needs."""
+        path = os.path.join(self.directory, "warm")
+        with open(path, "wb") as f:
+            for _ in range(192):
+                f.write(b"\0" * (1 << 24))
+        os.unlink(path)
+
+    def limit_once(self):
+        return run_json([program("limit_bench"), "--dir", self.directory])
+
+    def limit(self):
+        self.warm_up()
+        samples = [self.limit_once() for _ in range(self.runs + 1)][1:]
+        return {"gib_per_s": summary([s["gib_per_s"] for s in samples]),
+                "cpu_s_per_gib": summary([s["cpu_s_per_gib"] for s in samples])}
+
+    def piece(self, protocol):
+        """Daemon to daemon, one parent and one child; each run between two runs of the limit."""
+        base = self.sub(f"piece_{protocol}_{time.monotonic_ns()}")
+        self.origin.make("piece", GIB)
+        scheduler = Scheduler(f"{base}/scheduler")
+        parent = Daemon(f"{base}/parent", scheduler, "parent")
+        child = Daemon(f"{base}/child", scheduler, "child", protocol=protocol)
+        url = self.origin.url("piece")
+        rate, cpu, rate_ratio, cpu_ratio = [], [], [], []
+        try:
+            parent.load(url, plain=True)
+            self.warm_up()
+            for run in range(self.runs + 1):
+                limit_first = self.limit_once() if run % 2 == 0 else None
+                before, bytes_before = parent.cpu() + child.cpu(), child.traffic("REMOTE_PEER")
+                seconds = child.load(url, plain=True, delete=True)["seconds"]
+                used = parent.cpu() + child.cpu() - before
+                got = child.traffic("REMOTE_PEER") - bytes_before
+                if got != GIB:
+                    raise SystemExit(f"bench: the child took {got:.0f} bytes from its parent, not {GIB}")
+                limit = limit_first or self.limit_once()
+                if run == 0:
+                    continue
+                rate.append(1 / seconds)
+                cpu.append(used)
+                rate_ratio.append(1 / seconds / limit["gib_per_s"])
+                cpu_ratio.append(used / limit["cpu_s_per_gib"])
+            memory = {"parent": parent.memory(), "child": child.memory()}
+        finally:
+            for server in (child, parent, scheduler):
+                server.stop()
+            shutil.rmtree(base)
+        return {"gib_per_s": summary(rate), "cpu_s_per_gib": summary(cpu), "throughput_ratio": summary(rate_ratio),
+                "cpu_ratio": summary(cpu_ratio), "memory": memory}
+
+    def piece_tcp(self):
+        return self.piece("tcp")
+
+    def piece_grpc(self):
+        return self.piece("grpc")
+
+    def dfget_cold(self):
+        """dfget of 1 GiB against curl of the same file: by one peer alone, and through a fresh seed to a fresh peer."""
+        base = self.sub(f"dfget_cold_{time.monotonic_ns()}")
+        self.origin.make("cold", GIB)
+        out = os.path.join(base, "out")
+        figures = {"curl": [], "direct": [], "seed": []}
+        ratios = {"direct": [], "seed": []}
+        self.warm_up()
+
+        def curl():
+            seconds = timed(["curl", "-sS", "-o", out, self.origin.url("cold")])
+            os.unlink(out)
+            return seconds
+
+        def dfget(kind, run):
+            d = os.path.join(base, f"{kind}-{run}")
+            scheduler = Scheduler(f"{d}/scheduler")
+            servers = [Daemon(f"{d}/peer", scheduler, "peer")]
+            if kind == "seed":
+                servers.append(Daemon(f"{d}/seed", scheduler, "seed", seed=True))
+            seconds = timed([program("dfget"), self.origin.url("cold"), "-O", out, "-e", servers[0].socket])
+            source = sum(s.traffic("BACK_TO_SOURCE") for s in servers)
+            for server in servers + [scheduler]:
+                server.stop()
+            os.unlink(out)
+            shutil.rmtree(d)
+            if source != GIB:
+                raise SystemExit(f"bench: {source:.0f} bytes came from the origin, not {GIB}")
+            return seconds
+
+        for run in range(self.runs + 1):
+            order = ["curl", "direct", "seed"]
+            if run % 2:
+                order.reverse()
+            seconds = {kind: curl() if kind == "curl" else dfget(kind, run) for kind in order}
+            if run == 0:
+                continue
+            for kind, value in seconds.items():
+                figures[kind].append(value)
+                if kind != "curl":
+                    ratios[kind].append(value / seconds["curl"])
+        shutil.rmtree(base)
+        return {**{f"{kind}_s": summary(values) for kind, values in figures.items()},
+                "direct_ratio": summary(ratios["direct"]), "seed_ratio": summary(ratios["seed"])}
+
+    def small_files(self):
+        base = self.sub(f"small_{time.monotonic_ns()}")
+        scheduler = Scheduler(f"{base}/scheduler")
+        seed = Daemon(f"{base}/seed", scheduler, "seed", seed=True)
+        peer = Daemon(f"{base}/peer", scheduler, "peer")
+        out = self.sub(f"{os.path.basename(base)}/out")
+        result = {"process_start": percentiles([timed(["/bin/true"]) for _ in range(50)])}
+        count = max(40, self.runs * 10)
+
+        def dfget(url, index):
+            return timed([program("dfget"), url, "-O", f"{out}/{index}", "-e", peer.socket])
+
+        try:
+            for name, size in (("1B", 1), ("64KiB", 64 << 10), ("1MiB", 1 << 20)):
+                self.origin.make(name, size)
+                cold = self.origin.url(f"{name}?cold=")
+                warm = self.origin.url(f"{name}?warm=")
+                result[f"curl_{name}"] = percentiles(
+                    [timed(["curl", "-sS", "-o", f"{out}/curl", self.origin.url(name)]) for _ in range(count)])
+                for mode, url in (("cold", cold), ("warm_seed", warm), ("warm_local", warm)):
+                    if mode == "warm_seed":
+                        seed.load(warm, count=count)
+                    samples = [dfget(f"{url}{i}", f"{name}-{mode}-{i}") for i in range(count)]
+                    result[f"dfget_{name}_{mode}"] = percentiles(samples[2:])
+                rpc_cold, rpc_warm = self.origin.url(f"{name}?rpc_cold="), self.origin.url(f"{name}?rpc_warm=")
+                seed.load(rpc_warm, count=count)
+                for mode, url in (("cold", rpc_cold), ("warm_seed", rpc_warm), ("warm_local", rpc_warm)):
+                    figures = peer.load(url, count=count, output=f"{out}/rpc-{name}-{mode}-")
+                    result[f"rpc_{name}_{mode}"] = {k: round(figures[k], 2) for k in ("p50_ms", "p99_ms")}
+            many = self.origin.url("64KiB?many=")
+            for mode in ("cold", "warm"):
+                figures = peer.load(many, count=2000, connections=16)
+                result[f"files_per_s_{mode}"] = round(2000 / figures["seconds"], 1)
+        finally:
+            for server in (peer, seed, scheduler):
+                server.stop()
+            shutil.rmtree(base)
+        return result
+
+    def scheduler(self):
+        return run_json([program("scheduler_bench")])
+
+    def memory(self):
+        base = self.sub(f"memory_{time.monotonic_ns()}")
+        self.origin.make("memory", GIB)
+        scheduler = Scheduler(f"{base}/scheduler")
+        servers = {"scheduler": scheduler, "seed": Daemon(f"{base}/seed", scheduler, "seed", seed=True),
+                   "peer": Daemon(f"{base}/peer", scheduler, "peer")}
+        try:
+            result = {"idle": {name: server.memory() for name, server in servers.items()}}
+            servers["peer"].load(self.origin.url("memory"), plain=True)
+            self.origin.make("64KiB", 64 << 10)
+            servers["peer"].load(self.origin.url("64KiB?memory="), count=1000, connections=8)
+            result["end"] = {name: server.memory() for name, server in servers.items()}
+        finally:
+            for server in reversed(servers.values()):
+                server.stop()
+            shutil.rmtree(base)
+        return result
+
+
+def print_table(results, indent=""):
+    for name, value in results.items():
+        if isinstance(value, dict) and "median" in value:
+            print(f"{indent}{name:<28} {value['median']:>10.3f}   ({value['min']:.3f} .. {value['max']:.3f}, n={value['runs']})")
+        elif isinstance(value, dict) and all(isinstance(v, (int, float)) for v in value.values()):
+            print(f"{indent}{name:<28} " + "  ".join(f"{k} {v}" for k, v in value.items()))
+        elif isinstance(value, dict):
+            print(f"{indent}{name}")
+            print_table(value, indent + "  ")
+        else:
+            print(f"{indent}{name:<28} {value}")
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench/run.sh")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--runs", type=int, default=5, help="runs that count; one more is made first and dropped")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"unknown name {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    names = [name for name in NAMES if not arguments.names or name in arguments.names]
+
+    if not set_congestion_control("cubic"):
+        raise SystemExit("bench: cannot set CUBIC in the namespace")
+    machine = {"kernel": platform.release(), "cores": os.cpu_count(), "congestion_control": "cubic"}
+    with open("/proc/cpuinfo") as f:
+        machine["cpu"] = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "")
+    directory = tempfile.mkdtemp(prefix="dragonfly-bench-")
+    results = {"machine": machine}
+    bench = None
+    try:
+        bench = Bench(directory, arguments.runs)
+        print_table({"machine": machine})
+        for name in names:
+            results[name] = getattr(bench, name)()
+            print_table({name: results[name]})
+        transfers = [name for name in names if name in ("limit", "piece_tcp", "piece_grpc", "dfget_cold")]
+        if transfers and set_congestion_control("bbr"):
+            bench.runs = 1
+            for name in transfers:
+                results[f"{name}_bbr"] = getattr(bench, name)()
+                print_table({f"{name}_bbr": results[f"{name}_bbr"]})
+    finally:
+        if bench is not None:
+            bench.origin.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    if arguments.json:
+        with open(arguments.json, "w") as f:
+            json.dump(results, f, indent=2)
+
+
+if __name__ == "__main__":
+    main()
