@@ -31,9 +31,9 @@ struct ServerOptions {
   // "10.0.0.1:4000", "[::]:4000", "0.0.0.0:0" (any port), "unix:/run/dfdaemon.sock". The directory of a unix socket is
   // made; a socket file that no live process serves is removed, one that is served is an error.
   std::vector<std::string> addresses;
-  TlsFiles tls;                               // not for unix sockets
-  std::vector<grpc::Service*> services;       // must outlive the server
-  int receive_message_max = 16 << 20;         // bytes
+  TlsFiles tls;                          // not for unix sockets
+  std::vector<grpc::Service*> services;  // must outlive the server
+  int receive_message_max = 16 << 20;    // bytes
   unsigned unix_socket_mode = 0660;
   bool reflection = true;
 };

@@ -1,71 +1,398 @@
 // SPDX-License-Identifier: Apache-2.0
 // gRPC server calls over the callback API, handed over to coroutines. Only .cc files include this.
+//
+// Lifetimes: a reactor belongs to gRPC from the moment the service method returns it and frees itself in OnDone(); what
+// is shared with coroutines outlives it, and forgets it when the call is finished. The executors must outlive the
+// server.
 #pragma once
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/post.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "rpc/status.h"
 #include "runtime/clock.h"
+#include "runtime/signal.h"
 #include "runtime/task_group.h"
 
 namespace dragonfly::rpc {
 
 // Answers a unary call from a coroutine: `handle` runs in `group` (on its executor), fills `*response` and returns the
-// status. Example, inside a CallbackService method:
+// status. It is cancelled when the caller goes away. Example, inside a CallbackService method:
 //   return ServeUnary(context, group, [this, request, response] { return StatTask(*request, response); });
-// `handle` makes the awaitable; gRPC keeps request and response alive until the call has finished.
+// `handle` makes the awaitable; gRPC keeps request and response alive until the call has finished. A group that was
+// stopped answers UNAVAILABLE.
 grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext* context, runtime::TaskGroup& group,
                                      std::function<boost::asio::awaitable<absl::Status>()> handle);
+
+namespace internal {
+
+// The coroutine of one call. It sees to it that the call ends exactly once, also when the group drops or cancels the
+// coroutine, or when it throws.
+class Handler : public std::enable_shared_from_this<Handler> {
+ public:
+  using Work = std::function<boost::asio::awaitable<absl::Status>()>;
+  // Called once, on any thread; may free whoever owns the call's reactor.
+  using Finish = std::function<void(const absl::Status&)>;
+
+  Handler(Work work, Finish finish) : work_(std::move(work)), finish_(std::move(finish)) {}
+  // Once.
+  void Start(runtime::TaskGroup& group);
+  // The caller has gone: cancels the coroutine. Any thread.
+  void Cancel();
+
+ private:
+  class Ending;
+  static boost::asio::awaitable<void> Run(std::shared_ptr<Handler> self, Ending ending);
+  boost::asio::awaitable<absl::Status> RunWork();
+  // Until Leave(), Cancel() may use the executor. False when the caller has gone already.
+  bool Enter(const boost::asio::any_io_executor& executor);
+  void Leave();
+
+  Work work_;
+  Finish finish_;
+  boost::asio::cancellation_signal cancellation_;  // used on the executor only
+  absl::Mutex mutex_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<boost::asio::any_io_executor> executor_ ABSL_GUARDED_BY(mutex_);
+};
+
+template <typename Response>
+class WriteReactor;
+
+}  // namespace internal
 
 // Server side of a server stream.
 template <typename Response>
 class ResponseWriter {
  public:
+  static constexpr size_t kOutboxMax = 8 << 20;  // bytes
+
+  // Made by ServeStream().
+  explicit ResponseWriter(grpc::ServerWriteReactor<Response>* reactor) : reactor_(reactor) {}
+
   // Queues a message and suspends while more than `kOutboxMax` bytes wait for a slow reader. Errors: CANCELLED when the
   // caller has gone.
-  boost::asio::awaitable<absl::Status> Write(Response response);
+  boost::asio::awaitable<absl::Status> Write(Response response) {
+    if (!Queue(std::move(response))) co_return Gone();
+    for (;;) {
+      const uint64_t seen = changed_.version();
+      const State state = Look();
+      if (state == State::kGone) co_return Gone();
+      if (state == State::kRoom) co_return absl::OkStatus();
+      co_await changed_.Wait(seen);
+    }
+  }
+
   // True after the caller has gone or the call was cancelled.
-  bool cancelled() const;
-  static constexpr size_t kOutboxMax = 8 << 20;  // bytes
+  bool cancelled() const {
+    absl::MutexLock lock(&mutex_);
+    return gone_;
+  }
+
+ private:
+  friend class internal::WriteReactor<Response>;
+  struct Message {
+    Response response;
+    size_t bytes;
+  };
+  enum class State { kGone, kFull, kRoom };
+
+  static absl::Status Gone() { return absl::CancelledError("the caller has gone"); }
+
+  State Look() const {
+    absl::MutexLock lock(&mutex_);
+    if (gone_) return State::kGone;
+    return outbox_bytes_ > kOutboxMax ? State::kFull : State::kRoom;
+  }
+
+  bool Queue(Response response) {
+    const size_t bytes = response.ByteSizeLong();
+    absl::MutexLock lock(&mutex_);
+    if (gone_) return false;
+    outbox_.push_back(Message{std::move(response), bytes});
+    outbox_bytes_ += bytes;
+    if (!writing_) StartNext();
+    return true;
+  }
+
+  void StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    writing_ = true;
+    reactor_->StartWrite(&outbox_.front().response);
+  }
+
+  void OnWriteDone(bool ok) {
+    std::list<Message> written;  // freed outside of the lock
+    {
+      absl::MutexLock lock(&mutex_);
+      writing_ = false;
+      if (ok) {
+        outbox_bytes_ -= outbox_.front().bytes;
+        written.splice(written.end(), outbox_, outbox_.begin());
+      } else {
+        gone_ = true;
+        outbox_bytes_ = 0;
+        written.swap(outbox_);
+      }
+      if (!outbox_.empty())
+        StartNext();
+      else if (final_)
+        reactor_->Finish(*final_);
+    }
+    changed_.Notify();
+  }
+
+  void OnCancel() {
+    {
+      absl::MutexLock lock(&mutex_);
+      gone_ = true;
+    }
+    changed_.Notify();
+  }
+
+  // Ends the call after what is queued. The reactor may be freed before this returns.
+  void Finish(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    final_ = ToGrpc(status);
+    gone_ = true;  // for whoever has kept the writer
+    if (!writing_) reactor_->Finish(*final_);
+  }
+
+  grpc::ServerWriteReactor<Response>* const reactor_;  // not used after its Finish()
+  runtime::Signal changed_;
+  mutable absl::Mutex mutex_;
+  std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
+  size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<grpc::Status> final_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Initial metadata is sent at once. `handle(writer)` runs in `group`; what it returns ends the call. It is cancelled when
-// the caller goes away, unless `keep_running` is set: then it runs on and its writes fail.
+namespace internal {
+
+template <typename Response>
+class WriteReactor final : public grpc::ServerWriteReactor<Response> {
+ public:
+  using Handle = std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<ResponseWriter<Response>>)>;
+
+  WriteReactor(Handle handle, bool keep_running)
+      : writer_(std::make_shared<ResponseWriter<Response>>(this)),
+        handler_(std::make_shared<Handler>([handle = std::move(handle), writer = writer_] { return handle(writer); },
+                                           [writer = writer_](const absl::Status& status) { writer->Finish(status); })),
+        keep_running_(keep_running) {}
+
+  void Start(runtime::TaskGroup& group) {
+    this->StartSendInitialMetadata();
+    handler_->Start(group);
+  }
+
+  void OnWriteDone(bool ok) override {
+    // The write that ends the call may free this reactor.
+    const std::shared_ptr<ResponseWriter<Response>> writer = writer_;
+    writer->OnWriteDone(ok);
+  }
+  void OnCancel() override {
+    writer_->OnCancel();
+    if (!keep_running_) handler_->Cancel();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  const std::shared_ptr<ResponseWriter<Response>> writer_;
+  const std::shared_ptr<Handler> handler_;
+  const bool keep_running_;
+};
+
+}  // namespace internal
+
+// Initial metadata is sent at once. `handle(writer)` runs in `group`; what it returns ends the call. It is cancelled
+// when the caller goes away, unless `keep_running` is set: then it runs on and its writes fail.
 template <typename Response>
 grpc::ServerWriteReactor<Response>* ServeStream(
-    grpc::CallbackServerContext* context, runtime::TaskGroup& group,
+    grpc::CallbackServerContext* /*context*/, runtime::TaskGroup& group,
     std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<ResponseWriter<Response>>)> handle,
-    bool keep_running = false);
+    bool keep_running = false) {
+  auto* reactor = new internal::WriteReactor<Response>(std::move(handle), keep_running);
+  reactor->Start(group);
+  return reactor;
+}
 
 // Server side of a bidirectional stream, driven by events: for servers that hold many of them with little memory and no
 // coroutine each (the scheduler). Every callback runs on `executor`, never two at a time for one stream.
 template <typename Request, typename Response>
-class BidiSession {
+class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
+                          public std::enable_shared_from_this<BidiSession<Request, Response>> {
+  using Reactor = grpc::ServerBidiReactor<Request, Response>;
+
  public:
   struct Callbacks {
     std::function<void(Request)> on_message;
-    // The client half-closed, went away, or the call was cancelled. Called once, not after Finish().
+    // The client half-closed, went away, or the call was cancelled. Called once, not after Finish(). A client that goes
+    // away may be seen as half-closed when the two events meet.
     std::function<void(bool half_closed)> on_end;
   };
-  // Any thread.
-  void Write(Response response);
+  using Open = std::function<Callbacks(std::shared_ptr<BidiSession>)>;
+
+  // A client that lets more than this wait unread is cut off.
+  static constexpr size_t kOutboxMax = 4 << 20;  // bytes
+
+  // Any thread. Dropped after the call has ended.
+  void Write(Response response) {
+    const size_t bytes = response.ByteSizeLong();
+    absl::MutexLock lock(&mutex_);
+    if (gone_ || final_ != nullptr) return;
+    if (outbox_bytes_ > kOutboxMax) {
+      gone_ = true;
+      context_->TryCancel();
+      return;
+    }
+    outbox_.push_back(Message{std::move(response), bytes});
+    outbox_bytes_ += bytes;
+    if (!writing_) StartNext();
+  }
+
   // Ends the call after what is queued was written. Any thread; later calls do nothing.
-  void Finish(absl::Status status);
+  void Finish(absl::Status status) {
+    absl::MutexLock lock(&mutex_);
+    if (final_ != nullptr) return;
+    final_ = std::make_unique<grpc::Status>(ToGrpc(status));
+    if (!writing_) Reactor::Finish(*final_);
+  }
+
+  // ServeBidi() below.
+  static Reactor* Serve(grpc::CallbackServerContext* context, boost::asio::any_io_executor executor, Open open) {
+    const std::shared_ptr<BidiSession> self(new BidiSession(context, std::move(executor)));
+    self->self_ = self;
+    self->StartSendInitialMetadata();
+    boost::asio::post(self->executor_, [self, open = std::move(open)] {
+      self->callbacks_ = open(self);
+      self->ReadNext();
+    });
+    return self.get();
+  }
+
+ private:
+  struct Message {
+    Response response;
+    size_t bytes;
+  };
+
+  BidiSession(grpc::CallbackServerContext* context, boost::asio::any_io_executor executor)
+      : context_(context), executor_(std::move(executor)) {}
+
+  bool Finished() const {
+    absl::MutexLock lock(&mutex_);
+    return final_ != nullptr;
+  }
+
+  void StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    writing_ = true;
+    this->StartWrite(&outbox_.front().response);
+  }
+
+  // Under the lock, so that no read begins after Finish(): the call may be freed then.
+  void ReadNext() {
+    absl::MutexLock lock(&mutex_);
+    if (final_ == nullptr) this->StartRead(&incoming_);
+  }
+
+  void OnReadDone(bool ok) override {
+    boost::asio::post(executor_, [self = this->shared_from_this(), ok] {
+      if (ok)
+        self->Deliver();
+      else
+        self->End();
+    });
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::list<Message> written;  // freed outside of the lock
+    absl::MutexLock lock(&mutex_);
+    writing_ = false;
+    if (ok && !outbox_.empty()) {
+      outbox_bytes_ -= outbox_.front().bytes;
+      written.splice(written.end(), outbox_, outbox_.begin());
+    } else {
+      gone_ = true;
+      outbox_bytes_ = 0;
+      written.swap(outbox_);
+    }
+    if (!outbox_.empty())
+      StartNext();
+    else if (final_ != nullptr)
+      Reactor::Finish(*final_);
+  }
+
+  void OnCancel() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      gone_ = true;
+    }
+    boost::asio::post(executor_, [self = this->shared_from_this()] { self->End(); });
+  }
+
+  void OnDone() override {
+    // What the callbacks hold often holds this session: the circle is cut where they run.
+    boost::asio::post(executor_, [self = std::move(self_)] { self->callbacks_ = Callbacks(); });
+  }
+
+  // On the executor.
+  void Deliver() {
+    if (Finished() || ended_) return;
+    callbacks_.on_message(std::move(incoming_));
+    incoming_ = Request();
+    ReadNext();
+  }
+
+  // On the executor.
+  void End() {
+    bool half_closed = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (final_ != nullptr || ended_) return;
+      ended_ = true;
+      half_closed = !gone_ && !context_->IsCancelled();
+    }
+    callbacks_.on_end(half_closed);
+  }
+
+  grpc::CallbackServerContext* const context_;  // not used after Finish()
+  const boost::asio::any_io_executor executor_;
+  std::shared_ptr<BidiSession> self_;  // until OnDone()
+  Callbacks callbacks_;                // used on the executor only
+  Request incoming_;
+  bool ended_ = false;  // used on the executor only
+  mutable absl::Mutex mutex_;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+  std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
+  size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<grpc::Status> final_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Sends initial metadata at once, and reads one message after another; the next is read when on_message has returned.
-// `open(session)` is called on `executor` before anything else and returns the callbacks.
+// `open(session)` is called on `executor` before anything else and returns the callbacks. The session lives until the
+// call is over and nobody holds it. Whoever serves must call Finish(), also after on_end: until then the call is open.
 template <typename Request, typename Response>
 grpc::ServerBidiReactor<Request, Response>* ServeBidi(
     grpc::CallbackServerContext* context, boost::asio::any_io_executor executor,
     std::function<typename BidiSession<Request, Response>::Callbacks(std::shared_ptr<BidiSession<Request, Response>>)>
-        open);
+        open) {
+  return BidiSession<Request, Response>::Serve(context, std::move(executor), std::move(open));
+}
 
 }  // namespace dragonfly::rpc

@@ -8,7 +8,8 @@
 
 namespace dragonfly::rpc {
 
-// An attached BackendError (base/backend_error.h) becomes the JSON error details that dfdaemon's clients read.
+// An attached BackendError (base/backend_error.h) becomes the JSON error details that dfdaemon's clients read; what is
+// too long for trailers is left out of it, long header values first.
 grpc::Status ToGrpc(const absl::Status& status);
 
 // JSON error details that are a BackendError are attached to the status.

@@ -20,8 +20,8 @@ class UnixClient {
   ~UnixClient();
 
   // Calls `method` ("/dfdaemon.v2.DfdaemonDownload/DownloadTask") with a serialised request and hands each serialised
-  // response to `on_message`; an error that it returns ends the call and is returned. `deadline` becomes grpc-timeout and
-  // is kept locally. Returns the status of the call; JSON error details are attached as a BackendError.
+  // response to `on_message`; an error that it returns ends the call and is returned. `deadline` becomes grpc-timeout
+  // and is kept locally. Returns the status of the call; JSON error details are attached as a BackendError.
   absl::Status Call(std::string_view method, std::string_view request,
                     const std::function<absl::Status(std::string_view)>& on_message, TimePoint deadline);
 

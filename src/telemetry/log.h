@@ -22,10 +22,10 @@ absl::StatusOr<Level> ParseLevel(std::string_view text);
 struct Options {
   Options() = default;
   Level level = Level::kInfo;
-  std::string dir;               // empty: no file
+  std::string dir;                 // empty: no file
   std::string name = "dragonfly";  // file <dir>/<name>.log, rotated hourly
   size_t files_max = 6;
-  bool console = false;          // to standard output
+  bool console = false;  // to standard output
 };
 
 // Sets the program's log up; before that, warnings and errors go to standard error. A directory that cannot be written
@@ -40,8 +40,8 @@ void Write(Level level, const char* file, int line, std::string_view message);
 }  // namespace dragonfly::log
 
 // DF_LOG(Info, "task {}: {} pieces", id, n): the arguments are evaluated only when the level is enabled.
-#define DF_LOG(level, ...)                                                                                     \
-  do {                                                                                                         \
-    if (::dragonfly::log::Enabled(::dragonfly::log::Level::k##level))                                          \
+#define DF_LOG(level, ...)                                                                                             \
+  do {                                                                                                                 \
+    if (::dragonfly::log::Enabled(::dragonfly::log::Level::k##level))                                                  \
       ::dragonfly::log::Write(::dragonfly::log::Level::k##level, __FILE_NAME__, __LINE__, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The metrics of one server, in Prometheus' model. Each module's probe class registers its families here by constructor.
+// The metrics of one server, in Prometheus' model. Each module's probe class registers its families here by
+// constructor.
 #pragma once
 
 #include <memory>

@@ -50,15 +50,16 @@ std::set<std::string> RowsOf(const FileDescriptor& file) {
   for (int i = 0; i < file.enum_type_count(); ++i) {
     const EnumDescriptor& type = *file.enum_type(i);
     for (int k = 0; k < type.value_count(); ++k)
-      rows.insert(Row({"enum", type.full_name(), type.value(k)->name(), absl::StrCat(type.value(k)->number()), "", ""}));
+      rows.insert(
+          Row({"enum", type.full_name(), type.value(k)->name(), absl::StrCat(type.value(k)->number()), "", ""}));
   }
   for (int i = 0; i < file.message_type_count(); ++i) {
     const Descriptor& type = *file.message_type(i);
     rows.insert(Row({"message", type.full_name(), "", "", "", ""}));
     for (int k = 0; k < type.field_count(); ++k) {
       const FieldDescriptor& field = *type.field(k);
-      rows.insert(Row({"field", type.full_name(), field.name(), absl::StrCat(field.number()), LabelOf(field),
-                       TypeOf(field)}));
+      rows.insert(
+          Row({"field", type.full_name(), field.name(), absl::StrCat(field.number()), LabelOf(field), TypeOf(field)}));
     }
   }
   for (int i = 0; i < file.service_count(); ++i) {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads the PEM files of mutual TLS. The library would only say "handshake failed" later; we say which file is wrong.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "rpc/server.h"
+
+namespace dragonfly::rpc {
+
+struct TlsMaterial {
+  std::string ca_cert;
+  std::string cert;
+  std::string key;
+};
+
+// Errors: INVALID_ARGUMENT naming the file that is missing, unreadable, of another format, or the key that does not
+// belong to the certificate.
+absl::StatusOr<TlsMaterial> ReadTlsFiles(const TlsFiles& files);
+
+}  // namespace dragonfly::rpc
