@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,9 +20,23 @@ namespace dragonfly::config {
 // How durations and sizes are written in a file.
 enum class Dialect { kRust, kGo };
 
+// What one key may be.
+struct KeyOptions {
+  std::vector<std::string> aliases;  // other spellings of the key
+  std::optional<double> min;         // inclusive bounds of numbers, bytes, and seconds of durations
+  std::optional<double> max;
+  std::vector<std::string> one_of;  // allowed texts
+};
+
 // One mapping of a YAML document, read key by key into variables that hold the defaults. Each Key() call names a key
-// that may be absent (then the variable keeps its default) or null (same). `aliases` are other spellings of the key; the
-// file may use one of them. After everything was read, keys that nobody asked for are the unknown ones.
+// that may be absent (then the variable keeps its default) or null (same). Of a key and its aliases the file may use
+// one. A wrong value leaves the variable alone and is reported. After everything was read, keys that nobody asked for
+// are the unknown ones.
+//
+// The dialects: in Go's, keys are found in any case, numbers and booleans may be quoted, a list of strings may be one
+// text with commas, the names of a StringMap become lower case, and durations are Go's. In Rust's, keys are exact,
+// numbers and booleans must not be quoted, and a duration that is a plain integer counts seconds, with a warning.
+// Durations are never negative unless `min` is.
 //
 //   Section root = ...;
 //   root.Sub("download", [&](Section& download) {
@@ -30,14 +45,7 @@ enum class Dialect { kRust, kGo };
 //   });
 class Section {
  public:
-  struct Opts {
-    Opts() = default;
-    Opts(std::vector<std::string> names) : aliases(std::move(names)) {}
-    std::vector<std::string> aliases;
-    std::optional<double> min;  // inclusive bounds of numbers, bytes, and seconds of durations
-    std::optional<double> max;
-    std::vector<std::string> one_of;  // allowed texts
-  };
+  using Opts = KeyOptions;
 
   void Bool(std::string_view key, bool* out, const Opts& opts = Opts());
   void Int(std::string_view key, int64_t* out, const Opts& opts = Opts());
@@ -48,7 +56,9 @@ class Section {
   void Bytes(std::string_view key, uint64_t* out, const Opts& opts = Opts());
   void Duration(std::string_view key, absl::Duration* out, const Opts& opts = Opts());
   void Strings(std::string_view key, std::vector<std::string>* out, const Opts& opts = Opts());
-  void StringMap(std::string_view key, std::vector<std::pair<std::string, std::string>>* out, const Opts& opts = Opts());
+  // Names to texts; a list of texts gives one pair each.
+  void StringMap(std::string_view key, std::vector<std::pair<std::string, std::string>>* out,
+                 const Opts& opts = Opts());
   // A nested mapping; `read` is not called when it is absent.
   void Sub(std::string_view key, const std::function<void(Section&)>& read);
   // A list of mappings; `read` is called for each.
@@ -57,6 +67,7 @@ class Section {
   void Ignore(std::string_view key);
   // Reports a wrong value of `key` found by the caller's own check.
   void Fail(std::string_view key, std::string_view reason);
+  // True when the key is there and not null.
   bool Has(std::string_view key) const;
 
   struct State;
@@ -70,8 +81,9 @@ struct LoadResult {
   std::vector<std::string> warnings;  // "dfdaemon.yaml:12: unknown key download.foo"
 };
 
-// Parses YAML `text` (named `file_name` in messages) and hands the root mapping to `read`. An empty document is an empty
-// mapping. Errors: INVALID_ARGUMENT "<file>:<line>: <key path>: <reason>", all of them, one a line.
+// Parses YAML `text` (named `file_name` in messages) and hands the root mapping to `read`. An empty document is an
+// empty mapping. Bounds: 1 MiB, 64 levels, 100 000 values with aliases followed. Errors: INVALID_ARGUMENT
+// "<file>:<line>: <key path>: <reason>", all of them, one a line.
 absl::StatusOr<LoadResult> LoadText(std::string_view text, std::string_view file_name, Dialect dialect,
                                     const std::function<void(Section&)>& read);
 // The same for a file. Errors: NOT_FOUND and others of reading it, too.
