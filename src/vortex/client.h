@@ -32,7 +32,7 @@ struct FetchRequest {
   std::chrono::milliseconds stall_timeout{10'000};  // without a byte from the parent
 };
 
-// One client per io thread: all methods run on the thread of its io_context.
+// One client per io thread: all methods, the destructor too, run on the thread of its io_context.
 class Client {
  public:
   struct Options {
@@ -46,10 +46,12 @@ class Client {
   ~Client();
 
   // Asks `endpoint` for one piece and streams its bytes into `sink`, exactly expected.length of them. Returns the
-  // metadata that the parent sent; the caller compares the digest (PieceWriter::Commit does).
-  // Errors: NOT_FOUND and INTERNAL as the parent said ("vortex protocol status: code=NotFound, message=..."); DATA_LOSS
-  // when the parent's number, offset or length are not the expected ones; UNAVAILABLE when it cannot be reached or ends
-  // early; DEADLINE_EXCEEDED when it goes silent; what the sink returned. Cancellation closes the connection.
+  // metadata that the parent sent; the caller compares the digest (PieceWriter::Commit does). After an error some of
+  // the bytes may be in the sink. Errors: NOT_FOUND and INTERNAL as the parent said ("vortex protocol status:
+  // code=NotFound, message=..."); DATA_LOSS when the parent's number, offset or length are not the expected ones, or
+  // what it sends is not the protocol; UNAVAILABLE when it cannot be reached or ends early; DEADLINE_EXCEEDED when it
+  // goes silent; what the sink returned; INVALID_ARGUMENT for a task id that a request cannot carry. Cancellation
+  // closes the connection.
   boost::asio::awaitable<absl::StatusOr<ContentMetadata>> Fetch(Endpoint endpoint, FetchRequest request,
                                                                 ByteSink& sink);
 

@@ -1,1 +1,390 @@
 // SPDX-License-Identifier: Apache-2.0
+// One coroutine accepts, on the first io thread; each connection is handed to the thread that has the fewest and is
+// served there, request after request, by a coroutine of its own. The kernel moves the bytes of a piece from the page
+// cache to the socket (sendfile); this code only decides how many may go.
+#include "vortex/server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <csignal>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "runtime/task_group.h"
+#include "runtime/timeout.h"
+#include "telemetry/log.h"
+#include "vortex/connection.h"
+
+namespace dragonfly::vortex {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr int kBacklog = 1024;
+constexpr std::chrono::milliseconds kAcceptBackoffMin{10};
+constexpr std::chrono::milliseconds kAcceptBackoffMax{100};
+constexpr int kAcceptsPerTurn = 64;
+// Bytes of one sendfile(2), and bytes after which a connection that never has to wait lets others run.
+constexpr uint64_t kSendStep = 4 << 20;
+constexpr uint64_t kBytesPerTurn = 16 << 20;
+// With a bandwidth limit: bytes taken from it at a time, an eighth of a second's worth within these bounds.
+constexpr uint64_t kGrantMin = 256 << 10;
+constexpr uint64_t kGrantMax = 1 << 20;
+
+struct Served;
+
+// What belongs to one io thread. Members without a note are used on that thread only.
+struct Shard {
+  explicit Shard(asio::io_context& context) : io(context), group(context.get_executor()) {}
+
+  asio::io_context& io;
+  runtime::TaskGroup group;          // thread-safe
+  std::atomic<size_t> assigned = 0;  // connections, also those on their way here; any thread
+  std::unordered_set<Served*> served;
+  bool stopping = false;
+};
+
+// A connection in the frame of the coroutine that serves it.
+struct Served {
+  Served(Shard& s, UniqueFd fd) : shard(s), connection(s.io, std::move(fd)) { shard.served.insert(this); }
+  ~Served() { shard.served.erase(this); }
+  Served(const Served&) = delete;
+  Served& operator=(const Served&) = delete;
+
+  Shard& shard;
+  Connection connection;
+  bool between_requests = true;
+};
+
+asio::awaitable<void> StopBetweenRequests(Shard& shard) {
+  shard.stopping = true;
+  for (Served* served : shard.served) {
+    if (served->between_requests) served->connection.Interrupt();
+  }
+  co_return;
+}
+
+// One connection in the counts of the server and of a shard.
+class Seat {
+ public:
+  Seat(std::atomic<size_t>& total, Shard& shard) : total_(&total), shard_(&shard) {
+    total_->fetch_add(1, std::memory_order_relaxed);
+    shard_->assigned.fetch_add(1, std::memory_order_relaxed);
+  }
+  Seat(Seat&& other) noexcept : total_(std::exchange(other.total_, nullptr)), shard_(other.shard_) {}
+  Seat& operator=(Seat&&) = delete;
+  ~Seat() {
+    if (total_ == nullptr) return;
+    total_->fetch_sub(1, std::memory_order_relaxed);
+    shard_->assigned.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<size_t>* total_;
+  Shard* shard_;
+};
+
+bool IsShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+
+// A socket that listens at the address; options set here are inherited by what it accepts.
+absl::StatusOr<UniqueFd> Listen(const std::string& ip, uint16_t port) {
+  const std::string what = StrCat("listen for pieces on ", ip, " port ", port);
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  if (auto* v4 = reinterpret_cast<sockaddr_in*>(&storage); ::inet_pton(AF_INET, ip.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    size = sizeof(*v4);
+  } else if (auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
+             ::inet_pton(AF_INET6, ip.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    size = sizeof(*v6);
+  } else {
+    return absl::InvalidArgumentError(StrCat(what, ": not an IP address"));
+  }
+  UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, what);
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  SetConnectionOptions(fd.get());
+  constexpr std::string_view kCongestion = "cubic";
+  if (::setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, kCongestion.data(), kCongestion.size()) != 0) {
+    DF_LOG(Warn, "{}: congestion control {} is not available, the system's default stays", what, kCongestion);
+  }
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
+    return ErrnoStatus(errno, what);
+  }
+  return fd;
+}
+
+absl::StatusOr<uint16_t> PortOf(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return ErrnoStatus(errno, "getsockname");
+  return ntohs(address.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(address).sin_port
+                                            : reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
+}
+
+std::string PieceId(const Request& request) { return StrCat(request.task_id.str(), "-", request.number.value()); }
+
+// The reference's words, which its users know from their logs.
+Error ErrorFor(const Request& request, const absl::Status& status) {
+  if (absl::IsNotFound(status)) return {ErrorCode::kNotFound, StrCat("piece ", PieceId(request), " not found")};
+  return {ErrorCode::kInternal, StrCat("failed to get piece ", PieceId(request), " content: ", status.message())};
+}
+
+}  // namespace
+
+struct Server::State {
+  State(const ServerOptions& o, runtime::IoThreads& io, PieceProvider& p, runtime::TokenBucket& l, UniqueFd listening)
+      : options(o),
+        provider(p),
+        limiter(l),
+        grant(std::clamp(l.rate() / 8, kGrantMin, kGrantMax)),
+        acceptor(io.At(0), listening.Release()),
+        accepting(io.At(0).get_executor()) {
+    for (size_t i = 0; i < io.size(); ++i) shards.push_back(std::make_unique<Shard>(io.At(i)));
+  }
+
+  asio::awaitable<void> Accept();
+  void Admit(UniqueFd fd);
+  asio::awaitable<void> Serve(Seat seat, Shard& shard, UniqueFd fd);
+  asio::awaitable<absl::StatusOr<Header>> ReadRequest(Served& served, TimePoint first_byte_by,
+                                                      std::span<std::byte, kRequestSize> packet);
+  asio::awaitable<absl::Status> Answer(Connection& connection, Header header, Request request);
+  asio::awaitable<absl::Status> SendPiece(Connection& connection, Header header, ServedPiece piece, uint64_t& sent);
+  asio::awaitable<void> Refuse(Connection& connection, uint8_t packet_id, std::string message);
+
+  const ServerOptions options;
+  PieceProvider& provider;
+  runtime::TokenBucket& limiter;
+  const uint64_t grant;
+  uint16_t port = 0;
+  std::atomic<size_t> connections = 0;
+  std::vector<std::unique_ptr<Shard>> shards;
+  asio::posix::stream_descriptor acceptor;
+  runtime::TaskGroup accepting;
+};
+
+asio::awaitable<void> Server::State::Accept() {
+  std::chrono::milliseconds backoff = kAcceptBackoffMin;
+  int turn = 0;
+  for (;;) {
+    const int fd = ::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      backoff = kAcceptBackoffMin;
+      Admit(UniqueFd(fd));
+      if (++turn % kAcceptsPerTurn == 0) co_await asio::post(asio::use_awaitable);
+      continue;
+    }
+    const int error = errno;
+    if (error == EAGAIN) {
+      co_await acceptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+    } else if (IsShortage(error)) {
+      // Nothing can be accepted until something else ends; trying again at once would only burn the core.
+      if (backoff == kAcceptBackoffMin)
+        DF_LOG(Warn, "{}", ToStd(ErrnoStatus(error, "accept a piece connection").message()));
+      co_await runtime::SleepUntil(Clock::now() + backoff);
+      backoff = std::min(backoff * 2, kAcceptBackoffMax);
+    } else if (error == EBADF || error == EINVAL || error == ENOTSOCK) {
+      DF_LOG(Error, "{}", ToStd(ErrnoStatus(error, "accept piece connections").message()));
+      co_return;
+    }
+    // Else: an error of one connection that failed before it was accepted.
+  }
+}
+
+void Server::State::Admit(UniqueFd fd) {
+  if (connections.load(std::memory_order_relaxed) >= options.connections_max) return;
+  Shard& shard = **std::min_element(shards.begin(), shards.end(), [](const auto& a, const auto& b) {
+    return a->assigned.load(std::memory_order_relaxed) < b->assigned.load(std::memory_order_relaxed);
+  });
+  shard.group.Spawn(Serve(Seat(connections, shard), shard, std::move(fd)));
+}
+
+asio::awaitable<void> Server::State::Serve(Seat /*seat*/, Shard& shard, UniqueFd fd) {
+  Served served(shard, std::move(fd));
+  Connection& connection = served.connection;
+  std::array<std::byte, kRequestSize> packet;
+  TimePoint first_byte_by = Clock::now() + options.first_byte_timeout;
+  while (!shard.stopping) {
+    const absl::StatusOr<Header> header = co_await ReadRequest(served, first_byte_by, packet);
+    if (!header.ok() || header->tag == Tag::kClose) co_return;
+    if (!ContentTagOf(header->tag)) {
+      co_return co_await Refuse(connection, header->id, StrCat("unsupported tag ", static_cast<unsigned>(header->tag)));
+    }
+    if (header->length != kRequestValueSize) {
+      co_return co_await Refuse(connection, header->id, StrCat("a piece request of ", header->length, " bytes"));
+    }
+    const absl::StatusOr<Request> request = DecodeRequest(std::span(packet).subspan(kHeaderSize));
+    if (!request.ok()) {
+      co_return co_await Refuse(connection, header->id, std::string(ToStd(request.status().message())));
+    }
+    if (const absl::Status sent = co_await Answer(connection, *header, *request); !sent.ok()) {
+      DF_LOG(Debug, "send piece {}: {}", PieceId(*request), ToStd(sent.message()));
+      co_return;
+    }
+    first_byte_by = Clock::now() + options.idle_timeout;
+  }
+}
+
+// Reads one request into `packet`, or as much of it as shows that it is none.
+asio::awaitable<absl::StatusOr<Header>> Server::State::ReadRequest(Served& served, TimePoint first_byte_by,
+                                                                   std::span<std::byte, kRequestSize> packet) {
+  Connection& connection = served.connection;
+  served.between_requests = true;
+  connection.SetDeadline(first_byte_by);
+  size_t have = 0;
+  for (;;) {
+    const absl::StatusOr<size_t> n = connection.ReceiveSome(packet.subspan(have));
+    if (!n.ok()) co_return n.status();
+    if (*n == 0) {
+      DF_CO_RETURN_IF_ERROR(co_await connection.WaitReadable());
+      continue;
+    }
+    if (have == 0) {
+      // A first request has what is left of its time; a later one does not keep the idle connection's long patience.
+      served.between_requests = false;
+      connection.SetDeadline(std::min(first_byte_by, Clock::now() + options.first_byte_timeout));
+    }
+    have += *n;
+    if (have < kHeaderSize) continue;
+    const Header header = DecodeHeader(packet.first<kHeaderSize>());
+    const bool is_request = ContentTagOf(header.tag).has_value() && header.length == kRequestValueSize;
+    if (!is_request || have == kRequestSize) co_return header;
+  }
+}
+
+asio::awaitable<absl::Status> Server::State::Answer(Connection& connection, Header header, Request request) {
+  // The provider keeps its own deadline; the peer owes nothing meanwhile.
+  connection.SetDeadline(kNoDeadline);
+  absl::StatusOr<ServedPiece> piece =
+      co_await provider.Provide(header.tag, request, Clock::now() + options.piece_wait_timeout);
+  if (!piece.ok()) {
+    connection.SetDeadline(Clock::now() + options.stall_timeout);
+    const std::vector<std::byte> packet = EncodeError(header.id, ErrorFor(request, piece.status()));
+    co_return co_await connection.Send(packet);
+  }
+
+  // Reported on every way out, cancellation included.
+  struct Report {
+    PieceProvider& provider;
+    Tag tag;
+    const Request& request;
+    uint64_t sent = 0;
+    bool complete = false;
+    ~Report() { provider.Sent(tag, request, sent, complete); }
+  };
+  Report report{provider, header.tag, request};
+  const absl::Status status = co_await SendPiece(connection, header, *std::move(piece), report.sent);
+  report.complete = status.ok();
+  co_return status;
+}
+
+asio::awaitable<absl::Status> Server::State::SendPiece(Connection& connection, Header header, ServedPiece piece,
+                                                       uint64_t& sent) {
+  const std::vector<std::byte> prefix = EncodeContent(header.id, *ContentTagOf(header.tag), piece.metadata);
+  uint64_t remaining = piece.metadata.range.length;
+  auto offset = static_cast<off_t>(piece.metadata.range.offset);
+  uint64_t granted = 0;
+  uint64_t turn = 0;
+  bool begun = false;
+  do {
+    if (granted == 0) {
+      granted = limiter.unlimited() ? remaining : std::min(remaining, grant);
+      co_await limiter.Take(granted);
+      connection.SetDeadline(Clock::now() + options.stall_timeout);
+    }
+    if (!begun) {
+      // Held back by the kernel until the first bytes of the piece fill the segment.
+      DF_CO_RETURN_IF_ERROR(co_await connection.Send(prefix, remaining > 0 ? MSG_MORE : 0));
+      begun = true;
+      continue;
+    }
+    const ssize_t n = ::sendfile(connection.fd(), piece.file->get(), &offset, std::min(granted, kSendStep));
+    if (n > 0) {
+      const auto moved = static_cast<uint64_t>(n);
+      granted -= moved;
+      remaining -= moved;
+      sent += moved;
+      turn += moved;
+      connection.SetDeadline(Clock::now() + options.stall_timeout);
+      if (turn >= kBytesPerTurn) {
+        turn = 0;
+        co_await asio::post(asio::use_awaitable);
+      }
+    } else if (n == 0) {
+      co_return absl::DataLossError(StrCat("the file ends ", remaining, " bytes before the piece does"));
+    } else if (errno == EAGAIN) {
+      turn = 0;
+      DF_CO_RETURN_IF_ERROR(co_await connection.WaitWritable());
+    } else if (errno != EINTR) {
+      co_return ErrnoStatus(errno, "sendfile");
+    }
+  } while (remaining > 0);
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<void> Server::State::Refuse(Connection& connection, uint8_t packet_id, std::string message) {
+  connection.SetDeadline(Clock::now() + options.stall_timeout);
+  const std::vector<std::byte> packet = EncodeError(packet_id, {ErrorCode::kInvalidArgument, std::move(message)});
+  if ((co_await connection.Send(packet)).ok()) co_await connection.CloseGently();
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, runtime::IoThreads& io,
+                                                      PieceProvider& provider, runtime::TokenBucket& limiter) {
+  DF_ASSIGN_OR_RETURN(UniqueFd listening, Listen(options.ip, options.port));
+  DF_ASSIGN_OR_RETURN(const uint16_t port, PortOf(listening.get()));
+  // sendfile(2) to a peer that has gone raises SIGPIPE and takes no flag against it.
+  struct sigaction action{};
+  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+
+  auto state = std::make_shared<State>(options, io, provider, limiter, std::move(listening));
+  state->port = port;
+  state->accepting.Spawn(state->Accept());
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+Server::Server(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+Server::~Server() = default;
+
+uint16_t Server::port() const { return state_->port; }
+
+size_t Server::connections() const { return state_->connections.load(std::memory_order_relaxed); }
+
+asio::awaitable<void> Server::Stop(TimePoint deadline) {
+  const std::shared_ptr<State> state = state_;
+  co_await state->accepting.Stop();
+  for (const std::unique_ptr<Shard>& shard : state->shards) {
+    co_await asio::co_spawn(shard->io, StopBetweenRequests(*shard), asio::use_awaitable);
+  }
+  asio::steady_timer cut(co_await asio::this_coro::executor, deadline);
+  cut.async_wait([weak = std::weak_ptr<State>(state)](const boost::system::error_code& error) {
+    const std::shared_ptr<State> alive = weak.lock();
+    if (error || alive == nullptr) return;
+    for (const std::unique_ptr<Shard>& shard : alive->shards) shard->group.Cancel();
+  });
+  for (const std::unique_ptr<Shard>& shard : state->shards) co_await shard->group.Drain();
+}
+
+}  // namespace dragonfly::vortex

@@ -44,18 +44,20 @@ struct ServerOptions {
   std::chrono::milliseconds stall_timeout{60'000};       // without a byte accepted by the peer
 };
 
-// One listener, one coroutine a connection; a connection stays on the thread that accepted it and serves one request
-// after another until the peer closes. Bytes leave by sendfile(2).
+// One listener, one coroutine a connection; a connection stays on the io thread that it was given to (the one with the
+// fewest) and serves one request after another until the peer closes. Bytes leave by sendfile(2). Thread-safe.
 class Server {
  public:
-  // Binds and serves. `limiter` (upload bandwidth) and `provider` must outlive the server. Errors: of bind.
+  // Binds and serves. `limiter` (upload bandwidth) and `provider` must outlive the server. SIGPIPE is ignored from here
+  // on, unless the program has a handler for it. Errors: of bind.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, runtime::IoThreads& io,
                                                        PieceProvider& provider, runtime::TokenBucket& limiter);
   // Stop() must have completed.
   ~Server();
   uint16_t port() const;
   size_t connections() const;
-  // Stops accepting, lets running transfers finish until `deadline`, then cuts them.
+  // Stops accepting, closes the connections that wait for a request, lets running transfers finish until `deadline`,
+  // then cuts them.
   boost::asio::awaitable<void> Stop(TimePoint deadline);
 
  private:
