@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/dispatcher.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/text.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::scheduler {
+namespace {
+
+constexpr int kSeedAttemptsMax = 3;  // seeds tried one after another for one trigger
+constexpr int kWorkerPatience = 5;   // times patience(), for a worker that has begun: a large piece of a slow origin
+constexpr size_t kParentsLookedAt = 64;
+constexpr int kRefusalsMax = 10;  // groups of 2^kRefusalsMax waiters at most
+
+// Priority of common.v2: who is started for a task that nobody has.
+enum Level : int32_t { kLevel0, kLevel1, kLevel2, kLevel3, kLevel4, kLevel5, kLevel6 };
+
+bool IsReachFailure(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const DispatchOptions& options, const Evaluator& evaluator, HostTable& hosts,
+                       SeedLauncher& seeds)
+    : options_(options), hosts_(hosts), seeds_(seeds), finder_(evaluator, options.limits) {}
+
+bool Dispatcher::CanBackToSource(const Task& task) const {
+  return task.about().type != TaskType::kPersistentCache &&
+         static_cast<int64_t>(task.sources().size()) < options_.back_to_source_count;
+}
+
+bool Dispatcher::IsActive(const Peer& peer) const {
+  const Task& task = peer.task();
+  if (task.trigger().pending) return true;
+  for (const SourceWorker& source : task.sources()) {
+    if (!source.peer->lost() && &source.peer->slot() != &peer.slot()) return true;
+  }
+  for (size_t i = 0; i < task.parent_count(); ++i) {
+    const Peer& other = task.parent(i);
+    if (&other.slot() != &peer.slot() && !other.host_facts().disable_shared) return true;
+  }
+  return false;
+}
+
+absl::Status Dispatcher::Activate(Peer& peer, const std::shared_ptr<const common::v2::Download>& download,
+                                  TimePoint now) {
+  Task& task = peer.task();
+  if (peer.need_back_to_source || IsActive(peer)) return absl::OkStatus();
+  if (peer.host_facts().seed()) {
+    peer.need_back_to_source = true;
+    return absl::OkStatus();
+  }
+  switch (peer.priority) {
+    case kLevel0:
+    case kLevel4:
+    case kLevel5:
+    case kLevel6:
+      if (options_.seeds_enabled &&
+          !(task.seed_failed_at.has_value() && now - *task.seed_failed_at < options_.seed_failure_window)) {
+        task.trigger().download = download;
+        task.trigger().attempts = 0;
+        if (LaunchSeed(task, now)) return absl::OkStatus();
+      }
+      [[fallthrough]];
+    case kLevel3:
+      peer.need_back_to_source = true;
+      return absl::OkStatus();
+    case kLevel2:
+      return absl::NotFoundError("LEVEL2 peer not found candidate peers");
+    case kLevel1:
+      return absl::FailedPreconditionError("LEVEL1 peer is forbidden");
+    default:
+      return absl::InvalidArgumentError(StrCat("invalid priority ", peer.priority));
+  }
+}
+
+bool Dispatcher::LaunchSeed(Task& task, TimePoint now) {
+  SeedTrigger& trigger = task.trigger();
+  const std::vector<std::shared_ptr<Host>> seeds = hosts_.SeedsFor(task.id(), now);
+  if (seeds.empty() || trigger.attempts >= kSeedAttemptsMax) {
+    trigger.download.reset();
+    return false;
+  }
+  ++trigger.attempts;
+  trigger.id = ++last_trigger_id_;
+  trigger.pending = true;
+  trigger.host_id = seeds.front()->id();
+  trigger.progress_at = now;
+  DF_LOG(Debug, "task {}: asking seed {}", task.id(), trigger.host_id);
+  seeds_.Launch({task.id(), trigger.id, seeds.front()->facts(), trigger.download});
+  return true;
+}
+
+void Dispatcher::Ask(Peer& peer, TimePoint now) {
+  Task& task = peer.task();
+  if (peer.state() != PeerState::kBackToSource) task.RemoveSource(peer);
+  task.waiters().Remove(peer);
+  if (CanBackToSource(task)) {
+    if (peer.need_back_to_source) {
+      SendToSource(peer, "peer's NeedBackToSource is true", now);
+      return;
+    }
+    if (options_.retry_back_to_source_limit < 0) {
+      SendToSource(peer, "scheduling exceeded RetryBackToSourceLimit", now);
+      return;
+    }
+  }
+  if (TryParents(peer, now)) return;
+  task.waiters().Add(peer, now);
+  Arm(task, std::min(DueOf(peer, now).when, now + options_.retry_interval));
+}
+
+bool Dispatcher::TryParents(Peer& peer, TimePoint now) {
+  Task& task = peer.task();
+  task.DropParents(peer);
+  std::vector<Peer*> parents = finder_.Find(peer, now);
+  // Another shard may have taken a slot since the test: only parents with an edge are told.
+  std::erase_if(parents, [&](Peer* parent) { return !task.Connect(*parent, peer); });
+  if (parents.empty()) return false;
+  task.waiters().Remove(peer);
+  peer.stream->SendParents(peer, parents);
+  return true;
+}
+
+void Dispatcher::SendToSource(Peer& peer, std::string_view description, TimePoint now) {
+  Task& task = peer.task();
+  task.waiters().Remove(peer);
+  task.DropParents(peer);
+  task.AddSource(peer, now);
+  peer.stream->SendBackToSource(description);
+}
+
+void Dispatcher::Settle(Task& task, TimePoint now) {
+  while (task.has_news()) {
+    for (Peer* parent : task.TakeNews()) {
+      if (!task.waiters().empty()) WakeFor(*parent, now);
+    }
+  }
+}
+
+void Dispatcher::WakeFor(Peer& parent, TimePoint now) {
+  const WaitList& waiters = parent.task().waiters();
+  for (Peer* waiter = waiters.first(); waiter != nullptr && parent.FreeUploadSlots() > 0;) {
+    Peer* const next = WaitList::Next(*waiter);
+    finder_.Prepare(*waiter);
+    if (finder_.Test(parent, *waiter, now) == Refusal::kNone) TryParents(*waiter, now);
+    waiter = next;
+  }
+}
+
+TimePoint Dispatcher::HopeUntil(const Peer& peer) const {
+  const Task& task = peer.task();
+  const Clock::duration patience = options_.patience();
+  TimePoint hope = TimePoint::min();
+  bool seed_has_come = false;
+  for (const SourceWorker& source : task.sources()) {
+    if (source.peer->host().id() == task.trigger().host_id) seed_has_come = true;
+    if (source.peer == &peer || source.peer->lost() || &source.peer->slot() == &peer.slot() ||
+        peer.Blocks(source.peer->id())) {
+      continue;
+    }
+    const int times = source.peer->state() == PeerState::kBackToSource ? kWorkerPatience : 1;
+    hope = std::max(hope, source.progress_at + times * patience);
+  }
+  if (task.trigger().pending && !seed_has_come) hope = std::max(hope, task.trigger().progress_at + patience);
+  return hope;
+}
+
+bool Dispatcher::MayFindParents(Peer& peer, TimePoint now) {
+  const Task& task = peer.task();
+  finder_.Prepare(peer);
+  const size_t count = std::min(task.parent_count(), kParentsLookedAt);
+  for (size_t i = 0; i < count; ++i) {
+    const Refusal refusal = finder_.Test(task.parent(i), peer, now);
+    if (refusal == Refusal::kNone || refusal == Refusal::kNoSlot || refusal == Refusal::kBad) return true;
+  }
+  return false;
+}
+
+Dispatcher::Due Dispatcher::DueOf(Peer& peer, TimePoint now) {
+  const TimePoint since = WaitList::Since(peer);
+  const TimePoint hope = HopeUntil(peer);
+  if (!CanBackToSource(peer.task()) || options_.retry_limit < options_.retry_back_to_source_limit) {
+    return {std::max(hope, since + options_.retry_interval * options_.retry_limit), true};
+  }
+  const TimePoint limit = since + options_.patience();
+  if (hope > limit) return {hope, false};
+  if (hope <= now && !MayFindParents(peer, now)) return {std::min(limit, since + options_.gather), false};
+  return {limit, false};
+}
+
+void Dispatcher::Check(Task& task, TimePoint now) {
+  WaitList& waiters = task.waiters();
+  // Slots of a host may have been freed by other tasks, which nobody reports.
+  for (Peer* waiter = waiters.first(); waiter != nullptr;) {
+    Peer* const next = WaitList::Next(*waiter);
+    TryParents(*waiter, now);
+    waiter = next;
+  }
+  TimePoint next_due = kNoDeadline;
+  bool source_due = false;
+  for (Peer* waiter = waiters.first(); waiter != nullptr;) {
+    Peer* const next = WaitList::Next(*waiter);
+    const Due due = DueOf(*waiter, now);
+    if (due.when > now) {
+      next_due = std::min(next_due, due.when);
+    } else if (due.fails) {
+      const std::shared_ptr<PeerStream> stream = std::move(waiter->stream);
+      // A waiter's state allows it; the event also takes it off the list.
+      task.Fire(*waiter, PeerEvent::kDownloadFailed, now).IgnoreError();
+      stream->Finish(absl::FailedPreconditionError("scheduling exceeded RetryLimit"));
+    } else {
+      source_due = true;
+    }
+    waiter = next;
+  }
+  if (source_due) SendWaiters(task, 1, now);
+  if (waiters.empty()) return;
+  // Whoever was due beside the one that was sent now has that one to hope for, and is asked again.
+  Arm(task, std::min(next_due, now + (source_due ? options_.gather : options_.retry_interval)));
+}
+
+void Dispatcher::SendWaiters(Task& task, int count, TimePoint now) {
+  struct Hopeless {
+    uint32_t pieces;
+    size_t place;  // in the wait list
+    Peer* peer;
+  };
+  std::vector<Hopeless> hopeless;
+  for (Peer* waiter = task.waiters().first(); waiter != nullptr; waiter = WaitList::Next(*waiter)) {
+    if (HopeUntil(*waiter) <= now) hopeless.push_back({waiter->pieces.count(), hopeless.size(), waiter});
+  }
+  const auto sent = std::min(hopeless.size(), static_cast<size_t>(count));
+  std::partial_sort(hopeless.begin(), hopeless.begin() + static_cast<std::ptrdiff_t>(sent), hopeless.end(),
+                    [](const Hopeless& a, const Hopeless& b) {
+                      return a.pieces != b.pieces ? a.pieces > b.pieces : a.place < b.place;
+                    });
+  for (size_t i = 0; i < sent && CanBackToSource(task); ++i) {
+    SendToSource(*hopeless[i].peer, "scheduling exceeded RetryBackToSourceLimit", now);
+  }
+}
+
+void Dispatcher::SourceGone(Task& task, TimePoint now) { Arm(task, now + options_.gather); }
+
+void Dispatcher::SourceRefused(Task& task, TimePoint now) {
+  task.source_failures = std::min(task.source_failures + 1, kRefusalsMax);
+  const bool others = std::any_of(task.sources().begin(), task.sources().end(),
+                                  [](const SourceWorker& source) { return !source.peer->lost(); });
+  if (!others) SendWaiters(task, 1 << (task.source_failures - 1), now);
+}
+
+void Dispatcher::SeedProgress(Task& task, uint64_t trigger_id, TimePoint now) {
+  if (task.trigger().id == trigger_id) task.trigger().progress_at = now;
+}
+
+void Dispatcher::SeedEnded(Task& task, uint64_t trigger_id, const absl::Status& status, TimePoint now) {
+  SeedTrigger& trigger = task.trigger();
+  if (trigger.id != trigger_id || !trigger.pending) return;
+  trigger.pending = false;
+  if (status.ok()) {
+    trigger.download.reset();
+    // The waiters have what the seed has brought, or nothing to hope for.
+    Arm(task, now);
+    return;
+  }
+  DF_LOG(Warn, "task {}: seed {}: {}", task.id(), trigger.host_id, status.ToString());
+  const bool unreachable = IsReachFailure(status);
+  if (unreachable) {
+    hosts_.SkipSeed(trigger.host_id, now + options_.seed_retry_after);
+  } else {
+    task.seed_failed_at = now;
+  }
+  const bool others = std::any_of(task.sources().begin(), task.sources().end(),
+                                  [](const SourceWorker& source) { return !source.peer->lost(); });
+  if (others) {
+    // The seed's own peer reports for itself, or somebody else has taken over.
+    trigger.download.reset();
+    return;
+  }
+  if (unreachable && LaunchSeed(task, now)) return;
+  trigger.download.reset();
+  SendWaiters(task, 1, now);
+}
+
+void Dispatcher::Arm(Task& task, TimePoint when) {
+  if (task.waiters().empty() || when >= task.check_at) return;
+  Forget(task);
+  task.check_at = when;
+  checks_.emplace(when, &task);
+}
+
+void Dispatcher::Forget(Task& task) {
+  if (task.check_at == kNoDeadline) return;
+  checks_.erase({task.check_at, &task});
+  task.check_at = kNoDeadline;
+}
+
+void Dispatcher::Tick(TimePoint now) {
+  while (!checks_.empty() && checks_.begin()->first <= now) {
+    Task& task = *checks_.begin()->second;
+    Forget(task);
+    Check(task, now);
+  }
+}
+
+}  // namespace dragonfly::scheduler

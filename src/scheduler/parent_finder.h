@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses the parents of a child among the peers of its task.
+#pragma once
+
+#include <cstddef>
+#include <random>
+#include <vector>
+
+#include "scheduler/evaluator.h"
+#include "scheduler/task.h"
+
+namespace dragonfly::scheduler {
+
+// Why a peer cannot be the parent of a child; the order is the order of the tests.
+enum class Refusal {
+  kNone,
+  kBlocked,        // the child has tried it, or it is the child itself
+  kLength,         // the child needs the file's length to use a parent, and nobody has stated it
+  kNotShared,      // its host does not upload
+  kSameHost,       // as the child
+  kLost,           // its stream is broken
+  kNothingToGive,  // a normal peer that neither fetches from the origin nor from anybody, nor is complete
+  kBad,            // the evaluator says so
+  kNoSlot,         // its host serves as many as it may
+  kEdge,           // they are connected already
+  kCircle,         // it downloads from the child, directly or by others
+};
+
+struct ParentLimits {
+  size_t candidates = 4;  // parents returned (candidate_parent_limit)
+  size_t sample = 15;     // eligible peers compared (filter_parent_limit)
+};
+
+// Source of the rules: dragonfly v2.3.0, scheduler/scheduling/scheduling.go. Other than there, peers that are refused
+// do not use up the sample, and the sample is uniform. Thread rule: one finder per shard, on its thread.
+class ParentFinder {
+ public:
+  ParentFinder(const Evaluator& evaluator, ParentLimits limits) : evaluator_(evaluator), limits_(limits) {}
+
+  // The best parents, best first; empty when there is none, or when the child's state takes no parents.
+  std::vector<Peer*> Find(Peer& child, TimePoint now);
+
+  // Begins tests of `child` (one search of the graph), to be followed by Test() of any number of peers.
+  void Prepare(Peer& child) { child.task().graph().SearchFrom(child); }
+  Refusal Test(const Peer& parent, const Peer& child, TimePoint now) const;
+
+ private:
+  const Evaluator& evaluator_;
+  const ParentLimits limits_;
+  std::minstd_rand random_{std::random_device{}()};
+  struct Scored {
+    double score;
+    Peer* peer;
+  };
+  std::vector<Scored> scored_;
+};
+
+}  // namespace dragonfly::scheduler

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace dragonfly::scheduler {
+
+class Peer;
+
+// The way back to a peer: its AnnouncePeer stream as the scheduling sees it. One answer per registration or
+// rescheduling, never one that was not asked for. Called on the thread of the task's shard.
+class PeerStream {
+ public:
+  virtual ~PeerStream() = default;
+
+  // There is nothing to download: the file is known to be empty.
+  virtual void SendEmpty() = 0;
+  // Best first, at least one.
+  virtual void SendParents(const Peer& child, std::span<Peer* const> parents) = 0;
+  virtual void SendBackToSource(std::string_view description) = 0;
+  virtual void SendMetadataOnly() = 0;
+  // Ends the conversation.
+  virtual void Finish(absl::Status status) = 0;
+};
+
+}  // namespace dragonfly::scheduler

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/evaluator.h"
+
+#include "tests/unit/scheduler/world.h"
+
+namespace dragonfly::scheduler {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::World;
+
+constexpr double kNear = 1e-9;
+
+TEST(Score, Location) {
+  struct Row {
+    const char* a;
+    const char* b;
+    double score;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"", "", 0},
+           {"eu", "", 0},
+           {"eu|de|fra", "EU|DE|FRA", 1},
+           {"eu|de|fra", "eu|de|ber", 0.4},
+           {"eu|de", "eu|de|ber", 0.4},
+           {"eu", "us", 0},
+           {"a|b|c|d|e|f", "a|b|c|d|e|g", 1},
+           {"a|b|c|d|e", "x|b|c|d|e", 0},
+       }) {
+    EXPECT_NEAR(score::Location(row.a, row.b), row.score, kNear) << row.a << " " << row.b;
+  }
+}
+
+TEST(Score, Idc) {
+  EXPECT_EQ(score::Idc("", ""), 0);
+  EXPECT_EQ(score::Idc("fra1", "FRA1"), 1);
+  EXPECT_EQ(score::Idc("fra1", "fra2"), 0);
+}
+
+TEST(Score, PieceIsAShareOrADifferenceWhileTheCountIsUnknown) {
+  World world;
+  World::Peer parent("parent"), child("child");
+  Registration unknown = World::Download(std::nullopt);
+  unknown.need_back_to_source = true;
+  ASSERT_TRUE(world.Register(parent, unknown).ok());
+  world.Begin(parent);
+  ASSERT_TRUE(world.Register(child, World::Download(std::nullopt)).ok());
+  world.PieceFromSource(parent, 0);
+  EXPECT_EQ(score::Piece(world.Get(parent), world.Get(child)), 1);
+  EXPECT_EQ(score::Piece(world.Get(child), world.Get(parent)), -1);
+  world.Finish(parent, Origin::kSource);
+  EXPECT_EQ(score::Piece(world.Get(parent), world.Get(child)), 1)
+      << "complete, though it has reported one piece of ten";
+  EXPECT_EQ(score::Piece(world.Get(child), world.Get(parent)), 0);
+}
+
+TEST(Score, FreeUpload) {
+  World world;
+  const World::Peer parent = world.Complete("parent");
+  const Peer& peer = world.Get(parent);
+  EXPECT_EQ(score::FreeUpload(peer), 1);
+  for (int i = 0; i < 50; ++i) peer.host().TakeUploadSlot(200);
+  EXPECT_NEAR(score::FreeUpload(peer), 0.75, kNear);
+  for (int i = 0; i < 150; ++i) peer.host().TakeUploadSlot(200);
+  EXPECT_EQ(score::FreeUpload(peer), 0);
+}
+
+TEST(Score, HostTypePrefersSeedsAsLongAsTheyFetch) {
+  World world;
+  World::Peer seed("seed");
+  Registration registration = World::Download();
+  registration.need_back_to_source = true;
+  ASSERT_TRUE(world.Register(seed, registration, true).ok());
+  EXPECT_EQ(score::HostType(world.Get(seed)), 1);
+  world.Begin(seed);
+  EXPECT_EQ(score::HostType(world.Get(seed)), 1);
+  world.Finish(seed, Origin::kSource);
+  EXPECT_EQ(score::HostType(world.Get(seed)), 0);
+  EXPECT_EQ(score::HostType(world.Get(world.Complete("normal"))), 0.5);
+}
+
+TEST(Score, DefaultEvaluatorWeighsTheTerms) {
+  World world;
+  const World::Peer parent = world.Complete("parent");
+  World::Peer child("child");
+  auto facts = testing::MakeFacts("host-child");
+  facts->idc = "fra1";
+  facts->location = "eu|de|fra";
+  world.AnnounceHost(facts);
+  auto parent_facts = testing::MakeFacts("host-parent");
+  parent_facts->idc = "fra1";
+  parent_facts->location = "eu|de|ber";
+  world.AnnounceHost(parent_facts);
+  ASSERT_TRUE(world.Register(child).ok());
+  // One slot of 200 is taken by the child. 0.20 piece + 0.20 success + 0.15 * (199/200 + 0.5 + 1 + 0.4).
+  EXPECT_NEAR(world.evaluator->Score(world.Get(parent), world.Get(child)), 0.4 + 0.15 * (0.995 + 0.5 + 1 + 0.4), kNear);
+  world.Get(parent).host().CountUpload(false);
+  EXPECT_NEAR(world.evaluator->Score(world.Get(parent), world.Get(child)), 0.2 + 0.15 * (0.995 + 0.5 + 1 + 0.4), kNear);
+}
+
+TEST(BadParent, IsJudgedByWhatItsChildrenSawAndForgivenInTime) {
+  World world;
+  const World::Peer parent = world.Complete("parent");
+  World::Peer child("child");
+  ASSERT_TRUE(world.Register(child).ok());
+  world.Begin(child);
+  world.PieceFromParent(child, parent, 0, 10ms);
+  EXPECT_FALSE(world.evaluator->IsBad(world.Get(parent), world.now));
+  world.PieceFromParent(child, parent, 1, 1s);
+  EXPECT_TRUE(world.evaluator->IsBad(world.Get(parent), world.now));
+  EXPECT_FALSE(world.evaluator->IsBad(world.Get(parent), world.now + 61s));
+  world.PieceFromParent(child, parent, 2, 10ms);
+  EXPECT_FALSE(world.evaluator->IsBad(world.Get(parent), world.now));
+}
+
+TEST(BadParent, CanBeJudgedByItsOwnDownloadsAsTheReferenceDoes) {
+  ShardOptions options;
+  options.cost_source = CostSource::kItself;
+  World world(options);
+  const World::Peer parent = world.Complete("parent");
+  World::Peer child("child");
+  ASSERT_TRUE(world.Register(child).ok());
+  world.Begin(child);
+  world.PieceFromParent(child, parent, 0, 10ms);
+  world.PieceFromParent(child, parent, 1, 1s);
+  EXPECT_FALSE(world.evaluator->IsBad(world.Get(parent), world.now));
+  EXPECT_TRUE(world.evaluator->IsBad(world.Get(child), world.now));
+}
+
+TEST(BadParent, IsEveryPeerThatDoesNotDownloadAndHasNotSucceeded) {
+  World world;
+  World::Peer peer("p");
+  ASSERT_TRUE(world.Register(peer).ok());
+  EXPECT_TRUE(world.evaluator->IsBad(world.Get(peer), world.now));
+  world.Begin(peer);
+  EXPECT_FALSE(world.evaluator->IsBad(world.Get(peer), world.now));
+}
+
+TEST(MakeEvaluator, KnowsTheNamesOfTheReferenceAndRefusesOthers) {
+  EXPECT_TRUE(MakeEvaluator("default").ok());
+  EXPECT_TRUE(MakeEvaluator("ml").ok());
+  EXPECT_EQ(MakeEvaluator("plugin").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(MakeEvaluator("best").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace dragonfly::scheduler
