@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/config.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <array>
 
@@ -10,6 +8,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "config/section.h"
+#include "daemon/host_port.h"
 
 namespace dragonfly::daemon {
 namespace {
@@ -42,11 +41,6 @@ constexpr double kBufferMax = 256 << 20;
 
 Section::Opts Interval() { return Between(1, kDurationMaxSeconds); }
 Section::Opts Timeout() { return Between(0.001, kDurationMaxSeconds); }
-
-bool IsIpLiteral(const std::string& text) {
-  std::array<unsigned char, sizeof(in6_addr)> bytes;
-  return inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
-}
 
 void Ip(Section& section, std::string_view key, std::string* out) {
   const std::string before = *out;
@@ -155,7 +149,8 @@ void Reader::ReadUpload(Section& section) {
   section.Sub("client", [&](Section& client) {
     DaemonConfig::TlsFiles tls;
     Tls(client, &tls.ca_cert, &tls.cert, &tls.key);
-    if (!tls.cert.empty()) Warn("upload.client", "TLS towards other peers has no effect: peers are dialled in plaintext");
+    if (!tls.cert.empty())
+      Warn("upload.client", "TLS towards other peers has no effect: peers are dialled in plaintext");
   });
   section.Bool("disableShared", &upload.disable_shared);
   Rate(section, "rateLimit", "bandwidthLimit", &upload.rate_limit);
@@ -234,8 +229,9 @@ void Reader::ReadGc(Section& section) {
       const bool renamed = policy.Has("diskLowThresholdPercent") || policy.Has("diskHighThresholdPercent");
       const std::string prefix = renamed ? "disk" : "dist";
       const bool low_given = policy.Has(prefix + "LowThresholdPercent");
-      policy.Fail(prefix + (low_given ? "LowThresholdPercent" : "HighThresholdPercent"),
-                  StrCat("the low threshold (", gc.low_percent, ") must be below the high one (", gc.high_percent, ")"));
+      policy.Fail(
+          prefix + (low_given ? "LowThresholdPercent" : "HighThresholdPercent"),
+          StrCat("the low threshold (", gc.low_percent, ") must be below the high one (", gc.high_percent, ")"));
     }
   });
 }
@@ -346,8 +342,8 @@ void Reader::Read(Section& root) {
     network.Bool("enableIPv6", &config_.network.enable_ipv6);
   });
   if (config_.network.enable_ipv6) {
-    for (std::string* ip : {&config_.upload.ip, &config_.storage.ip, &config_.proxy.server.ip, &config_.health.ip,
-                            &config_.metrics.ip}) {
+    for (std::string* ip :
+         {&config_.upload.ip, &config_.storage.ip, &config_.proxy.server.ip, &config_.health.ip, &config_.metrics.ip}) {
       *ip = "::";
     }
   }
@@ -392,8 +388,8 @@ absl::StatusOr<LoadedConfig> LoadDaemonConfig(const std::string& path) {
 
 absl::StatusOr<LoadedConfig> ParseDaemonConfig(std::string_view text, std::string_view file_name) {
   Reader reader(file_name);
-  return Finish(
-      config::LoadText(text, file_name, config::Dialect::kRust, [&](Section& root) { reader.Read(root); }), reader);
+  return Finish(config::LoadText(text, file_name, config::Dialect::kRust, [&](Section& root) { reader.Read(root); }),
+                reader);
 }
 
 absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConfig& loaded) {
@@ -408,7 +404,7 @@ absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConf
   if (!config.manager.addr.empty()) {
     return absl::UnimplementedError(
         StrCat("manager.addr ", config.manager.addr,
-                     ": this dfdaemon cannot ask a manager for its schedulers; list them in scheduler.addrs"));
+               ": this dfdaemon cannot ask a manager for its schedulers; list them in scheduler.addrs"));
   }
 
   std::string addr = "dragonfly-scheduler:8002";
@@ -428,34 +424,13 @@ absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConf
     }
   });
   if (absl::IsNotFound(read.status())) {
-    return absl::FailedPreconditionError(
-        StrCat("no scheduler is configured: set scheduler.addrs in dfdaemon.yaml, or scheduler.addr in ",
-                     dynconfig_path));
+    return absl::FailedPreconditionError(StrCat(
+        "no scheduler is configured: set scheduler.addrs in dfdaemon.yaml, or scheduler.addr in ", dynconfig_path));
   }
   if (!read.ok()) return std::move(read).status();
   loaded.warnings.insert(loaded.warnings.end(), read->warnings.begin(), read->warnings.end());
   config.scheduler.addrs = addrs.empty() ? std::vector<std::string>{addr} : std::move(addrs);
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::pair<std::string, uint16_t>> SplitHostPort(std::string_view address) {
-  const auto wrong = [&](std::string_view why) {
-    return absl::InvalidArgumentError(StrCat("\"", address, "\" is not host:port: ", why));
-  };
-  const size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos) return wrong("no port");
-  std::string_view host = address.substr(0, colon);
-  const std::optional<uint16_t> port = ParseDecimal<uint16_t>(address.substr(colon + 1));
-  if (!port || *port == 0) return wrong("bad port");
-  const bool bracketed = host.starts_with('[');
-  if (bracketed) {
-    if (!host.ends_with(']')) return wrong("missing ]");
-    host = host.substr(1, host.size() - 2);
-  }
-  if (host.empty()) return wrong("no host");
-  if (bracketed != (host.find(':') != std::string_view::npos)) return wrong("an IPv6 address stands in brackets");
-  if (bracketed && !IsIpLiteral(std::string(host))) return wrong("not an IPv6 address");
-  return std::pair(std::string(host), *port);
 }
 
 }  // namespace dragonfly::daemon

@@ -42,12 +42,12 @@ struct DaemonConfig {
   struct Download {
     std::string socket_path = "/var/run/dragonfly/dfdaemon.sock";
     uint64_t request_rate_limit = 4000;
-    uint64_t rate_limit = 10ull << 30;                 // bytes a second; 0: none
+    uint64_t rate_limit = 10ull << 30;  // bytes a second; 0: none
     uint64_t back_to_source_rate_limit = 50'000'000'000;
     absl::Duration piece_timeout = absl::Seconds(120);
     absl::Duration collected_piece_timeout = absl::Seconds(10);
     uint64_t concurrent_piece_count = 8;
-    std::string protocol = "tcp";                      // tcp, quic, grpc
+    std::string protocol = "tcp";  // tcp, quic, grpc
   } download;
   struct Upload {
     std::string ip = "0.0.0.0";  // listen address
@@ -138,8 +138,5 @@ absl::StatusOr<LoadedConfig> ParseDaemonConfig(std::string_view text, std::strin
 // `loaded` has static addresses; a manager address beside them becomes a warning. Errors: UNIMPLEMENTED when only a
 // manager is configured; FAILED_PRECONDITION when nothing names a scheduler; those of the dynconfig file.
 absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConfig& loaded);
-
-// Checks "host:port", "1.2.3.4:port" or "[::1]:port" and splits it. Errors: INVALID_ARGUMENT.
-absl::StatusOr<std::pair<std::string, uint16_t>> SplitHostPort(std::string_view address);
 
 }  // namespace dragonfly::daemon

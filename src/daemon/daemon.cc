@@ -1,1 +1,390 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "daemon/daemon.h"
+
+#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_future.hpp>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "base/ids.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "daemon/announcer.h"
+#include "daemon/download_service.h"
+#include "daemon/garbage_collector.h"
+#include "daemon/grpc_scheduler_link.h"
+#include "daemon/host_info.h"
+#include "daemon/local_address.h"
+#include "daemon/piece_provider.h"
+#include "daemon/probe.h"
+#include "daemon/scheduler_set.h"
+#include "daemon/task_manager.h"
+#include "daemon/upload_service.h"
+#include "http/server.h"
+#include "rpc/channel.h"
+#include "rpc/server.h"
+#include "runtime/timeout.h"
+#include "runtime/token_bucket.h"
+#include "storage/content_store.h"
+#include "telemetry/log.h"
+#include "telemetry/metrics.h"
+#include "vortex/server.h"
+
+namespace dragonfly::daemon {
+namespace asio = boost::asio;
+namespace {
+
+constexpr char kUploadService[] = "dfdaemon.v2.DfdaemonUpload";
+constexpr char kDownloadService[] = "dfdaemon.v2.DfdaemonDownload";
+
+// How long a start waits for the schedulers. Longer than a probe takes, so that one that is there is found.
+constexpr auto kSchedulerWait = std::chrono::seconds(3);
+// How long a stop waits for the schedulers to strike this host off.
+constexpr auto kLeaveWait = std::chrono::seconds(2);
+
+// Runs `work` on an io thread and waits for it on this one.
+template <typename T>
+T Await(asio::io_context& io, asio::awaitable<T> work) {
+  return asio::co_spawn(io, std::move(work), asio::use_future).get();
+}
+
+asio::awaitable<absl::Status> Succeed(asio::awaitable<void> work) {
+  co_await std::move(work);
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+struct Daemon::State {
+  State(const DaemonConfig& configuration, runtime::IoThreads& threads, runtime::BlockingPool& workers)
+      : config(configuration),
+        io(threads),
+        blocking(workers),
+        loop(threads.Next()),
+        download_limiter(config.download.rate_limit),
+        upload_limiter(config.upload.rate_limit),
+        back_to_source_limiter(config.download.back_to_source_rate_limit),
+        probe(metrics),
+        channels(rpc::ChannelOptions()) {}
+
+  absl::Status Start();
+  absl::Status Identify();
+  absl::Status OpenStore();
+  void LinkSchedulers();
+  absl::Status ServePeers();
+  void Announce();
+  absl::Status ServeLocalPrograms();
+  absl::Status ServeHttp();
+  void CollectGarbage();
+  absl::Status Stop(TimePoint deadline);
+  void StopServers(TimePoint deadline);
+
+  asio::awaitable<absl::Status> AnnounceTo(std::string address);
+  asio::awaitable<http::Response> Health(http::Request request);
+  asio::awaitable<http::Response> MetricsPage(http::Request request);
+
+  const DaemonConfig config;
+  runtime::IoThreads& io;
+  runtime::BlockingPool& blocking;
+  asio::io_context& loop;  // of the background work
+  HostIdentity identity;
+  std::atomic<bool> ready = false;
+  bool stopped = false;
+
+  // In the order of their making; what stands below uses what stands above.
+  telemetry::Metrics metrics;
+  runtime::TokenBucket download_limiter;
+  runtime::TokenBucket upload_limiter;
+  runtime::TokenBucket back_to_source_limiter;
+  Probe probe;
+  rpc::ChannelPool channels;
+  std::unique_ptr<storage::ContentStore> store;
+  std::unique_ptr<SchedulerSet> schedulers;
+  std::unique_ptr<GrpcSchedulerLink> link;
+  std::unique_ptr<TaskManager> tasks;
+  std::unique_ptr<vortex::PieceProvider> pieces;
+  std::unique_ptr<vortex::Server> vortex_server;
+  std::unique_ptr<HostInfo> host_owner;
+  // Both are used by what runs before they are made: null until then.
+  std::atomic<HostInfo*> host = nullptr;
+  std::unique_ptr<Service> upload_service;
+  std::unique_ptr<rpc::Server> upload_server;
+  std::unique_ptr<Announcer> announcer_owner;
+  std::atomic<Announcer*> announcer = nullptr;
+  std::unique_ptr<Service> download_service;
+  std::unique_ptr<rpc::Server> download_server;
+  std::unique_ptr<http::Server> health_server;
+  std::unique_ptr<http::Server> metrics_server;
+  std::unique_ptr<GarbageCollector> garbage;
+};
+
+absl::Status Daemon::State::Identify() {
+  identity.hostname = config.host.hostname;
+  if (identity.hostname.empty()) {
+    DF_ASSIGN_OR_RETURN(identity.hostname, SystemHostname());
+  }
+  identity.ip = config.host.ip;
+  if (identity.ip.empty()) {
+    DF_ASSIGN_OR_RETURN(const LocalAddress address, FindLocalAddress(config.network.enable_ipv6));
+    if (address.loopback) {
+      DF_LOG(Warn, "no network interface has an address: announcing {}, which only this host can reach; set host.ip",
+             address.ip);
+    }
+    identity.ip = address.ip;
+  }
+  identity.seed = config.seed_peer.enable;
+  identity.host_id = MakeHostId(identity.ip, identity.hostname, identity.seed);
+  return CheckNameId(identity.host_id, "host id");
+}
+
+absl::Status Daemon::State::OpenStore() {
+  storage::StoreOptions options;
+  options.dir = config.storage.dir;
+  options.keep = config.storage.keep;
+  options.capacity_bytes = config.gc.dist_threshold;
+  auto opened = storage::ContentStore::Open(options);
+  if (!opened.ok()) return Annotate(opened.status(), StrCat("storage.dir ", config.storage.dir));
+  store = *std::move(opened);
+  return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> Daemon::State::AnnounceTo(std::string address) {
+  Announcer* const known = announcer.load();
+  if (known == nullptr) co_return absl::UnavailableError("not started yet");
+  co_return co_await known->AnnounceTo(std::move(address));
+}
+
+void Daemon::State::LinkSchedulers() {
+  SchedulerSetOptions set;
+  set.addrs = config.scheduler.addrs;
+  set.refresh_interval = absl::ToChronoNanoseconds(config.dynconfig.refresh_interval);
+  schedulers = std::make_unique<SchedulerSet>(std::move(set), loop, channels, blocking);
+  GrpcSchedulerLinkOptions options;
+  options.host_id = identity.host_id;
+  options.announce = [this](std::string address) { return AnnounceTo(std::move(address)); };
+  link = std::make_unique<GrpcSchedulerLink>(std::move(options), *schedulers);
+  // The first check runs while the servers are bound.
+  schedulers->Start();
+}
+
+absl::Status Daemon::State::ServePeers() {
+  pieces = MakePieceProvider(*store, probe, config.upload.disable_shared);
+  vortex::ServerOptions vortex_options;
+  vortex_options.ip = config.storage.ip;
+  vortex_options.port = config.storage.tcp_port;
+  auto served = vortex::Server::Start(vortex_options, io, *pieces, upload_limiter);
+  if (!served.ok()) return Annotate(served.status(), "storage.server");
+  vortex_server = *std::move(served);
+  identity.vortex_port = vortex_server->port();
+
+  UploadServiceOptions upload;
+  upload.identity = identity;
+  upload.fill_host = [this](common::v2::Host& out) {
+    if (HostInfo* const known = host.load()) known->FillNetwork(out);
+  };
+  upload.disable_shared = config.upload.disable_shared;
+  upload_service = MakeUploadService(*tasks, io, upload_limiter, std::move(upload));
+  rpc::ServerOptions options;
+  options.addresses = {rpc::HostPort(config.upload.ip, config.upload.port)};
+  options.tls.ca_cert = config.upload.ca_cert;
+  options.tls.cert = config.upload.cert;
+  options.tls.key = config.upload.key;
+  options.services = {upload_service->grpc()};
+  auto listening = rpc::Server::Start(options);
+  if (!listening.ok()) return Annotate(listening.status(), "upload.server");
+  upload_server = *std::move(listening);
+  identity.upload_port = static_cast<uint16_t>(upload_server->port());
+  return absl::OkStatus();
+}
+
+void Daemon::State::Announce() {
+  HostInfoOptions info;
+  info.identity = identity;
+  info.idc = config.host.idc;
+  info.location = config.host.location;
+  info.seed_type = config.seed_peer.type;
+  info.disable_shared = config.upload.disable_shared;
+  info.scheduler_cluster_id = config.host.scheduler_cluster_id;
+  info.storage_dir = config.storage.dir;
+  info.download_rate_limit = config.download.rate_limit;
+  info.upload_rate_limit = config.upload.rate_limit;
+  host_owner = std::make_unique<HostInfo>(std::move(info));
+  host = host_owner.get();
+
+  AnnouncerOptions options;
+  options.interval = config.scheduler.announce_interval;
+  announcer_owner = std::make_unique<Announcer>(options, loop, *schedulers, *host_owner);
+  announcer = announcer_owner.get();
+  announcer_owner->Start();
+  if (config.scheduler.addrs.empty()) return;
+
+  const TimePoint deadline = Clock::now() + kSchedulerWait;
+  const bool serves = Await(loop, schedulers->WaitForFirstCheck(deadline));
+  if (!serves || !Await(loop, announcer_owner->WaitUntilKnown(deadline))) {
+    DF_LOG(Warn, "no scheduler knows this host yet ({}): downloads come from their origin until one does",
+           absl::StrJoin(config.scheduler.addrs, ", "));
+  }
+}
+
+absl::Status Daemon::State::ServeLocalPrograms() {
+  download_service = MakeDownloadService(*tasks, io);
+  rpc::ServerOptions options;
+  options.addresses = {StrCat("unix:", config.download.socket_path)};
+  options.services = {download_service->grpc()};
+  auto listening = rpc::Server::Start(options);
+  if (!listening.ok()) return Annotate(listening.status(), "download.server");
+  download_server = *std::move(listening);
+  return absl::OkStatus();
+}
+
+asio::awaitable<http::Response> Daemon::State::Health(http::Request request) {
+  http::Response response;
+  if (request.target != "/healthy") {
+    response.status = 404;
+  } else if (request.method != "GET" && request.method != "HEAD") {
+    response.status = 405;
+  } else if (!ready) {
+    response.status = 503;
+  }
+  co_return response;
+}
+
+asio::awaitable<http::Response> Daemon::State::MetricsPage(http::Request request) {
+  http::Response response;
+  if (request.target != "/metrics") {
+    response.status = 404;
+  } else if (request.method == "GET") {
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = metrics.Render();
+  } else {
+    response.status = 405;
+  }
+  co_return response;
+}
+
+absl::Status Daemon::State::ServeHttp() {
+  const auto serve = [this](const DaemonConfig::HttpServer& where, std::string_view key, http::Server::Handler handle,
+                            std::unique_ptr<http::Server>& out) -> absl::Status {
+    http::ServerOptions options;
+    options.ip = where.ip;
+    options.port = where.port;
+    auto served = http::Server::Start(options, io, std::move(handle));
+    if (!served.ok()) return Annotate(served.status(), key);
+    out = *std::move(served);
+    return absl::OkStatus();
+  };
+  DF_RETURN_IF_ERROR(serve(
+      config.health, "health.server", [this](http::Request request) { return Health(std::move(request)); },
+      health_server));
+  return serve(
+      config.metrics, "metrics.server", [this](http::Request request) { return MetricsPage(std::move(request)); },
+      metrics_server);
+}
+
+void Daemon::State::CollectGarbage() {
+  GarbagePolicy policy;
+  policy.task_ttl = config.gc.task_ttl;
+  policy.high_percent = config.gc.high_percent;
+  policy.low_percent = config.gc.low_percent;
+  GarbageCollector::Parts parts{
+      .io = loop, .blocking = blocking, .store = *store, .schedulers = *link, .running = [this](const TaskId& id) {
+        return tasks->Running(id);
+      }};
+  garbage = std::make_unique<GarbageCollector>(policy, config.gc.interval, std::move(parts));
+  garbage->Start();
+}
+
+absl::Status Daemon::State::Start() {
+  DF_RETURN_IF_ERROR(Identify());
+  DF_RETURN_IF_ERROR(OpenStore());
+  LinkSchedulers();
+  tasks = std::make_unique<TaskManager>(TaskManagerParts{
+      .config = config,
+      .identity = identity,
+      .io = io,
+      .blocking = blocking,
+      .store = *store,
+      .schedulers = *link,
+      .limiters = {.download = download_limiter, .upload = upload_limiter, .back_to_source = back_to_source_limiter},
+      .channels = channels,
+      .probe = probe});
+  // The health server first: it tells who asks that the daemon is on its way.
+  DF_RETURN_IF_ERROR(ServeHttp());
+  DF_RETURN_IF_ERROR(ServePeers());
+  Announce();
+  DF_RETURN_IF_ERROR(ServeLocalPrograms());
+  CollectGarbage();
+  upload_server->SetServing(kUploadService, true);
+  download_server->SetServing(kDownloadService, true);
+  ready = true;
+  DF_LOG(Info, "dfdaemon {} serves on {}, {} and {}", identity.host_id, config.download.socket_path,
+         rpc::HostPort(identity.ip, identity.upload_port), rpc::HostPort(identity.ip, identity.vortex_port));
+  return absl::OkStatus();
+}
+
+// The two servers together, since each may use the whole time.
+void Daemon::State::StopServers(TimePoint deadline) {
+  std::thread local;
+  if (download_server != nullptr) local = std::thread([&] { download_server->Shutdown(deadline); });
+  if (upload_server != nullptr) upload_server->Shutdown(deadline);
+  if (local.joinable()) local.join();
+}
+
+absl::Status Daemon::State::Stop(TimePoint deadline) {
+  if (std::exchange(stopped, true)) return absl::OkStatus();
+  ready = false;
+  if (upload_server != nullptr) upload_server->SetServing(kUploadService, false);
+  if (download_server != nullptr) download_server->SetServing(kDownloadService, false);
+
+  // First the books, so that nobody is sent here any more.
+  if (garbage != nullptr) Await(loop, garbage->Stop());
+  if (announcer_owner != nullptr) {
+    Await(loop, announcer_owner->Stop());
+    const TimePoint leave_by = std::min(std::max(deadline, Clock::now()), Clock::now() + kLeaveWait);
+    const absl::Status left = Await(loop, runtime::WithDeadline(Succeed(link->DeleteHost()), leave_by));
+    if (!left.ok()) DF_LOG(Warn, "leave the schedulers: {}", MessageOf(left));
+  }
+
+  StopServers(deadline);
+  const bool in_time = Clock::now() < deadline;
+  if (download_service != nullptr) Await(loop, download_service->Stop());
+  if (upload_service != nullptr) Await(loop, upload_service->Stop());
+  if (tasks != nullptr) Await(loop, tasks->Stop());
+  if (vortex_server != nullptr) Await(loop, vortex_server->Stop(deadline));
+  if (health_server != nullptr) Await(loop, health_server->Stop());
+  if (metrics_server != nullptr) Await(loop, metrics_server->Stop());
+  if (schedulers != nullptr) Await(loop, schedulers->Stop());
+  DF_LOG(Info, "dfdaemon {} stopped", identity.host_id);
+  if (!in_time) return absl::DeadlineExceededError("calls that still ran were cut at the deadline of the shutdown");
+  return absl::OkStatus();
+}
+
+Daemon::Daemon(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonConfig& config, runtime::IoThreads& io,
+                                                      runtime::BlockingPool& blocking) {
+  auto state = std::make_unique<State>(config, io, blocking);
+  const absl::Status started = state->Start();
+  if (!started.ok()) {
+    state->Stop(Clock::now()).IgnoreError();
+    return started;
+  }
+  return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
+}
+
+Daemon::~Daemon() { state_->Stop(Clock::now()).IgnoreError(); }
+
+const HostIdentity& Daemon::identity() const { return state_->identity; }
+const std::string& Daemon::socket_path() const { return state_->config.download.socket_path; }
+uint16_t Daemon::upload_port() const { return state_->identity.upload_port; }
+uint16_t Daemon::vortex_port() const { return state_->identity.vortex_port; }
+uint16_t Daemon::health_port() const { return state_->health_server->port(); }
+uint16_t Daemon::metrics_port() const { return state_->metrics_server->port(); }
+size_t Daemon::scheduler_count() const { return state_->schedulers->members().size(); }
+
+absl::Status Daemon::Stop(TimePoint deadline) { return state_->Stop(deadline); }
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/scheduler_set.h"
+
+#include <arpa/inet.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "base/hash_ring.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "daemon/host_port.h"
+#include "rpc/client_call.h"
+#include "runtime/task_group.h"
+#include "runtime/timeout.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::daemon {
+namespace asio = boost::asio;
+namespace {
+
+// Checks follow each other at least this far apart, however many calls fail meanwhile.
+constexpr auto kCheckPause = std::chrono::milliseconds(50);
+
+// How long a scheduler that was away may take to accept a connection.
+constexpr auto kReconnectTimeout = std::chrono::milliseconds(500);
+
+struct Endpoint {
+  std::string ip;
+  uint16_t port = 0;
+  bool ipv6 = false;
+  std::string bytes;  // network order
+  bool operator<(const Endpoint& other) const {
+    return std::tie(ipv6, bytes, port) < std::tie(other.ipv6, other.bytes, other.port);
+  }
+  std::string Address() const { return rpc::HostPort(ip, port); }
+};
+
+Endpoint FromSockaddr(const sockaddr* address, uint16_t port) {
+  Endpoint endpoint;
+  endpoint.port = port;
+  endpoint.ipv6 = address->sa_family == AF_INET6;
+  const void* bytes = endpoint.ipv6
+                          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr)
+                          : &reinterpret_cast<const sockaddr_in*>(address)->sin_addr;
+  endpoint.bytes.assign(static_cast<const char*>(bytes), endpoint.ipv6 ? sizeof(in6_addr) : sizeof(in_addr));
+  char text[INET6_ADDRSTRLEN] = {};
+  inet_ntop(address->sa_family, bytes, text, sizeof(text));
+  endpoint.ip = text;
+  return endpoint;
+}
+
+// All addresses of `host`, of IPv4 when it has some. With `numeric` only for literals, which takes no time.
+absl::StatusOr<std::vector<Endpoint>> Resolve(const std::string& host, uint16_t port, bool numeric) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = numeric ? AI_NUMERICHOST : 0;
+  addrinfo* head = nullptr;
+  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &head);
+  if (error != 0) return absl::UnavailableError(StrCat("resolve ", host, ": ", gai_strerror(error)));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(head, &freeaddrinfo);
+  std::set<Endpoint> found;
+  for (const addrinfo* at = head; at != nullptr; at = at->ai_next) {
+    if (at->ai_family == AF_INET || at->ai_family == AF_INET6) found.insert(FromSockaddr(at->ai_addr, port));
+  }
+  // Sorted with IPv4 before IPv6, so the first tells which family is kept.
+  std::vector<Endpoint> kept;
+  for (const Endpoint& endpoint : found) {
+    if (endpoint.ipv6 == found.begin()->ipv6) kept.push_back(endpoint);
+  }
+  if (kept.empty()) return absl::UnavailableError(StrCat("resolve ", host, ": no address"));
+  return kept;
+}
+
+// grpc.health.v1.HealthCheckResponse{status: SERVING}; the message is too small to generate code for.
+bool SaysServing(const grpc::ByteBuffer& response) {
+  std::vector<grpc::Slice> slices;
+  if (!response.Dump(&slices).ok()) return false;
+  std::string bytes;
+  for (const grpc::Slice& slice : slices) {
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  return bytes == std::string_view("\x08\x01", 2);
+}
+
+asio::awaitable<absl::Status> CheckHealth(std::shared_ptr<grpc::Channel> channel, Clock::duration timeout) {
+  // A channel whose last attempt failed answers at once with that failure; then the new attempt has to be waited for.
+  const bool failed_before = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
+  if (failed_before) {
+    // A scheduler that has just come back must not wait for the end of the channel's back-off.
+    grpc::experimental::ChannelResetConnectionBackoff(channel.get());
+    timeout = std::min<Clock::duration>(timeout, kReconnectTimeout);
+  }
+  const auto start = [channel, failed_before](grpc::ClientContext* context, const grpc::ByteBuffer* request,
+                                              grpc::ByteBuffer* response, std::function<void(grpc::Status)> done) {
+    context->set_wait_for_ready(failed_before);
+    grpc::GenericStub stub(channel);
+    stub.UnaryCall(context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), request, response, std::move(done));
+  };
+  // An empty request asks for service "". A ByteBuffer without a slice would be no message at all.
+  const grpc::Slice nothing;
+  grpc::ByteBuffer request(&nothing, 1);
+  auto response = co_await rpc::Unary<grpc::ByteBuffer>(start, std::move(request), timeout);
+  if (!response.ok()) co_return std::move(response).status();
+  if (!SaysServing(*response)) co_return absl::UnavailableError("not serving");
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+struct SchedulerSet::State {
+  State(SchedulerSetOptions opts, asio::io_context& context, rpc::ChannelPool& pool, runtime::BlockingPool& workers)
+      : options(std::move(opts)), io(context), channels(pool), blocking(workers), tasks(context.get_executor()) {}
+
+  // One check of all; shared with the coroutines that probe one address each.
+  struct Round {
+    std::vector<Endpoint> endpoints;
+    std::vector<absl::Status> results;
+    size_t running = 0;
+    runtime::Signal done;
+  };
+  // Healthy schedulers and their ring, in the same order.
+  struct View {
+    std::vector<Member> members;
+    SchedulerRing ring;
+  };
+
+  asio::awaitable<void> Run();
+  asio::awaitable<void> CheckAll();
+  asio::awaitable<std::vector<Endpoint>> FindEndpoints();
+  asio::awaitable<void> Probe(std::shared_ptr<Round> round, size_t index);
+  void Publish(const Round& round);
+  bool ConnectionLost() const;
+  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address);
+
+  const SchedulerSetOptions options;
+  asio::io_context& io;
+  rpc::ChannelPool& channels;
+  runtime::BlockingPool& blocking;
+  runtime::TaskGroup tasks;
+  runtime::Signal wake;     // Suspect()
+  runtime::Signal checked;  // a check has ended
+  runtime::Signal changed;
+
+  // Of the loop alone.
+  std::map<std::string, std::vector<Endpoint>> resolved;  // by "host:port": what a name last resolved to
+  std::map<std::string, absl::Status> last_result;        // by address, to log changes once
+  std::map<std::string, uint64_t> connections;            // by address
+
+  mutable absl::Mutex mutex;
+  std::shared_ptr<const View> view ABSL_GUARDED_BY(mutex) = std::make_shared<View>();
+  std::map<std::string, std::shared_ptr<grpc::Channel>> kept ABSL_GUARDED_BY(mutex);
+  bool lost ABSL_GUARDED_BY(mutex) = false;
+};
+
+std::shared_ptr<grpc::Channel> SchedulerSet::State::ChannelTo(const std::string& address) {
+  const absl::MutexLock lock(&mutex);
+  auto& channel = kept[address];
+  if (channel == nullptr) channel = channels.Get(address);
+  return channel;
+}
+
+asio::awaitable<std::vector<Endpoint>> SchedulerSet::State::FindEndpoints() {
+  std::set<Endpoint> all;
+  for (const std::string& addr : options.addrs) {
+    const auto parts = SplitHostPort(addr);
+    if (!parts.ok()) continue;  // refused when the configuration was read
+    const std::string host = parts->first;
+    const uint16_t port = parts->second;
+    auto found = Resolve(host, port, /*numeric=*/true);
+    if (!found.ok()) {
+      const std::function<absl::StatusOr<std::vector<Endpoint>>()> job = [host, port] {
+        return Resolve(host, port, /*numeric=*/false);
+      };
+      found = co_await blocking.Run<std::vector<Endpoint>>(job);
+    }
+    auto& last = resolved[addr];
+    if (found.ok()) {
+      last = *std::move(found);
+    } else if (last.empty()) {
+      DF_LOG(Warn, "scheduler {}: {}", addr, MessageOf(found.status()));
+    }
+    all.insert(last.begin(), last.end());
+  }
+  co_return std::vector<Endpoint>(all.begin(), all.end());
+}
+
+asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, size_t index) {
+  const std::string address = round->endpoints[index].Address();
+  const std::shared_ptr<grpc::Channel> channel = ChannelTo(address);
+  const bool connected = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  round->results[index] = co_await CheckHealth(channel, options.probe_timeout);
+  if (round->results[index].ok() && !connected) ++connections[address];
+  if (--round->running == 0) round->done.Notify();
+}
+
+asio::awaitable<void> SchedulerSet::State::CheckAll() {
+  const auto round = std::make_shared<Round>();
+  round->endpoints = co_await FindEndpoints();
+  round->results.resize(round->endpoints.size());
+  round->running = round->endpoints.size();
+  for (size_t i = 0; i < round->endpoints.size(); ++i) tasks.Spawn(Probe(round, i));
+  for (;;) {
+    const uint64_t seen = round->done.version();
+    if (round->running == 0) break;
+    co_await round->done.Wait(seen);
+  }
+  Publish(*round);
+}
+
+void SchedulerSet::State::Publish(const Round& round) {
+  auto next = std::make_shared<View>();
+  std::set<std::string> addresses;
+  bool missing = round.endpoints.empty();
+  for (size_t i = 0; i < round.endpoints.size(); ++i) {
+    const Endpoint& endpoint = round.endpoints[i];
+    const absl::Status& result = round.results[i];
+    const std::string address = endpoint.Address();
+    addresses.insert(address);
+    const auto [last, first_time] = last_result.try_emplace(address, absl::UnknownError("not checked yet"));
+    if (last->second.ok() != result.ok() || first_time) {
+      if (result.ok()) {
+        DF_LOG(Info, "scheduler {} serves", address);
+      } else {
+        DF_LOG(Warn, "scheduler {} does not serve: {}", address, MessageOf(result));
+      }
+    }
+    last->second = result;
+    if (!result.ok() || !next->ring.Add(endpoint.ip, endpoint.port).ok()) {
+      missing = true;
+      continue;
+    }
+    Member member;
+    member.address = address;
+    member.connection = connections[address];
+    next->members.push_back(std::move(member));
+  }
+  const auto same = [](const Member& a, const Member& b) {
+    return a.address == b.address && a.connection == b.connection;
+  };
+  bool different;
+  {
+    const absl::MutexLock lock(&mutex);
+    different =
+        !std::equal(view->members.begin(), view->members.end(), next->members.begin(), next->members.end(), same);
+    view = std::move(next);
+    lost = missing;
+    // A name that moved on leaves its old addresses behind.
+    std::erase_if(kept, [&](const auto& entry) { return !addresses.contains(entry.first); });
+  }
+  std::erase_if(last_result, [&](const auto& entry) { return !addresses.contains(entry.first); });
+  if (different) changed.Notify();
+}
+
+// Whether a scheduler is missing, or the connection to one has ended since it was checked.
+bool SchedulerSet::State::ConnectionLost() const {
+  const absl::MutexLock lock(&mutex);
+  if (lost) return true;
+  return std::any_of(kept.begin(), kept.end(), [](const auto& entry) {
+    return entry.second->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY;
+  });
+}
+
+asio::awaitable<void> SchedulerSet::State::Run() {
+  for (;;) {
+    const uint64_t seen = wake.version();
+    co_await CheckAll();
+    checked.Notify();
+    const TimePoint checked_at = Clock::now();
+    const TimePoint refresh_at = checked_at + options.refresh_interval;
+    for (;;) {
+      const TimePoint look_at = std::min(refresh_at, Clock::now() + options.retry_interval);
+      if (co_await wake.Wait(seen, look_at)) break;
+      if (Clock::now() >= refresh_at || ConnectionLost()) break;
+    }
+    co_await runtime::SleepUntil(checked_at + kCheckPause);
+  }
+}
+
+SchedulerSet::SchedulerSet(SchedulerSetOptions options, asio::io_context& io, rpc::ChannelPool& channels,
+                           runtime::BlockingPool& blocking)
+    : state_(std::make_shared<State>(std::move(options), io, channels, blocking)) {}
+
+SchedulerSet::~SchedulerSet() = default;
+
+void SchedulerSet::Start() { state_->tasks.Spawn(state_->Run()); }
+
+asio::awaitable<bool> SchedulerSet::WaitForFirstCheck(TimePoint deadline) {
+  const std::shared_ptr<State> state = state_;
+  if (state->checked.version() == 0) co_await state->checked.Wait(0, deadline);
+  const absl::MutexLock lock(&state->mutex);
+  co_return !state->view->members.empty();
+}
+
+asio::awaitable<void> SchedulerSet::Stop() {
+  const std::shared_ptr<State> state = state_;
+  co_await state->tasks.Stop();
+}
+
+std::vector<SchedulerSet::Member> SchedulerSet::members() const {
+  const absl::MutexLock lock(&state_->mutex);
+  return state_->view->members;
+}
+
+runtime::Signal SchedulerSet::changes() const { return state_->changed; }
+
+std::vector<std::string> SchedulerSet::OrderFor(const TaskId& task) const {
+  std::shared_ptr<const State::View> view;
+  {
+    const absl::MutexLock lock(&state_->mutex);
+    view = state_->view;
+  }
+  std::vector<std::string> order;
+  for (const size_t index : view->ring.Order(task.str())) order.push_back(view->members[index].address);
+  return order;
+}
+
+void SchedulerSet::Suspect(const std::string& address) {
+  DF_LOG(Debug, "scheduler {} is checked again", address);
+  state_->wake.Notify();
+}
+
+std::shared_ptr<grpc::Channel> SchedulerSet::ChannelTo(const std::string& address) {
+  return state_->ChannelTo(address);
+}
+
+}  // namespace dragonfly::daemon

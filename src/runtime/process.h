@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a long-running program does with its process: signals that end it, limits that it needs.
+#pragma once
+
+namespace dragonfly::runtime {
+
+// Takes SIGINT, SIGTERM and SIGQUIT for Wait() and ignores SIGPIPE. Make it before the first thread, so that every
+// thread leaves the signals alone.
+class StopSignals {
+ public:
+  StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  // Blocks until one of them comes and returns its number. From then on they have their default effect: the next one
+  // ends the process at once.
+  int Wait();
+};
+
+// Raises the limit of open files to the most that the system allows this process.
+void RaiseFileLimit();
+
+}  // namespace dragonfly::runtime

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/host_info.h"
+
+#include <gtest/gtest.h>
+
+#include "common/v2/common.pb.h"
+#include "daemon/local_address.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+HostInfoOptions Options() {
+  HostInfoOptions options;
+  options.identity.host_id = "127.0.0.1-h";
+  options.identity.hostname = "h";
+  options.identity.ip = "127.0.0.1";
+  options.identity.upload_port = 4000;
+  options.storage_dir = "/";
+  options.download_rate_limit = 1000;
+  options.upload_rate_limit = 2000;
+  return options;
+}
+
+void ExpectPercent(double value) {
+  EXPECT_GE(value, 0);
+  EXPECT_LE(value, 100);
+}
+
+TEST(HostInfo, TellsPlausibleFactsOfThisMachine) {
+  HostInfo info(Options());
+  common::v2::Host host;
+  info.Fill(host);
+  EXPECT_EQ(host.os(), "linux");
+  EXPECT_EQ(host.platform(), "linux");
+  EXPECT_EQ(host.platform_family(), "unix");
+  EXPECT_FALSE(host.kernel_version().empty());
+  EXPECT_FALSE(host.build().git_version().empty());
+  EXPECT_EQ(host.type(), 0u);
+  EXPECT_EQ(host.name(), "h");
+
+  EXPECT_GE(host.cpu().logical_count(), 1u);
+  EXPECT_GE(host.cpu().physical_count(), 1u);
+  EXPECT_LE(host.cpu().physical_count(), host.cpu().logical_count());
+  ExpectPercent(host.cpu().percent());
+  EXPECT_GE(host.cpu().process_percent(), 0);
+
+  EXPECT_GT(host.memory().total(), 0u);
+  EXPECT_GT(host.memory().available(), 0u);
+  EXPECT_LE(host.memory().available(), host.memory().total());
+  EXPECT_EQ(host.memory().used() + host.memory().available(), host.memory().total());
+  ExpectPercent(host.memory().used_percent());
+  EXPECT_GT(host.memory().used_percent(), 0);
+  ExpectPercent(host.memory().process_used_percent());
+  EXPECT_GT(host.memory().process_used_percent(), 0);
+
+  EXPECT_GT(host.disk().total(), 0u);
+  EXPECT_LE(host.disk().free(), host.disk().total());
+  ExpectPercent(host.disk().used_percent());
+  ExpectPercent(host.disk().inodes_used_percent());
+}
+
+TEST(HostInfo, TellsTheNetworkOfBothGenerations) {
+  HostInfo info(Options());
+  common::v2::Host host;
+  info.FillNetwork(host);
+  EXPECT_EQ(host.id(), "127.0.0.1-h");
+  EXPECT_FALSE(host.has_cpu());
+  EXPECT_EQ(host.network().download_rate_limit(), 1000u);
+  EXPECT_EQ(host.network().upload_rate_limit(), 2000u);
+  // The loopback interface has no speed of its own: the limits are what is left, in bits.
+  EXPECT_EQ(host.network().max_rx_bandwidth(), 8000u);
+  EXPECT_EQ(host.network().max_tx_bandwidth(), 16000u);
+  EXPECT_FALSE(host.network().has_rx_bandwidth());
+}
+
+TEST(HostInfo, AnUnlimitedHostStillHasABandwidth) {
+  HostInfoOptions options = Options();
+  options.download_rate_limit = options.upload_rate_limit = 0;
+  HostInfo info(options);
+  common::v2::Host host;
+  info.FillNetwork(host);
+  EXPECT_GT(host.network().max_tx_bandwidth(), 0u);
+}
+
+TEST(HostInfo, AnnouncesTheKindOfSeed) {
+  const std::pair<const char*, uint32_t> kinds[] = {{"normal", 0}, {"super", 1}, {"strong", 2}, {"weak", 3}};
+  for (const auto& [name, type] : kinds) {
+    HostInfoOptions options = Options();
+    options.identity.seed = true;
+    options.seed_type = name;
+    common::v2::Host host;
+    HostInfo(options).Fill(host);
+    EXPECT_EQ(host.type(), type) << name;
+  }
+}
+
+TEST(HostInfo, AMissingDirectoryLeavesTheDiskEmpty) {
+  HostInfoOptions options = Options();
+  options.storage_dir = "/nonexistent";
+  common::v2::Host host;
+  HostInfo(options).Fill(host);
+  EXPECT_EQ(host.disk().total(), 0u);
+}
+
+TEST(LocalAddress, FindsAnAddressOfThisMachine) {
+  const auto found = FindLocalAddress(/*prefer_ipv6=*/false);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(InterfaceOf(found->ip), found->interface);
+  EXPECT_EQ(IsLoopback(found->ip), found->loopback);
+  EXPECT_EQ(InterfaceOf("127.0.0.1"), "lo");
+  EXPECT_EQ(InterfaceOf("203.0.113.77"), "");
+  EXPECT_FALSE(SystemHostname()->empty());
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon
