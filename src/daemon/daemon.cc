@@ -16,6 +16,7 @@
 #include "daemon/download_service.h"
 #include "daemon/garbage_collector.h"
 #include "daemon/grpc_scheduler_link.h"
+#include "daemon/host_gauges.h"
 #include "daemon/host_info.h"
 #include "daemon/local_address.h"
 #include "daemon/piece_provider.h"
@@ -68,6 +69,7 @@ struct Daemon::State {
         upload_limiter(config.upload.rate_limit),
         back_to_source_limiter(config.download.back_to_source_rate_limit),
         probe(metrics),
+        gauges(metrics, config.storage.dir),
         channels(rpc::ChannelOptions()) {}
 
   absl::Status Start();
@@ -100,6 +102,7 @@ struct Daemon::State {
   runtime::TokenBucket upload_limiter;
   runtime::TokenBucket back_to_source_limiter;
   Probe probe;
+  HostGauges gauges;
   rpc::ChannelPool channels;
   std::unique_ptr<storage::ContentStore> store;
   std::unique_ptr<SchedulerSet> schedulers;
@@ -258,7 +261,10 @@ asio::awaitable<http::Response> Daemon::State::MetricsPage(http::Request request
     response.status = 404;
   } else if (request.method == "GET") {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    gauges.Refresh();
     response.body = metrics.Render();
+  } else if (request.method == "DELETE") {
+    metrics.Reset();
   } else {
     response.status = 405;
   }

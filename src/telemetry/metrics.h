@@ -20,9 +20,13 @@ class Metrics {
   prometheus::Registry& registry();
   // The text exposition format 0.0.4 of the registry, and process_* metrics of this process.
   std::string Render() const;
+  // From now on Render() counts from here: counters and histograms of the registry begin at 0 again. Gauges tell a
+  // state, not a sum, and stay.
+  void Reset();
 
  private:
-  std::shared_ptr<prometheus::Registry> registry_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace dragonfly::telemetry
