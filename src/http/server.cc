@@ -1,1 +1,209 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "http/server.h"
+
+#include <algorithm>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/system/system_error.hpp>
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "http/status_text.h"
+#include "runtime/task_group.h"
+#include "runtime/timeout.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::http {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace beast_http = boost::beast::http;
+using asio::ip::tcp;
+
+namespace {
+
+using BeastRequest = beast_http::request<beast_http::string_body>;
+using BeastResponse = beast_http::response<beast_http::string_body>;
+
+// After a failed accept, which may be for want of descriptors: long enough to let some go, short enough not to be felt.
+constexpr std::chrono::milliseconds kAcceptPause{100};
+
+// How much, and for how long, is read of a refused request before the connection is closed.
+constexpr size_t kLingerBytesMax = 1 << 20;
+constexpr std::chrono::seconds kLingerTime{2};
+
+// The status that tells the client what was wrong with its request; 0 when the connection itself has failed.
+int StatusForReadError(const beast::error_code& error) {
+  if (error == beast_http::error::header_limit || error == beast_http::error::buffer_overflow) return 431;
+  if (error == beast_http::error::body_limit) return 413;
+  if (error == beast_http::error::end_of_stream || error == beast_http::error::partial_message) return 0;
+  return error.category() == make_error_code(beast_http::error::bad_method).category() ? 400 : 0;
+}
+
+BeastResponse MakeAnswer(Response&& response, unsigned version, bool keep_alive) {
+  BeastResponse answer(static_cast<beast_http::status>(response.status), version);
+  answer.set(beast_http::field::content_type, response.content_type);
+  answer.body() = std::move(response.body);
+  answer.keep_alive(keep_alive);
+  answer.prepare_payload();
+  return answer;
+}
+
+}  // namespace
+
+struct Server::State {
+  State(const ServerOptions& options_in, asio::io_context& io, Handler handle_in)
+      : options(options_in), handle(std::move(handle_in)), acceptor(io), tasks(io.get_executor()) {}
+
+  asio::awaitable<void> Accept();
+  asio::awaitable<void> Serve(tcp::socket socket);
+  asio::awaitable<void> Linger(beast::tcp_stream& stream);
+  asio::awaitable<Response> Answer(Request request);
+
+  const ServerOptions options;
+  const Handler handle;
+  tcp::acceptor acceptor;
+  uint16_t port = 0;
+  runtime::TaskGroup tasks;
+};
+
+asio::awaitable<void> Server::State::Accept() {
+  for (;;) {
+    tcp::socket socket(acceptor.get_executor());
+    beast::error_code error;
+    co_await acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
+    if (error == asio::error::operation_aborted) break;
+    if (error) {
+      DF_LOG(Warn, "accept on port {}: {}", port, error.message());
+      co_await runtime::SleepUntil(Clock::now() + kAcceptPause);
+      continue;
+    }
+    // One of the group's is this coroutine.
+    if (tasks.size() > options.connections_max) continue;
+    tasks.Spawn(Serve(std::move(socket)));
+  }
+}
+
+asio::awaitable<Response> Server::State::Answer(Request request) {
+  const std::string what = StrCat(request.method, " ", Quoted(request.target));
+  try {
+    co_return co_await handle(std::move(request));
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == asio::error::operation_aborted) throw;  // Stop()
+    DF_LOG(Error, "{}: {}", what, error.what());
+  } catch (const std::exception& error) {
+    DF_LOG(Error, "{}: {}", what, error.what());
+  }
+  Response failed;
+  failed.status = 500;
+  failed.body = "internal error\n";
+  co_return failed;
+}
+
+// Reads on for a while after the answer to a refused request: closing with unread bytes would reset the connection, and
+// the client might never see why.
+asio::awaitable<void> Server::State::Linger(beast::tcp_stream& stream) {
+  beast::error_code error;
+  std::vector<char> ignored(16 << 10);
+  stream.expires_after(std::min<std::chrono::milliseconds>(options.idle_timeout, kLingerTime));
+  for (size_t left = kLingerBytesMax; !error && left > 0;) {
+    const size_t got =
+        co_await stream.async_read_some(asio::buffer(ignored), asio::redirect_error(asio::use_awaitable, error));
+    left -= std::min(left, got);
+  }
+}
+
+asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
+  beast::error_code error;
+  socket.set_option(tcp::no_delay(true), error);
+  beast::tcp_stream stream(std::move(socket));
+  beast::flat_buffer buffer;  // may hold the beginning of the next request
+
+  bool refused = false;
+  for (bool keep_alive = true; keep_alive;) {
+    beast_http::request_parser<beast_http::string_body> parser;
+    parser.header_limit(options.header_max);
+    parser.body_limit(options.body_max);
+    stream.expires_after(options.idle_timeout);
+    co_await beast_http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+    if (!error && beast::iequals(parser.get()[beast_http::field::expect], "100-continue")) {
+      const beast_http::response<beast_http::empty_body> go_on(beast_http::status::continue_, parser.get().version());
+      co_await beast_http::async_write(stream, go_on, asio::redirect_error(asio::use_awaitable, error));
+    }
+    if (!error)
+      co_await beast_http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+
+    Response response;
+    unsigned version = 11;
+    bool head = false;
+    if (error) {
+      response.status = StatusForReadError(error);
+      if (response.status == 0) break;
+      response.body = StrCat(StatusText(response.status), "\n");
+      keep_alive = false;
+      refused = true;
+    } else {
+      BeastRequest message = parser.release();
+      version = message.version();
+      keep_alive = message.keep_alive();
+      head = message.method() == beast_http::verb::head;
+      Request request;
+      request.method = head ? "GET" : std::string(message.method_string());
+      request.target = std::string(message.target());
+      request.body = std::move(message.body());
+      response = co_await Answer(std::move(request));
+    }
+
+    stream.expires_after(options.idle_timeout);
+    const BeastResponse answer = MakeAnswer(std::move(response), version, keep_alive);
+    if (head) {
+      beast_http::response_serializer<beast_http::string_body> serializer(answer);
+      co_await beast_http::async_write_header(stream, serializer, asio::redirect_error(asio::use_awaitable, error));
+    } else {
+      co_await beast_http::async_write(stream, answer, asio::redirect_error(asio::use_awaitable, error));
+    }
+    if (error) break;
+  }
+  stream.socket().shutdown(tcp::socket::shutdown_send, error);
+  if (refused) co_await Linger(stream);
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, runtime::IoThreads& io,
+                                                      Handler handle) {
+  boost::system::error_code error;
+  const asio::ip::address address = asio::ip::make_address(options.ip, error);
+  if (error) return absl::InvalidArgumentError(StrCat("listen on ", Quoted(options.ip), ": not an IP address"));
+  const tcp::endpoint endpoint(address, options.port);
+
+  auto state = std::make_shared<State>(options, io.Next(), std::move(handle));
+  state->acceptor.open(endpoint.protocol(), error);
+  if (!error) state->acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) state->acceptor.bind(endpoint, error);
+  if (!error) state->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return ErrnoStatus(error.value(), StrCat("listen on ", options.ip, " port ", options.port));
+  state->port = state->acceptor.local_endpoint().port();
+  state->tasks.Spawn(state->Accept());
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+Server::Server(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+Server::~Server() = default;
+
+uint16_t Server::port() const { return state_->port; }
+
+asio::awaitable<void> Server::Stop() {
+  const std::shared_ptr<State> state = state_;
+  co_await state->tasks.Stop();
+  // Kept open until nothing accepts any more, and closed before the caller goes on: the port is free then.
+  boost::system::error_code ignored;
+  state->acceptor.close(ignored);
+}
+
+}  // namespace dragonfly::http

@@ -4,6 +4,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,7 +16,7 @@
 namespace dragonfly::http {
 
 struct Request {
-  std::string method;
+  std::string method;  // GET for a HEAD request: the server leaves the body out of the answer
   std::string target;  // path and query
   std::string body;
 };
@@ -30,20 +31,31 @@ struct Response {
 struct ServerOptions {
   ServerOptions() = default;
   std::string ip = "0.0.0.0";
-  uint16_t port = 0;  // 0: any
-  size_t body_max = 1 << 20;   // bytes of a request body
-  size_t header_max = 64 << 10;
+  uint16_t port = 0;               // 0: any
+  size_t body_max = 1 << 20;       // bytes of a request body; 413 above
+  uint32_t header_max = 64 << 10;  // bytes of request line and headers; 431 above
+  size_t connections_max = 1024;   // further ones are closed at once
+  // A request must have arrived, and its answer must have been taken, within this; also how long a kept connection may
+  // say nothing.
   std::chrono::milliseconds idle_timeout{60'000};
 };
 
-// Keep-alive, one coroutine a connection. `handle` runs on the connection's thread and must not block.
+// Keep-alive, one coroutine a connection, all on one thread of `io`. `handle` runs there and must not block; an
+// exception that leaves it is answered with 500. What is not HTTP/1.x is answered with 400 and the connection closed.
 class Server {
  public:
   using Handler = std::function<boost::asio::awaitable<Response>(Request)>;
+
+  // Errors: INVALID_ARGUMENT for a bad address, those of bind() and listen() (base/status.h) with address and port.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, runtime::IoThreads& io,
                                                        Handler handle);
+  // Stop() must have completed.
   ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
   uint16_t port() const;
+  // Stops accepting, cuts the connections, and completes when all have ended.
   boost::asio::awaitable<void> Stop();
 
  private:

@@ -4,11 +4,14 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,7 +33,7 @@ struct OriginRequest {
 struct OriginStat {
   std::optional<uint64_t> content_length;     // nullopt: not told (chunked)
   bool accepts_ranges = false;                // a ranged request was answered with 206
-  std::map<std::string, std::string> header;  // lower-case names; describes the whole object
+  std::map<std::string, std::string> header;  // lower-case names; describes the whole object; no secrets (Set-Cookie)
 };
 
 // Checks that a later answer still belongs to the object of the stat; empty values are not checked.
@@ -39,6 +42,7 @@ struct ObjectVersion {
   std::string last_modified;
   std::optional<uint64_t> content_length;
 };
+// A weak ETag (W/"...") is left out: it does not promise the same bytes.
 ObjectVersion VersionOf(const OriginStat& stat);
 
 // One kind of origin (scheme). Thread rule: all methods on the thread of the source's io_context; several calls may run
@@ -47,8 +51,9 @@ class Source {
  public:
   virtual ~Source() = default;
 
-  // Errors: INTERNAL with a BackendError attached (base/backend_error.h) when the origin refused or could not be reached;
-  // DEADLINE_EXCEEDED.
+  // Asks what the origin has, as the source's options say more than once. Errors: INTERNAL with a BackendError attached
+  // (base/backend_error.h) when the origin refused (with its status code) or could not be reached (without one);
+  // INVALID_ARGUMENT for a bad URL or header; DEADLINE_EXCEEDED.
   virtual boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) = 0;
 
   // Streams `range` of the object into `sink`, taking from `limiter` while it streams. Retries a broken transfer from
@@ -71,10 +76,16 @@ struct SourceOptions {
   std::map<std::string, std::string> request_header;  // added where the request lacks the name
   int retries = 1;                                    // attempts after the first
   bool verify_tls = true;
-  std::string ca_file;                                // PEM, beside the system's CAs; empty: only those
+  std::string ca_file;  // PEM, beside the system's CAs; empty: only those
   std::chrono::milliseconds connect_timeout{5'000};
-  std::chrono::milliseconds stall_timeout{30'000};    // without a byte
+  std::chrono::milliseconds stall_timeout{30'000};  // without a byte
   int redirects_max = 10;
+  std::chrono::seconds redirect_cache_ttl{600};  // how long a redirect's target is asked at once; 0: never
+  // Waits between attempts: from `backoff_min`, doubled each time up to `backoff_max`, less up to half of it by chance.
+  // An origin's Retry-After comes first; when it asks for more than `retry_after_max` its refusal is final.
+  std::chrono::milliseconds backoff_min{200};
+  std::chrono::milliseconds backoff_max{5'000};
+  std::chrono::milliseconds retry_after_max{30'000};
 };
 
 // Picks the source by the scheme of a URL. One per io thread.

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The origin behind http and https URLs. The rules it follows are told in docs/origins.md.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/random/random.h"
+#include "http/curl_client.h"
+#include "source/redirect_cache.h"
+#include "source/source.h"
+
+namespace dragonfly::source {
+
+class HttpSource : public Source {
+ public:
+  HttpSource(boost::asio::io_context& io, const SourceOptions& options);
+
+  boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) override;
+  boost::asio::awaitable<absl::Status> Read(OriginRequest request, ByteRange range, ObjectVersion version,
+                                            ByteSink& sink, runtime::TokenBucket& limiter) override;
+  boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version, ByteSink& sink,
+                                                           runtime::TokenBucket& limiter) override;
+
+ private:
+  class Answer;
+  class StatAnswer;
+  class RangeAnswer;
+  class WholeAnswer;
+  class Attempts;
+  enum class Redirects { kAsk, kRemembered };
+
+  absl::StatusOr<Target> TargetOf(const OriginRequest& request) const;
+
+  // One request with its redirects, to the final answer, whatever its status. Errors: those of CurlClient::Run();
+  // INTERNAL with a BackendError for a redirect that cannot be followed.
+  boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Exchange(Target asked, std::string range,
+                                                                      TimePoint deadline, Redirects redirects,
+                                                                      Answer& answer);
+  boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Follow(Target& target, std::string range,
+                                                                    TimePoint deadline, bool& may_remember,
+                                                                    Answer& answer);
+
+  const SourceOptions options_;
+  http::CurlClient client_;
+  RedirectCache redirects_;
+  absl::BitGen random_;
+};
+
+}  // namespace dragonfly::source
