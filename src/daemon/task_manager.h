@@ -56,6 +56,7 @@ struct DownloadStarted {
   std::vector<storage::PieceRecord> present;  // wanted pieces that were on this host before
   // Piece numbers wanted: [first, last]; nullopt for an empty file and while the length is unknown (all).
   std::optional<PieceLayout::Interval> wanted;
+  bool complete = false;  // everything wanted was here before
   std::shared_ptr<storage::TaskContent> content;
 };
 
@@ -105,6 +106,11 @@ class TaskManager {
   // True while a download of `id` runs.
   bool Running(const TaskId& id) const;
 
+  // The content of `id`; one whose download is just starting is waited for. Errors: NOT_FOUND "task <id> not found";
+  // what ended the download.
+  boost::asio::awaitable<absl::StatusOr<std::shared_ptr<storage::TaskContent>>> WhenContent(TaskId id,
+                                                                                            TimePoint deadline);
+
   // Ends a running download of `id` and removes its content from this host. Errors: NOT_FOUND.
   boost::asio::awaitable<absl::Status> Delete(TaskId id);
 
@@ -114,6 +120,7 @@ class TaskManager {
   const HostIdentity& identity() const;
   storage::ContentStore& store();
   SchedulerLink& schedulers();
+  runtime::BlockingPool& blocking();
   Probe& probe();
 
  private:

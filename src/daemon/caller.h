@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// One caller of TaskManager::Download(): its checked request, its view of the content, its end.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/byte_range.h"
+#include "base/digest.h"
+#include "daemon/output.h"
+#include "daemon/task_download.h"
+#include "daemon/task_manager.h"
+
+namespace dragonfly::daemon {
+
+// Smallest and largest piece length that a request may name, in bytes.
+inline constexpr uint64_t kRequestedPieceLengthMin = 4 << 10;
+inline constexpr uint64_t kRequestedPieceLengthMax = 1 << 30;
+
+// Thread rule: the executor of the caller.
+class Caller {
+ public:
+  // `observer` and `parts` must outlive it.
+  Caller(TaskId id, DownloadRequest request, DownloadObserver& observer, const TaskManagerParts& parts);
+  ~Caller();
+  Caller(const Caller&) = delete;
+  Caller& operator=(const Caller&) = delete;
+
+  // Errors: INVALID_ARGUMENT naming the field.
+  absl::Status Check();
+
+  const std::shared_ptr<const common::v2::Download>& wire() const { return request_.wire; }
+  // A part of the file is asked for, by the field or by a Range header.
+  bool wants_range() const { return wire_range_ || !range_header_.empty(); }
+  // Turns that into bytes of the file. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION for one that cannot be satisfied.
+  absl::Status ResolveRange(const PieceLayout& layout);
+  const std::optional<ByteRange>& range() const { return range_; }
+  // The pieces that are wanted, after ResolveRange(); nullopt for an empty file.
+  std::optional<PieceLayout::Interval> WantedOf(const PieceLayout& layout) const;
+
+  // From here on what is finished in `content` counts as news; what is there already, as found on this host.
+  void SeeContent(std::shared_ptr<storage::TaskContent> content);
+  // Returns when the length of the content is known. Errors: the outcome of `download`.
+  boost::asio::awaitable<absl::Status> WaitForLength(const TaskDownload& download);
+  // Tells the observer of everything until all wanted pieces are there, then makes the output. `download`: null when
+  // all is there already.
+  boost::asio::awaitable<absl::Status> Follow(uint64_t piece_length, const TaskDownload* download);
+
+  // Counts the end; returns `status`.
+  absl::Status End(absl::Status status);
+
+ private:
+  TaskLabels Labels() const;
+  DownloadStarted MakeStarted(const std::optional<PieceLayout>& layout, uint64_t piece_length,
+                              const TaskDownload* download) const;
+  boost::asio::awaitable<absl::Status> FollowPieces(const TaskDownload& download, uint32_t told);
+
+  const TaskId id_;
+  const DownloadRequest request_;
+  DownloadObserver& observer_;
+  const TaskManagerParts& parts_;
+  const TimePoint begin_ = Clock::now();
+  std::optional<ByteRange> wire_range_;
+  std::string range_header_;
+  std::optional<ByteRange> range_;
+  OutputRequest output_;
+  std::shared_ptr<storage::TaskContent> content_;
+  std::vector<storage::PieceRecord> present_;
+  size_t seen_ = 0;  // entries of FinishedSince() that were looked at
+  bool started_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace dragonfly::daemon

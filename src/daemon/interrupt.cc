@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/interrupt.h"
+
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
+#include <exception>
+#include <tuple>
+
+namespace dragonfly::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+bool IsCancellation(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const boost::system::system_error& error) {
+    return error.code() == asio::error::operation_aborted;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
+
+asio::awaitable<bool> RunUntil(asio::awaitable<void> work, runtime::Signal signal, uint64_t seen) {
+  if (signal.version() != seen) co_return false;
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
+  auto group = asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(work), asio::deferred),
+                                                       asio::co_spawn(executor, signal.Wait(seen), asio::deferred));
+  const std::tuple<std::array<size_t, 2>, std::exception_ptr, std::exception_ptr, bool> outcome =
+      co_await group.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  const std::exception_ptr& failure = std::get<1>(outcome);
+  if (!failure) co_return true;
+  // The wait ends first and without an exception only when the signal came; cancelling the caller cancels both.
+  const bool signalled = std::get<0>(outcome)[0] == 1 && !std::get<2>(outcome);
+  if (signalled && IsCancellation(failure)) co_return false;
+  std::rethrow_exception(failure);
+}
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/parent_batch.h"
+
+#include <boost/asio/this_coro.hpp>
+#include <exception>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "daemon/interrupt.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+DispatcherOptions MakeDispatcherOptions(const ParentBatch::Options& options) {
+  DispatcherOptions dispatcher;
+  dispatcher.concurrency = options.concurrency;
+  dispatcher.seed = options.seed;
+  return dispatcher;
+}
+
+// Tells the parent's faults from those of the own disk: a sender may send too much, but it cannot fill a disk.
+class WriterSink final : public ByteSink {
+ public:
+  explicit WriterSink(storage::PieceWriter& writer) : writer_(writer) {}
+  absl::Status Append(std::span<const std::byte> bytes) override {
+    absl::Status status = writer_.Append(bytes);
+    if (!status.ok() && !absl::IsOutOfRange(status)) own_error_ = status;
+    return status;
+  }
+  const absl::Status& own_error() const { return own_error_; }
+
+ private:
+  storage::PieceWriter& writer_;
+  absl::Status own_error_;
+};
+
+// A failure of this host, for which no parent is to blame; carried by the code, which no parent's failure has.
+constexpr char kOwnFailure[] = "dragonfly.daemon/own-failure";
+
+absl::Status OwnFailure(absl::Status status) {
+  status.SetPayload(kOwnFailure, absl::Cord());
+  return status;
+}
+bool IsOwnFailure(const absl::Status& status) { return status.GetPayload(kOwnFailure).has_value(); }
+
+}  // namespace
+
+ParentBatch::ParentBatch(asio::any_io_executor executor, std::shared_ptr<storage::TaskContent> content,
+                         const PieceLayout& layout, Wishes& wishes, rpc::ChannelPool& channels, PieceFetcher& fetcher,
+                         Options options, Reports reports)
+    : executor_(std::move(executor)),
+      content_(std::move(content)),
+      layout_(layout),
+      wishes_(wishes),
+      channels_(channels),
+      fetcher_(fetcher),
+      options_(std::move(options)),
+      reports_(std::move(reports)),
+      dispatcher_(layout_, MakeDispatcherOptions(options_)),
+      wanted_(layout_.piece_count()),
+      group_(executor_) {}
+
+void ParentBatch::AddCause(size_t index, const absl::Status& why) {
+  DF_LOG(Debug, "task {}: parent {} at {}: {}", content_->id().str(), parents_[index].candidate.peer_id,
+         parents_[index].address.grpc, why.ToString());
+  if (causes_.size() < kCausesMax) {
+    causes_.push_back(StrCat("parent ", parents_[index].address.grpc, ": ", MessageOf(why)));
+  }
+}
+
+void ParentBatch::DropParent(size_t index, const absl::Status& why) {
+  if (!dispatcher_.live(index)) return;
+  AddCause(index, why);
+  dispatcher_.Drop(index);
+  for (const auto& [key, cancel] : running_) {
+    if (key.second == index) runtime::Signal(cancel).Notify();
+  }
+  events_.Notify();
+}
+
+// Brings the dispatcher up to what is wanted now, and asks the parents for news of what was not asked for yet.
+void ParentBatch::UpdateWishes() {
+  PieceSet wanted = wishes_.Missing(*content_, layout_);
+  for (auto piece = wanted_.NextFrom(PieceNumber(0)); piece; piece = wanted_.NextFrom(piece->next())) {
+    if (!wanted.Contains(*piece)) dispatcher_.Forget(*piece);
+  }
+  for (auto piece = wanted.NextFrom(PieceNumber(0)); piece; piece = wanted.NextFrom(piece->next())) {
+    if (!wanted_.Contains(*piece)) dispatcher_.Want(*piece);
+  }
+  wanted_ = std::move(wanted);
+  for (size_t index = 0; index < parents_.size(); ++index) {
+    if (!dispatcher_.live(index)) continue;
+    std::vector<PieceNumber> numbers;
+    for (auto piece = wanted_.NextFrom(PieceNumber(0)); piece; piece = wanted_.NextFrom(piece->next())) {
+      if (parents_[index].asked.Insert(*piece)) numbers.push_back(*piece);
+    }
+    if (numbers.empty()) continue;
+    ++parents_[index].open_streams;
+    dispatcher_.SetNewsOpen(index, true);
+    group_.Spawn(ReadNews(index, std::move(numbers)));
+  }
+}
+
+asio::awaitable<void> ParentBatch::ForwardWishes(uint64_t seen) {
+  for (;;) {
+    co_await wishes_.changes().Wait(seen);
+    seen = wishes_.changes().version();
+    UpdateWishes();
+    events_.Notify();
+  }
+}
+
+// False when the parent contradicts the layout.
+bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
+  if (!layout_.Contains(news.number) || news.range != layout_.RangeOf(news.number)) return false;
+  if (news.endpoint) parents_[index].address.endpoint = news.endpoint;
+  dispatcher_.Announce(index, news.number);
+  events_.Notify();
+  return true;
+}
+
+asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers) {
+  const std::string address = parents_[index].address.grpc;
+  const std::unique_ptr<PieceNewsStream> stream =
+      OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers);
+  while (dispatcher_.live(index)) {
+    absl::StatusOr<std::optional<PieceNews>> news = co_await stream->Next(Clock::now() + options_.news_timeout);
+    if (!news.ok()) {
+      AddCause(index, news.status());
+      // A broken connection must not be met again by the next task.
+      if (absl::IsUnavailable(news.status())) channels_.Drop(address);
+      break;
+    }
+    if (!news->has_value()) break;
+    if (!TakeNews(index, **news)) {
+      DropParent(index, absl::DataLossError(StrCat("announced piece ", (*news)->number.value(), " at ",
+                                                   (*news)->range.offset, " of ", (*news)->range.length,
+                                                   " bytes, which is not the layout of the task")));
+      break;
+    }
+  }
+  if (--parents_[index].open_streams == 0) dispatcher_.SetNewsOpen(index, false);
+  events_.Notify();
+}
+
+// Streams one piece from one parent into its place.
+asio::awaitable<absl::StatusOr<storage::PieceRecord>> ParentBatch::Move(size_t index, PieceNumber number) {
+  absl::StatusOr<storage::PieceWriter> writer = content_->BeginPiece(number);
+  while (absl::IsFailedPrecondition(writer.status())) {
+    // The transfer that this one takes over is on its way out.
+    const absl::Status freed = co_await content_->WhenFinished(number, Clock::now() + std::chrono::seconds(10));
+    if (absl::IsDeadlineExceeded(freed)) co_return OwnFailure(freed);
+    writer = content_->BeginPiece(number);
+  }
+  if (absl::IsAlreadyExists(writer.status())) {
+    const std::optional<storage::PieceRecord> record = content_->FindPiece(number);
+    if (record) co_return *record;
+  }
+  if (!writer.ok()) co_return OwnFailure(writer.status());
+
+  WriterSink sink(*writer);
+  const absl::StatusOr<Digest> digest =
+      co_await fetcher_.Fetch(parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink);
+  if (!sink.own_error().ok()) co_return OwnFailure(sink.own_error());
+  if (!digest.ok()) co_return digest.status();
+  absl::StatusOr<storage::PieceRecord> record =
+      writer->Commit(*digest, parents_[index].candidate.peer_id, storage::TrafficType::kRemotePeer);
+  if (record.ok()) {
+    reports_.finished(*record);
+  } else if (!absl::IsDataLoss(record.status()) && !absl::IsOutOfRange(record.status())) {
+    co_return OwnFailure(record.status());
+  }
+  co_return record;
+}
+
+void ParentBatch::BlamePiece(size_t index, PieceNumber number, const absl::Status& why) {
+  reports_.failed(number, parents_[index].candidate.peer_id);
+  const absl::Status what = Annotate(why, StrCat("piece ", number.value()));
+  dispatcher_.Failed(index, number, Clock::now());
+  // A piece that was evicted meanwhile is no sin; anything else makes the parent a bad choice for the rest, too.
+  if (absl::IsNotFound(why) && ++parents_[index].failures < kFailuresMax) {
+    AddCause(index, what);
+  } else {
+    DropParent(index, what);
+  }
+}
+
+asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel) {
+  const size_t index = assignment.parent;
+  const PieceNumber number = assignment.piece;
+  const std::optional<absl::StatusOr<storage::PieceRecord>> record =
+      co_await RunUntil(Move(index, number), std::move(cancel), 0);
+  running_.erase({number.value(), index});
+  if (!record) {
+    // Taken over by another parent, or the parent was dropped: the books say so already.
+    dispatcher_.Failed(index, number, Clock::now());
+  } else if (record->ok()) {
+    dispatcher_.Finished(index, number, Clock::now());
+  } else if (IsOwnFailure(record->status())) {
+    if (fatal_.ok()) {
+      fatal_ = record->status();
+      fatal_.ErasePayload(kOwnFailure);
+    }
+  } else {
+    BlamePiece(index, number, record->status());
+  }
+  events_.Notify();
+}
+
+asio::awaitable<void> ParentBatch::Loop() {
+  for (;;) {
+    const uint64_t seen = events_.version();
+    if (!fatal_.ok()) co_return;
+    while (const auto assignment = dispatcher_.Next(Clock::now())) {
+      if (assignment->instead_of) {
+        const auto first = running_.find({assignment->piece.value(), *assignment->instead_of});
+        if (first != running_.end()) first->second.Notify();
+        reports_.failed(assignment->piece, parents_[*assignment->instead_of].candidate.peer_id);
+        AddCause(*assignment->instead_of,
+                 absl::DeadlineExceededError(StrCat("piece ", assignment->piece.value(), " stalled")));
+      }
+      runtime::Signal cancel;
+      running_.insert_or_assign({assignment->piece.value(), assignment->parent}, cancel);
+      group_.Spawn(Transfer(*assignment, cancel));
+    }
+    if (dispatcher_.satisfied() || dispatcher_.hopeless()) co_return;
+    co_await events_.Wait(seen, dispatcher_.NextLook());
+  }
+}
+
+asio::awaitable<absl::Status> ParentBatch::Run(std::vector<CandidateParent> parents) {
+  if (parents.size() > kParentsMax) parents.resize(kParentsMax);
+  for (CandidateParent& candidate : parents) {
+    Parent parent;
+    parent.address.grpc = rpc::HostPort(candidate.ip, candidate.port);
+    parent.candidate = std::move(candidate);
+    parent.asked = PieceSet(layout_.piece_count());
+    parents_.push_back(std::move(parent));
+    dispatcher_.SetNewsOpen(dispatcher_.AddParent(), false);
+  }
+  const uint64_t seen = wishes_.changes().version();
+  UpdateWishes();
+  group_.Spawn(ForwardWishes(seen));
+  // The coroutines of the group use this object: they are joined on every way out.
+  std::exception_ptr failure;
+  try {
+    co_await Loop();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  co_await asio::this_coro::throw_if_cancelled(false);
+  co_await group_.Stop();
+  co_await asio::this_coro::throw_if_cancelled(true);
+  if (failure) std::rethrow_exception(failure);
+  co_return fatal_;
+}
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// One round of fetching from the parents that the scheduler has offered: opens their news, and moves the pieces that
+// the dispatcher assigns, until everything wanted is there or these parents can give no more.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "daemon/parent_client.h"
+#include "daemon/piece_dispatcher.h"
+#include "daemon/piece_set.h"
+#include "daemon/scheduler_link.h"
+#include "daemon/wishes.h"
+#include "rpc/channel.h"
+#include "runtime/signal.h"
+#include "runtime/task_group.h"
+#include "storage/task_content.h"
+
+namespace dragonfly::daemon {
+
+// Thread rule: everything on the executor of the task.
+class ParentBatch {
+ public:
+  struct Options {
+    Options() = default;
+    std::string host_id;  // own
+    size_t concurrency = 8;
+    Clock::duration news_timeout = std::chrono::seconds(10);  // between two messages of a parent
+    uint64_t seed = 1;                                        // of the order of pieces
+  };
+  struct Reports {
+    Reports() = default;
+    std::function<void(const storage::PieceRecord&)> finished;
+    std::function<void(PieceNumber, const std::string& parent_id)> failed;
+  };
+  // `wishes`, `channels` and `fetcher` must outlive it.
+  ParentBatch(boost::asio::any_io_executor executor, std::shared_ptr<storage::TaskContent> content,
+              const PieceLayout& layout, Wishes& wishes, rpc::ChannelPool& channels, PieceFetcher& fetcher,
+              Options options, Reports reports);
+
+  // Returns OK when the batch has ended, also when pieces are missing still (Wishes tells). Errors: of the own disk or
+  // content only; no other parent could help. Call once.
+  boost::asio::awaitable<absl::Status> Run(std::vector<CandidateParent> parents);
+
+  // What went wrong with which parent, for an error message; a few lines at most.
+  const std::vector<std::string>& causes() const { return causes_; }
+
+ private:
+  struct Parent {
+    CandidateParent candidate;
+    ParentAddress address;
+    PieceSet asked;  // pieces whose news were asked for
+    int open_streams = 0;
+    int failures = 0;  // pieces that it did not have after all
+  };
+  // Pieces that may be missing at a parent that announced them before it is dropped.
+  static constexpr int kFailuresMax = 3;
+  static constexpr size_t kCausesMax = 8;
+  static constexpr size_t kParentsMax = 64;
+
+  boost::asio::awaitable<void> Loop();
+  boost::asio::awaitable<void> ForwardWishes(uint64_t seen);
+  boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers);
+  boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel);
+  boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);
+  void UpdateWishes();
+  bool TakeNews(size_t index, const PieceNews& news);
+  void BlamePiece(size_t index, PieceNumber number, const absl::Status& why);
+  void DropParent(size_t index, const absl::Status& why);
+  void AddCause(size_t index, const absl::Status& why);
+
+  const boost::asio::any_io_executor executor_;
+  const std::shared_ptr<storage::TaskContent> content_;
+  const PieceLayout layout_;
+  Wishes& wishes_;
+  rpc::ChannelPool& channels_;
+  PieceFetcher& fetcher_;
+  const Options options_;
+  const Reports reports_;
+  PieceDispatcher dispatcher_;
+  PieceSet wanted_;
+  std::vector<Parent> parents_;
+  // Cancels of the running transfers, by piece and parent.
+  std::map<std::pair<uint32_t, size_t>, runtime::Signal> running_;
+  runtime::Signal events_;
+  absl::Status fatal_;
+  std::vector<std::string> causes_;
+  runtime::TaskGroup group_;
+};
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/piece_dispatcher.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace dragonfly::daemon {
+namespace {
+
+// Weight that is left of a measurement when the next one comes.
+constexpr double kDecay = 0.8;
+// How many expected times a transfer may take before it is overdue.
+constexpr double kPatience = 4;
+// Slack for the comparison of expected times near the end.
+constexpr double kEndSlackSeconds = 0.05;
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+Clock::duration FromSeconds(double seconds) {
+  // A parent of a byte a second must not overflow the clock.
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(seconds, 1e6)));
+}
+
+}  // namespace
+
+PieceDispatcher::PieceDispatcher(const PieceLayout& layout, const DispatcherOptions& options)
+    : layout_(layout),
+      options_(options),
+      random_(options.seed),
+      open_(layout.piece_count()),
+      suppliers_(layout.piece_count(), 0) {}
+
+void PieceDispatcher::Want(PieceNumber piece) {
+  if (auto it = assigned_.find(piece.value()); it != assigned_.end()) {
+    if (!std::exchange(it->second.wanted, true)) ++wanted_assigned_;
+    return;
+  }
+  open_.Insert(piece);
+}
+
+void PieceDispatcher::Forget(PieceNumber piece) {
+  open_.Erase(piece);
+  if (auto it = assigned_.find(piece.value()); it != assigned_.end()) {
+    if (std::exchange(it->second.wanted, false)) --wanted_assigned_;
+  }
+}
+
+PieceDispatcher::Parent PieceDispatcher::AddParent() {
+  ParentState parent;
+  parent.has = PieceSet(layout_.piece_count());
+  parents_.push_back(std::move(parent));
+  return parents_.size() - 1;
+}
+
+void PieceDispatcher::Announce(Parent parent, PieceNumber piece) {
+  ParentState& state = parents_[parent];
+  if (state.live && state.has.Insert(piece)) ++suppliers_[piece.value()];
+}
+
+void PieceDispatcher::SetNewsOpen(Parent parent, bool open) { parents_[parent].news_open = open; }
+
+void PieceDispatcher::Drop(Parent parent) {
+  ParentState& state = parents_[parent];
+  if (!state.live) return;
+  state.live = false;
+  for (auto piece = state.has.NextFrom(PieceNumber(0)); piece; piece = state.has.NextFrom(piece->next())) {
+    --suppliers_[piece->value()];
+  }
+  state.has.Clear();
+  for (auto it = assigned_.begin(); it != assigned_.end();) {
+    if (it->second.parent != parent) {
+      ++it;
+      continue;
+    }
+    if (it->second.wanted) {
+      --wanted_assigned_;
+      open_.Insert(PieceNumber(it->first));
+    }
+    it = assigned_.erase(it);
+  }
+  state.outstanding = 0;
+  state.outstanding_bytes = 0;
+}
+
+double PieceDispatcher::rate(Parent parent) const {
+  const ParentState& state = parents_[parent];
+  return state.measured_seconds > 0 ? state.measured_bytes / state.measured_seconds : 0;
+}
+
+double PieceDispatcher::BestRate() const {
+  double best = 0;
+  for (Parent parent = 0; parent < parents_.size(); ++parent) {
+    if (parents_[parent].live) best = std::max(best, rate(parent));
+  }
+  return best;
+}
+
+// An unmeasured parent is taken for as good as the best one: only work can tell.
+double PieceDispatcher::FinishSeconds(const ParentState& parent, uint64_t more_bytes) const {
+  const double bytes = static_cast<double>(parent.outstanding_bytes + more_bytes);
+  const double known = parent.measured_seconds > 0 ? parent.measured_bytes / parent.measured_seconds : BestRate();
+  return known > 0 ? bytes / known : 0;
+}
+
+bool PieceDispatcher::HasOpen(const ParentState& parent) const {
+  return PieceSet::NextCommon(open_, parent.has, PieceNumber(0)).has_value();
+}
+
+bool PieceDispatcher::HoldsUpTheEnd(Parent parent, PieceNumber piece) const {
+  // With nothing under way, no report would come that could lead to a better choice.
+  if (rate(parent) == 0 || suppliers_[piece.value()] < 2 || assigned_.empty()) return false;
+  double others_rate = 0;
+  uint64_t others_bytes = uint64_t{open_.size()} * layout_.piece_length();
+  for (Parent other = 0; other < parents_.size(); ++other) {
+    const ParentState& state = parents_[other];
+    if (other == parent || !state.live || Suspect(state) || !state.has.Contains(piece)) continue;
+    others_rate += rate(other);
+    others_bytes += state.outstanding_bytes;
+  }
+  if (others_rate == 0) return false;
+  const double others_seconds = static_cast<double>(others_bytes) / others_rate;
+  return FinishSeconds(parents_[parent], LengthOf(piece)) > 2 * others_seconds + kEndSlackSeconds;
+}
+
+std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspects) {
+  const auto live = std::count_if(parents_.begin(), parents_.end(), [](const ParentState& p) { return p.live; });
+  std::optional<Parent> best;
+  std::pair<size_t, double> best_key;
+  uint64_t ties = 0;
+  for (Parent parent = 0; parent < parents_.size(); ++parent) {
+    const ParentState& state = parents_[parent];
+    if (!state.live || Suspect(state) != suspects) continue;
+    const bool starving = state.outstanding < options_.window_min;
+    if (!starving && assigned_.size() >= options_.concurrency) continue;
+    // Nobody knows yet whether it answers at all.
+    if (!starving && live > 1 && rate(parent) == 0) continue;
+    if (!HasOpen(state)) continue;
+    const PieceNumber piece = *PieceSet::NextCommon(open_, state.has, PieceNumber(0));
+    if (HoldsUpTheEnd(parent, piece)) continue;
+    const std::pair<size_t, double> key(starving ? state.outstanding : options_.window_min,
+                                        FinishSeconds(state, LengthOf(piece)));
+    if (!best || key < best_key) {
+      best = parent;
+      best_key = key;
+      ties = 1;
+    } else if (key == best_key && random_() % ++ties == 0) {
+      best = parent;
+    }
+  }
+  return best;
+}
+
+PieceNumber PieceDispatcher::Rarest(const ParentState& parent) {
+  PieceNumber chosen;
+  uint32_t chosen_suppliers = std::numeric_limits<uint32_t>::max();
+  uint64_t ties = 0;
+  size_t seen = 0;
+  for (auto piece = PieceSet::NextCommon(open_, parent.has, PieceNumber(0)); piece && seen < options_.lookahead;
+       piece = PieceSet::NextCommon(open_, parent.has, piece->next()), ++seen) {
+    const uint32_t suppliers = suppliers_[piece->value()];
+    if (suppliers < chosen_suppliers) {
+      chosen = *piece;
+      chosen_suppliers = suppliers;
+      ties = 1;
+    } else if (suppliers == chosen_suppliers && random_() % ++ties == 0) {
+      chosen = *piece;
+    }
+  }
+  return chosen;
+}
+
+PieceDispatcher::Assignment PieceDispatcher::Begin(Parent parent, PieceNumber piece, TimePoint now) {
+  ParentState& state = parents_[parent];
+  if (state.outstanding == 0) state.busy_since = now;
+  ++state.outstanding;
+  state.outstanding_bytes += LengthOf(piece);
+  const double expected = FinishSeconds(state, 0);
+  const Clock::duration patience =
+      expected > 0 ? std::max(options_.patience_min, FromSeconds(kPatience * expected)) : options_.patience_unmeasured;
+  assigned_[piece.value()] = Transfer{parent, now + patience, true};
+  ++wanted_assigned_;
+  open_.Erase(piece);
+  return Assignment{parent, piece, std::nullopt};
+}
+
+void PieceDispatcher::End(Parent parent, PieceNumber piece, TimePoint now) {
+  ParentState& state = parents_[parent];
+  if (auto it = assigned_.find(piece.value()); it != assigned_.end() && it->second.parent == parent) {
+    if (it->second.wanted) --wanted_assigned_;
+    assigned_.erase(it);
+    --state.outstanding;
+    state.outstanding_bytes -= LengthOf(piece);
+    state.measured_bytes *= kDecay;
+    state.measured_seconds = state.measured_seconds * kDecay + std::max(Seconds(now - state.busy_since), 1e-6);
+    state.busy_since = now;
+  }
+}
+
+void PieceDispatcher::Withdraw(Parent parent, PieceNumber piece) {
+  if (parents_[parent].has.Erase(piece)) --suppliers_[piece.value()];
+}
+
+std::optional<PieceDispatcher::Assignment> PieceDispatcher::TakeOver(TimePoint now) {
+  for (const auto& [number, transfer] : assigned_) {
+    if (!transfer.wanted || now < transfer.overdue_at) continue;
+    const PieceNumber piece(number);
+    std::optional<Parent> thief;
+    for (Parent parent = 0; parent < parents_.size(); ++parent) {
+      const ParentState& state = parents_[parent];
+      if (parent == transfer.parent || !state.live || Suspect(state) || !state.has.Contains(piece)) continue;
+      if (state.outstanding >= options_.window_min) continue;
+      if (!thief || FinishSeconds(state, 0) < FinishSeconds(parents_[*thief], 0)) thief = parent;
+    }
+    if (!thief) continue;
+    const Parent first = transfer.parent;
+    End(first, piece, now);
+    Withdraw(first, piece);
+    ++parents_[first].strikes;
+    Assignment assignment = Begin(*thief, piece, now);
+    assignment.instead_of = first;
+    return assignment;
+  }
+  return std::nullopt;
+}
+
+std::optional<PieceDispatcher::Assignment> PieceDispatcher::Next(TimePoint now) {
+  if (!open_.empty()) {
+    std::optional<Parent> parent = ChooseParent(/*suspects=*/false);
+    if (!parent && assigned_.empty()) parent = ChooseParent(/*suspects=*/true);
+    if (parent) return Begin(*parent, Rarest(parents_[*parent]), now);
+  }
+  return TakeOver(now);
+}
+
+TimePoint PieceDispatcher::NextLook() const {
+  TimePoint look = kNoDeadline;
+  for (const auto& [number, transfer] : assigned_) {
+    if (!transfer.wanted || transfer.overdue_at >= look) continue;
+    // Without a second supplier waiting is all that can be done.
+    for (Parent parent = 0; parent < parents_.size(); ++parent) {
+      const ParentState& state = parents_[parent];
+      if (parent == transfer.parent || !state.live || Suspect(state) || !state.has.Contains(PieceNumber(number)))
+        continue;
+      if (state.outstanding >= options_.window_min) continue;
+      look = transfer.overdue_at;
+      break;
+    }
+  }
+  return look;
+}
+
+void PieceDispatcher::Finished(Parent parent, PieceNumber piece, TimePoint now) {
+  open_.Erase(piece);
+  auto it = assigned_.find(piece.value());
+  if (it == assigned_.end()) return;
+  const Parent assigned = it->second.parent;
+  End(assigned, piece, now);
+  if (assigned == parent && parents_[parent].live) {
+    parents_[parent].measured_bytes += static_cast<double>(LengthOf(piece));
+    parents_[parent].strikes = 0;
+  }
+}
+
+void PieceDispatcher::Failed(Parent parent, PieceNumber piece, TimePoint now) {
+  Withdraw(parent, piece);
+  auto it = assigned_.find(piece.value());
+  if (it == assigned_.end() || it->second.parent != parent) return;
+  const bool wanted = it->second.wanted;
+  End(parent, piece, now);
+  if (wanted) open_.Insert(piece);
+}
+
+bool PieceDispatcher::hopeless() const {
+  if (!assigned_.empty() || open_.empty()) return false;
+  for (const ParentState& parent : parents_) {
+    if (parent.live && (parent.news_open || HasOpen(parent))) return false;
+  }
+  return true;
+}
+
+}  // namespace dragonfly::daemon

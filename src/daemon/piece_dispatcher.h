@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides which parent gives which piece. Pure bookkeeping without I/O or clock, so that it runs in tests and
+// simulations in microseconds.
+//
+// What it tracks:
+//   1. wanted     pieces that somebody waits for;
+//   2. open       wanted pieces that nobody is fetching now;
+//   3. assigned   pieces being fetched, each from exactly one parent;
+//   4. suppliers  how many live parents have a piece (its rarity);
+//   5. per parent which pieces it has, its measured rate, its outstanding bytes, and whether more news may come.
+//
+// How it chooses:
+//   - A parent with fewer than `window_min` pieces under way is served first, so that request latency is hidden; the
+//   rest
+//     of the `concurrency` goes to the parent that is expected to finish first (outstanding bytes over rate). One of
+//     several parents must have finished a piece before it gets more than `window_min`.
+//   - For that parent the rarest of the next `lookahead` open pieces is taken; ties are broken at random by `seed`, so
+//   that
+//     the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly in
+//     order.
+//   - A slow parent gets nothing near the end, when the others would be done with everything before it with one piece.
+//   - A piece that fails goes back to open, without the parent that failed it.
+//   - When nothing is open and an assigned piece is overdue, an idle parent that has it takes it over. The caller
+//   cancels the
+//     first transfer, so that a piece is never written twice.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "base/piece.h"
+#include "daemon/piece_set.h"
+#include "runtime/clock.h"
+
+namespace dragonfly::daemon {
+
+struct DispatcherOptions {
+  DispatcherOptions() = default;
+  size_t concurrency = 8;  // pieces under way in all, as far as window_min lets
+  size_t window_min = 2;   // pieces under way per parent before others get more
+  size_t lookahead = 64;   // open pieces among which the rarest is taken
+  // An assignment is overdue after four times its expected time, and no sooner than this ...
+  Clock::duration patience_min = std::chrono::milliseconds(500);
+  // ... or after this while no rate is known.
+  Clock::duration patience_unmeasured = std::chrono::seconds(2);
+  uint64_t seed = 1;
+};
+
+// Thread rule: one thread.
+class PieceDispatcher {
+ public:
+  using Parent = size_t;  // index, in order of AddParent()
+
+  PieceDispatcher(const PieceLayout& layout, const DispatcherOptions& options);
+
+  void Want(PieceNumber piece);
+  // Nobody waits for `piece` any more, or it has come another way. A transfer under way goes on.
+  void Forget(PieceNumber piece);
+
+  // A parent that has nothing yet and whose news are expected.
+  Parent AddParent();
+  // `parent` has `piece`. Numbers outside the layout are ignored.
+  void Announce(Parent parent, PieceNumber piece);
+  // No news of `parent` will come any more, or again some.
+  void SetNewsOpen(Parent parent, bool open);
+  // `parent` is not used again; what it was fetching becomes open.
+  void Drop(Parent parent);
+  bool live(Parent parent) const { return parents_[parent].live; }
+
+  struct Assignment {
+    Parent parent = 0;
+    PieceNumber piece;
+    std::optional<Parent> instead_of;  // cancel its transfer of `piece` first
+  };
+  // The next transfer to begin at `now`; nullopt when none should begin.
+  std::optional<Assignment> Next(TimePoint now);
+  // When Next() may have an answer though nothing was reported; kNoDeadline: never.
+  TimePoint NextLook() const;
+
+  // The transfer that was assigned has ended well: the piece is there.
+  void Finished(Parent parent, PieceNumber piece, TimePoint now);
+  // It has not; another parent gets the piece. A report about a transfer that was taken over changes nothing.
+  void Failed(Parent parent, PieceNumber piece, TimePoint now);
+
+  // Every wanted piece is there.
+  bool satisfied() const { return open_.empty() && wanted_assigned_ == 0; }
+  // Nothing is under way, no live parent has any open piece, and none will have: only other parents can help.
+  bool hopeless() const;
+
+  size_t outstanding() const { return assigned_.size(); }
+  uint64_t outstanding_bytes(Parent parent) const { return parents_[parent].outstanding_bytes; }
+  // Bytes a second; 0 while unmeasured.
+  double rate(Parent parent) const;
+
+ private:
+  struct ParentState {
+    PieceSet has;
+    bool live = true;
+    bool news_open = true;
+    int strikes = 0;  // pieces taken over from it since it last finished one
+    size_t outstanding = 0;
+    uint64_t outstanding_bytes = 0;
+    // Bytes over busy time, both decayed so that old transfers count less.
+    double measured_bytes = 0;
+    double measured_seconds = 0;
+    TimePoint busy_since;  // begin of the time not yet measured; meaningful while outstanding > 0
+  };
+  struct Transfer {
+    Parent parent;
+    TimePoint overdue_at;
+    bool wanted;
+  };
+
+  uint64_t LengthOf(PieceNumber piece) const { return layout_.RangeOf(piece).length; }
+  bool Suspect(const ParentState& parent) const { return parent.strikes >= 2; }
+  bool HasOpen(const ParentState& parent) const;
+  double BestRate() const;
+  double FinishSeconds(const ParentState& parent, uint64_t more_bytes) const;
+  bool HoldsUpTheEnd(Parent parent, PieceNumber piece) const;
+  PieceNumber Rarest(const ParentState& parent);
+  std::optional<Parent> ChooseParent(bool suspects);
+  std::optional<Assignment> TakeOver(TimePoint now);
+  Assignment Begin(Parent parent, PieceNumber piece, TimePoint now);
+  // Takes the transfer off the books of its parent.
+  void End(Parent parent, PieceNumber piece, TimePoint now);
+  void Withdraw(Parent parent, PieceNumber piece);
+
+  const PieceLayout layout_;
+  const DispatcherOptions options_;
+  std::mt19937_64 random_;
+  PieceSet open_;
+  std::vector<uint16_t> suppliers_;
+  std::vector<ParentState> parents_;
+  absl::btree_map<uint32_t, Transfer> assigned_;
+  size_t wanted_assigned_ = 0;
+};
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The running download of one task, shared by everybody who wants the task at the time.
+//
+//   callers (any thread)             the task's io thread
+//   Join ──────────────┐
+//   WhenShaped  <──────┤  Prepare: ask the origin, make the content
+//   wishes().Want… ────┤  Fetch:   ask the scheduler; from parents, from the origin
+//   follow the content │           until nothing that is wished for is missing
+//   Leave ─────────────┘  the outcome; nobody joins any more
+//
+// The pieces themselves reach the callers through the content, each at its own pace.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "daemon/lane.h"
+#include "daemon/origin_fetch.h"
+#include "daemon/task_manager.h"
+#include "daemon/wishes.h"
+#include "runtime/signal.h"
+
+namespace dragonfly::daemon {
+
+// What is known of a task as soon as its pieces can be named.
+struct TaskShape {
+  TaskShape() = default;
+  std::shared_ptr<storage::TaskContent> content;
+  uint64_t piece_length = 0;
+};
+
+class TaskDownload {
+ public:
+  // `parts` and `lane` must outlive it. `wire` is the request of the first caller: its URL and headers are used.
+  // `predecessor`: an earlier download of the task that is on its way out, or null; its end is awaited first.
+  TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download> wire, const TaskManagerParts& parts, Lane& lane,
+               std::shared_ptr<TaskDownload> predecessor);
+  ~TaskDownload();
+
+  const TaskId& id() const { return id_; }
+  const std::string& peer_id() const { return peer_id_; }
+
+  // A caller takes part. nullopt when this download takes nobody any more.
+  std::optional<Wishes::Id> Join(const common::v2::Download& wire);
+  // `satisfied`: the caller has all that it wanted. A download that everybody else has left is cancelled.
+  void Leave(Wishes::Id id, bool satisfied);
+  Wishes& wishes() { return wishes_; }
+  // The shape once it is known. Errors: the outcome, when the download ended before; DEADLINE_EXCEEDED.
+  boost::asio::awaitable<absl::StatusOr<TaskShape>> WhenShaped(TimePoint deadline = kNoDeadline);
+  std::optional<absl::Status> outcome() const;
+  boost::asio::awaitable<void> WhenEnded();
+  // Ends the download with `why`.
+  void Cancel(const absl::Status& why);
+
+  // The download itself, on the lane's executor; once. Sets the outcome.
+  boost::asio::awaitable<void> Run();
+  // Sets the outcome of a download whose Run() never began. The first outcome stays.
+  void End(const absl::Status& outcome);
+
+ private:
+  boost::asio::awaitable<absl::Status> Body();
+  boost::asio::awaitable<absl::Status> Prepare();
+  // Forgets a content that is not of the object that the origin has now.
+  void DropStaleContent();
+  absl::Status MakeContent(std::optional<uint64_t> content_length, uint64_t piece_length);
+  bool NothingMissing() const;
+
+  // A conversation with the scheduler has ended.
+  struct Scheduled {
+    enum class Ending { kFinished, kBackToSourceFinished, kFailed, kBackToSourceFailed };
+    Scheduled() = default;
+    absl::Status status;  // of the download, as far as it went
+    Ending ending = Ending::kFinished;
+    std::string description;  // of a failed ending
+    bool ask_origin = false;  // the scheduler could not help: the origin directly
+  };
+  // Defined in task_download_fetch.cc.
+  boost::asio::awaitable<absl::Status> Fetch();
+  boost::asio::awaitable<Scheduled> Schedule();
+  boost::asio::awaitable<Scheduled> Converse(PeerSession& session);
+  boost::asio::awaitable<absl::Status> FromParents(PeerSession& session, std::vector<CandidateParent> offered);
+  boost::asio::awaitable<absl::Status> FromOrigin(PeerSession* session);
+  absl::Status AdoptShape(const std::vector<CandidateParent>& offered);
+  std::vector<CandidateParent> FittingParents(const std::vector<CandidateParent>& offered);
+  std::unique_ptr<common::v2::Download> Registration() const;
+  TaskFacts Facts() const;
+  void PieceDone(PeerSession* session, const storage::PieceRecord& record);
+  absl::Status FailureWithoutOrigin() const;
+  static boost::asio::awaitable<void> EndSession(std::unique_ptr<PeerSession> session, Scheduled::Ending ending,
+                                                 TaskFacts facts, std::string description);
+
+  const TaskId id_;
+  const std::string peer_id_;
+  const std::shared_ptr<const common::v2::Download> wire_;
+  const TaskManagerParts& parts_;
+  Lane& lane_;
+  std::shared_ptr<TaskDownload> predecessor_;
+  Wishes wishes_;
+  std::atomic<bool> origin_allowed_ = false;  // by any caller
+
+  // The lane's thread only.
+  source::Source* source_ = nullptr;
+  source::OriginRequest request_;
+  source::OriginStat stat_;
+  std::shared_ptr<storage::TaskContent> content_;
+  std::optional<PieceLayout> layout_;
+  uint64_t piece_length_ = 0;
+  std::string next_peer_id_;
+  std::vector<std::string> causes_;
+
+  runtime::Signal changed_;  // the shape and the outcome
+  mutable absl::Mutex mutex_;
+  std::optional<TaskShape> shape_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> outcome_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
+  runtime::Signal stop_;
+};
+
+}  // namespace dragonfly::daemon

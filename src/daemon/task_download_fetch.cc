@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of TaskDownload that asks the scheduler and fetches. The dialogue: client v1.0.0,
+// dragonfly-client/src/resource/task.rs; see docs/download.md.
+#include <algorithm>
+#include <boost/asio/this_coro.hpp>
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "base/backend_error.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "base/url.h"
+#include "common/v2/common.pb.h"
+#include "daemon/parent_batch.h"
+#include "daemon/task_download.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+// How long the scheduler may take to end a stream after the last report.
+constexpr Clock::duration kSessionEndTimeout = std::chrono::seconds(5);
+// Causes that are kept for the error message.
+constexpr size_t kCausesMax = 16;
+
+// Configured durations are cut to a length with which sums and products of the clock do not overflow.
+Clock::duration ToDuration(absl::Duration duration) {
+  return absl::ToChronoNanoseconds(std::clamp(duration, absl::ZeroDuration(), absl::Hours(24 * 30)));
+}
+
+// A length that says something: Go schedulers send 2^64 - 1 for an unknown one, and 0 for one that nobody stated.
+std::optional<uint64_t> Stated(const std::optional<uint64_t>& length) {
+  if (!length || *length == 0 || *length == std::numeric_limits<uint64_t>::max()) return std::nullopt;
+  return length;
+}
+
+}  // namespace
+
+TaskFacts TaskDownload::Facts() const {
+  TaskFacts facts;
+  if (!layout_) return facts;
+  facts.content_length = layout_->content_length();
+  facts.piece_length = layout_->piece_length();
+  facts.piece_count = layout_->piece_count();
+  return facts;
+}
+
+std::unique_ptr<common::v2::Download> TaskDownload::Registration() const {
+  auto download = std::make_unique<common::v2::Download>(*wire_);
+  // Only this host's business; and a seed that the scheduler triggers with a copy must not see it.
+  download->clear_output_path();
+  download->clear_range();
+  // A scheduler must not take a peer that has a part for one that has the task.
+  if (const auto hull = wishes_.Hull(); hull && layout_) {
+    const uint64_t begin = layout_->RangeOf(hull->first).offset;
+    const uint64_t end = layout_->RangeOf(hull->last).end();
+    if (begin > 0 || end < layout_->content_length()) {
+      download->mutable_range()->set_start(begin);
+      download->mutable_range()->set_length(end - begin);
+    }
+  }
+  return download;
+}
+
+void TaskDownload::PieceDone(PeerSession* session, const storage::PieceRecord& record) {
+  parts_.probe.Traffic(record.traffic_type, TaskType::kStandard, record.range.length);
+  if (session != nullptr) session->PieceFinished(record);
+}
+
+absl::Status TaskDownload::FailureWithoutOrigin() const {
+  return absl::InternalError(StrCat("download task ", id_.str(), ": back to source is disabled, and no peer gave it: ",
+                                    absl::StrJoin(causes_, "; ")));
+}
+
+// Parents that contradict what is known of the task are not asked at all.
+std::vector<CandidateParent> TaskDownload::FittingParents(const std::vector<CandidateParent>& offered) {
+  std::vector<CandidateParent> fitting;
+  for (const CandidateParent& parent : offered) {
+    const std::optional<uint64_t> length = Stated(parent.content_length);
+    const std::optional<uint64_t> piece_length = Stated(parent.piece_length);
+    if ((length && *length != layout_->content_length()) ||
+        (piece_length && *piece_length != layout_->piece_length())) {
+      if (causes_.size() < kCausesMax) {
+        causes_.push_back(StrCat("parent ", parent.ip, ":", parent.port, ": content length ",
+                                 length.value_or(layout_->content_length()), " in pieces of ",
+                                 piece_length.value_or(layout_->piece_length()), " does not fit ",
+                                 layout_->content_length(), " in pieces of ", layout_->piece_length()));
+      }
+      continue;
+    }
+    if (parent.peer_id == peer_id_ || parent.host_id == parts_.identity.host_id) continue;
+    fitting.push_back(parent);
+  }
+  return fitting;
+}
+
+// The origin told no length, but a parent's scheduler knows it.
+absl::Status TaskDownload::AdoptShape(const std::vector<CandidateParent>& offered) {
+  for (const CandidateParent& parent : offered) {
+    const std::optional<uint64_t> length = Stated(parent.content_length);
+    if (!length) continue;
+    const uint64_t piece_length = Stated(parent.piece_length).value_or(piece_length_);
+    if (!PieceLayout::Make(*length, piece_length).ok()) continue;
+    DF_LOG(Info, "task {}: the scheduler knows its length, {} bytes", id_.str(), *length);
+    return MakeContent(*length, piece_length);
+  }
+  return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, std::vector<CandidateParent> offered) {
+  if (!content_) DF_CO_RETURN_IF_ERROR(AdoptShape(offered));
+  if (!layout_) co_return absl::OkStatus();
+  std::vector<CandidateParent> parents = FittingParents(offered);
+  if (parents.empty()) co_return absl::OkStatus();
+
+  ParentBatch::Options options;
+  options.host_id = parts_.identity.host_id;
+  options.concurrency = std::max<uint64_t>(1, parts_.config.download.concurrent_piece_count);
+  options.news_timeout = ToDuration(parts_.config.download.collected_piece_timeout);
+  options.seed = std::hash<std::string>()(peer_id_);
+  ParentBatch::Reports reports;
+  reports.finished = [this, &session](const storage::PieceRecord& record) { PieceDone(&session, record); };
+  reports.failed = [&session](PieceNumber number, const std::string& parent_id) {
+    session.PieceFailed(number, parent_id);
+  };
+  ParentBatch batch(lane_.executor, content_, *layout_, wishes_, parts_.channels, *lane_.fetcher, std::move(options),
+                    std::move(reports));
+  absl::Status status = co_await batch.Run(std::move(parents));
+  for (const std::string& cause : batch.causes()) {
+    if (causes_.size() < kCausesMax) causes_.push_back(cause);
+  }
+  co_return status;
+}
+
+asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
+  if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
+  const absl::StatusOr<Url> url = Url::Parse(wire_->url());
+  while (!NothingMissing()) {
+    OriginFetch::Options options;
+    options.concurrency = std::clamp<uint64_t>(parts_.config.download.concurrent_piece_count, 1, 8);
+    options.piece_timeout = ToDuration(parts_.config.download.piece_timeout);
+    options.scheme = url.ok() ? url->scheme : "";
+    OriginFetch::Origin origin;
+    origin.source = source_;
+    origin.request = request_;
+    origin.stat = stat_;
+    OriginFetch fetch(lane_.executor, content_, layout_, piece_length_, std::move(origin), wishes_,
+                      parts_.limiters.back_to_source, parts_.probe, std::move(options),
+                      [this, session](const storage::PieceRecord& record) { PieceDone(session, record); });
+    DF_CO_RETURN_IF_ERROR(co_await fetch.Run());
+    layout_ = content_->layout();
+  }
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<TaskDownload::Scheduled> TaskDownload::Converse(PeerSession& session) {
+  using Ending = Scheduled::Ending;
+  const Clock::duration timeout = ToDuration(parts_.config.scheduler.schedule_timeout);
+  Scheduled end;
+  const std::unique_ptr<common::v2::Download> registration = Registration();
+  absl::StatusOr<ScheduleAnswer> answer = co_await session.Register(*registration, Facts(), Clock::now() + timeout);
+  for (uint64_t count = 1;; ++count) {
+    if (!answer.ok()) {
+      causes_.push_back(StrCat("scheduler: ", MessageOf(answer.status())));
+      DF_LOG(Warn, "task {}: scheduler: {}", id_.str(), answer.status().ToString());
+      end.ending = Ending::kFailed;
+      end.description = std::string(MessageOf(answer.status()));
+      end.ask_origin = true;
+      co_return end;
+    }
+    if (std::holds_alternative<EmptyTask>(*answer)) {
+      // It is not empty, or it would have ended before: nobody told the scheduler.
+      session.Started();
+      causes_.push_back("scheduler: says that the task is empty");
+      end.ask_origin = true;
+      co_return end;
+    }
+    if (const auto* back_to_source = std::get_if<NeedBackToSource>(&*answer)) {
+      if (!origin_allowed_) {
+        causes_.push_back(StrCat("scheduler: ", back_to_source->description));
+        end.ending = Ending::kFailed;
+        end.description = "back to source is disabled";
+        end.ask_origin = true;
+        co_return end;
+      }
+      DF_LOG(Info, "task {}: from the origin: {}", id_.str(), back_to_source->description);
+      session.BackToSourceStarted();
+      end.status = co_await FromOrigin(&session);
+      end.ending = Ending::kBackToSourceFinished;
+      if (!end.status.ok()) {
+        session.PieceBackToSourceFailed(end.status);
+        end.ending = Ending::kBackToSourceFailed;
+        end.description = std::string(MessageOf(end.status));
+      }
+      co_return end;
+    }
+    std::vector<CandidateParent> parents = std::get<CandidateParents>(*std::move(answer)).parents;
+    session.Started();
+    end.status = co_await FromParents(session, parents);
+    if (!end.status.ok()) {
+      end.ending = Ending::kFailed;
+      end.description = std::string(MessageOf(end.status));
+      co_return end;
+    }
+    if (NothingMissing()) co_return end;
+    if (count >= parts_.config.scheduler.max_schedule_count) {
+      causes_.push_back(StrCat("scheduler: max schedule count ", count, " exceeded"));
+      end.ending = Ending::kFailed;
+      end.description = "max schedule count exceeded";
+      end.ask_origin = true;
+      co_return end;
+    }
+    answer = co_await session.Reschedule(std::move(parents), "not all pieces are downloaded from parent",
+                                         Clock::now() + timeout);
+  }
+}
+
+// Sends the last report. Nobody waits for it: the callers have their pieces.
+asio::awaitable<void> TaskDownload::EndSession(std::unique_ptr<PeerSession> session, Scheduled::Ending ending,
+                                               TaskFacts facts, std::string description) {
+  const TimePoint deadline = Clock::now() + kSessionEndTimeout;
+  switch (ending) {
+    case Scheduled::Ending::kFinished:
+      co_await session->Finished(std::move(facts), deadline);
+      break;
+    case Scheduled::Ending::kBackToSourceFinished:
+      co_await session->BackToSourceFinished(std::move(facts), deadline);
+      break;
+    case Scheduled::Ending::kFailed:
+      co_await session->Failed(std::move(description), deadline);
+      break;
+    case Scheduled::Ending::kBackToSourceFailed:
+      co_await session->BackToSourceFailed(std::move(description), deadline);
+      break;
+  }
+}
+
+asio::awaitable<TaskDownload::Scheduled> TaskDownload::Schedule() {
+  Scheduled end;
+  // Each conversation is one peer for the scheduler; a second one begins when a caller wants more after the first has
+  // ended.
+  std::string peer_id = std::exchange(next_peer_id_, "");
+  if (peer_id.empty()) peer_id = MakePeerId(parts_.identity.ip, parts_.identity.hostname, parts_.identity.seed);
+  absl::StatusOr<std::unique_ptr<PeerSession>> session =
+      co_await parts_.schedulers.OpenSession(id_, std::move(peer_id));
+  if (!session.ok()) {
+    DF_LOG(Warn, "task {}: no scheduler: {}", id_.str(), session.status().ToString());
+    causes_.push_back(StrCat("scheduler: ", MessageOf(session.status())));
+    end.ask_origin = true;
+    co_return end;
+  }
+  std::exception_ptr cancelled;
+  try {
+    end = co_await Converse(**session);
+  } catch (...) {
+    cancelled = std::current_exception();
+    end.ending = Scheduled::Ending::kFailed;
+    end.description = "the download was cancelled";
+  }
+  lane_.group.Spawn(EndSession(*std::move(session), end.ending, Facts(), std::move(end.description)));
+  if (cancelled) std::rethrow_exception(cancelled);
+  co_return end;
+}
+
+asio::awaitable<absl::Status> TaskDownload::Fetch() {
+  const Scheduled end = co_await Schedule();
+  if (!end.ask_origin || NothingMissing()) co_return end.status;
+  if (!origin_allowed_) co_return FailureWithoutOrigin();
+  DF_LOG(Info, "task {}: directly from the origin: {}", id_.str(), absl::StrJoin(causes_, "; "));
+  co_return co_await FromOrigin(nullptr);
+}
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/task_manager.h"
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "base/status.h"
+#include "base/task_id.h"
+#include "base/text.h"
+#include "common/v2/common.pb.h"
+#include "daemon/caller.h"
+#include "daemon/lane.h"
+#include "daemon/task_download.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
+  source::SourceOptions options;
+  options.retries = static_cast<int>(std::min<uint64_t>(config.backend.retries, 100));
+  options.verify_tls = config.backend.verify_tls;
+  options.ca_file = config.backend.ca_file;
+  return options;
+}
+
+PieceFetcher::Options MakeFetcherOptions(const TaskManagerParts& parts) {
+  PieceFetcher::Options options;
+  options.host_id = parts.identity.host_id;
+  options.prefer_grpc = parts.config.download.protocol == "grpc";
+  options.piece_timeout =
+      absl::ToChronoNanoseconds(std::min(parts.config.download.piece_timeout, absl::Hours(24 * 30)));
+  options.stall_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
+      absl::ToChronoMilliseconds(std::min(parts.config.download.collected_piece_timeout, absl::Seconds(10))));
+  return options;
+}
+
+}  // namespace
+
+struct TaskManager::State {
+  explicit State(TaskManagerParts p) : parts(std::move(p)) {
+    for (size_t index = 0; index < parts.io.size(); ++index) {
+      auto lane = std::make_unique<Lane>(parts.io.At(index));
+      lane->vortex = std::make_unique<vortex::Client>(lane->io, parts.limiters.download, vortex::Client::Options());
+      lane->fetcher = std::make_unique<PieceFetcher>(*lane->vortex, parts.channels, parts.limiters.download,
+                                                     MakeFetcherOptions(parts));
+      lane->sources = source::MakeSources(lane->io, MakeSourceOptions(parts.config));
+      lanes.push_back(std::move(lane));
+    }
+  }
+
+  Lane& LaneFor(const TaskId& id) {
+    asio::io_context& io = parts.io.For(id.str());
+    return **std::find_if(lanes.begin(), lanes.end(), [&io](const auto& lane) { return &lane->io == &io; });
+  }
+
+  struct Joined {
+    std::shared_ptr<TaskDownload> download;
+    Wishes::Id wish = 0;
+  };
+  absl::StatusOr<Joined> Join(const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire);
+  asio::awaitable<void> RunDownload(std::shared_ptr<TaskDownload> download);
+  std::shared_ptr<TaskDownload> Find(const TaskId& id) const {
+    absl::MutexLock lock(&mutex);
+    const auto it = running.find(id);
+    return it == running.end() ? nullptr : it->second;
+  }
+  // One caller's way through a download that is not on this host yet.
+  asio::awaitable<absl::Status> Follow(Caller& caller, const TaskId& id);
+  asio::awaitable<absl::Status> FollowShaped(Caller& caller, TaskDownload& download, Wishes::Id wish);
+  void StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id);
+
+  const TaskManagerParts parts;
+  std::vector<std::unique_ptr<Lane>> lanes;
+  mutable absl::Mutex mutex;
+  bool stopped ABSL_GUARDED_BY(mutex) = false;
+  absl::flat_hash_map<TaskId, std::shared_ptr<TaskDownload>> running ABSL_GUARDED_BY(mutex);
+};
+
+absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(
+    const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire) {
+  Joined joined;
+  absl::MutexLock lock(&mutex);
+  if (stopped) return absl::UnavailableError("the daemon is stopping");
+  std::shared_ptr<TaskDownload>& download = running[id];
+  if (download != nullptr) {
+    if (const std::optional<Wishes::Id> wish = download->Join(*wire)) {
+      joined.download = download;
+      joined.wish = *wish;
+      return joined;
+    }
+  }
+  Lane& lane = LaneFor(id);
+  download = std::make_shared<TaskDownload>(id, wire, parts, lane, download);
+  joined.download = download;
+  joined.wish = *download->Join(*wire);
+  lane.group.Spawn(RunDownload(download));
+  return joined;
+}
+
+asio::awaitable<void> TaskManager::State::RunDownload(std::shared_ptr<TaskDownload> download) {
+  co_await download->Run();
+  absl::MutexLock lock(&mutex);
+  const auto it = running.find(download->id());
+  if (it != running.end() && it->second == download) running.erase(it);
+}
+
+asio::awaitable<absl::Status> TaskManager::State::FollowShaped(Caller& caller, TaskDownload& download,
+                                                               Wishes::Id wish) {
+  DF_CO_ASSIGN_OR_RETURN(const TaskShape shape, co_await download.WhenShaped());
+  caller.SeeContent(shape.content);
+  if (!shape.content->layout()) {
+    // Of an origin that tells no length everything is read.
+    download.wishes().WantAll(wish);
+    if (caller.wants_range()) DF_CO_RETURN_IF_ERROR(co_await caller.WaitForLength(download));
+  }
+  if (const std::optional<PieceLayout> layout = shape.content->layout()) {
+    DF_CO_RETURN_IF_ERROR(caller.ResolveRange(*layout));
+    const std::optional<PieceLayout::Interval> wanted = caller.WantedOf(*layout);
+    if (!wanted) {
+      download.wishes().WantNothing(wish);
+    } else if (caller.wants_range()) {
+      download.wishes().WantPieces(wish, *wanted);
+    } else {
+      download.wishes().WantAll(wish);
+    }
+  }
+  co_return co_await caller.Follow(shape.piece_length, &download);
+}
+
+asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const TaskId& id) {
+  DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller.wire()));
+  // Leaves on every way out, cancellation included.
+  struct Membership {
+    Joined& joined;
+    bool satisfied = false;
+    ~Membership() { joined.download->Leave(joined.wish, satisfied); }
+  };
+  Membership membership{joined};
+  const absl::Status status = co_await FollowShaped(caller, *joined.download, joined.wish);
+  membership.satisfied = status.ok();
+  co_return status;
+}
+
+namespace {
+
+// The caller of a prefetch: nobody looks at the pieces.
+class NobodyLooks final : public DownloadObserver {
+ public:
+  asio::awaitable<absl::Status> Started(const DownloadStarted&) override { co_return absl::OkStatus(); }
+  asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord&) override { co_return absl::OkStatus(); }
+};
+
+asio::awaitable<void> Prefetch(TaskManager& manager, DownloadRequest request) {
+  NobodyLooks observer;
+  const absl::Status status = co_await manager.Download(std::move(request), observer);
+  if (!status.ok()) DF_LOG(Warn, "prefetch: {}", status.ToString());
+}
+
+}  // namespace
+
+// A range of the file is asked for, and the rest is expected to be soon.
+void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id) {
+  auto whole = std::make_shared<common::v2::Download>(wire);
+  whole->clear_range();
+  whole->clear_output_path();
+  whole->set_prefetch(false);
+  whole->set_is_prefetch(true);
+  whole->set_need_piece_content(false);
+  auto& header = *whole->mutable_request_header();
+  for (auto it = header.begin(); it != header.end();) {
+    it = EqualsIgnoreCase(it->first, "range") ? header.erase(it) : std::next(it);
+  }
+  DownloadRequest request;
+  request.wire = std::move(whole);
+  LaneFor(id).group.Spawn(Prefetch(manager, std::move(request)));
+}
+
+TaskManager::TaskManager(TaskManagerParts parts) : state_(std::make_shared<State>(std::move(parts))) {}
+TaskManager::~TaskManager() = default;
+
+absl::StatusOr<TaskId> TaskManager::IdOf(const common::v2::Download& download) {
+  UrlTaskKey key;
+  key.url = download.url();
+  key.filtered_query_params.assign(download.filtered_query_params().begin(), download.filtered_query_params().end());
+  key.tag = download.tag();
+  key.application = download.application();
+  if (download.has_hugging_face()) key.revision = download.hugging_face().revision();
+  if (download.has_model_scope()) key.revision = download.model_scope().revision();
+  if (download.has_piece_length()) key.piece_length = download.piece_length();
+  if (download.has_content_for_calculating_task_id()) key.content = download.content_for_calculating_task_id();
+  return UrlTaskId(key);
+}
+
+asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, DownloadObserver& observer) {
+  const std::shared_ptr<State> state = state_;
+  DF_CO_ASSIGN_OR_RETURN(const TaskId id, IdOf(*request.wire));
+  Caller caller(id, std::move(request), observer, state->parts);
+  DF_CO_RETURN_IF_ERROR(caller.Check());
+
+  std::shared_ptr<storage::TaskContent> content = state->parts.store.Find(id);
+  bool here = false;
+  if (content != nullptr) {
+    if (const std::optional<PieceLayout> layout = content->layout()) {
+      const absl::Status resolved = caller.ResolveRange(*layout);
+      here = content->complete() || (resolved.ok() && caller.range() && content->HasRange(*caller.range()));
+      if (content->complete()) DF_CO_RETURN_IF_ERROR(resolved);
+    }
+  }
+  if (caller.wire()->prefetch() && caller.wants_range() && !(here && content->complete())) {
+    state->StartPrefetch(*this, *caller.wire(), id);
+  }
+  if (here) {
+    const uint64_t piece_length = content->layout()->piece_length();
+    caller.SeeContent(std::move(content));
+    co_return caller.End(co_await caller.Follow(piece_length, nullptr));
+  }
+  co_return caller.End(co_await state->Follow(caller, id));
+}
+
+bool TaskManager::Running(const TaskId& id) const {
+  const std::shared_ptr<TaskDownload> download = state_->Find(id);
+  return download != nullptr && !download->outcome();
+}
+
+asio::awaitable<absl::StatusOr<std::shared_ptr<storage::TaskContent>>> TaskManager::WhenContent(TaskId id,
+                                                                                                TimePoint deadline) {
+  const std::shared_ptr<State> state = state_;
+  if (std::shared_ptr<storage::TaskContent> content = state->parts.store.Find(id)) co_return content;
+  if (const std::shared_ptr<TaskDownload> download = state->Find(id)) {
+    const absl::StatusOr<TaskShape> shape = co_await download->WhenShaped(deadline);
+    if (shape.ok()) co_return shape->content;
+    if (!absl::IsDeadlineExceeded(shape.status())) co_return shape.status();
+  }
+  co_return absl::NotFoundError(StrCat("task ", id.str(), " not found"));
+}
+
+asio::awaitable<absl::Status> TaskManager::Delete(TaskId id) {
+  const std::shared_ptr<State> state = state_;
+  const std::shared_ptr<TaskDownload> download = state->Find(id);
+  if (download) {
+    download->Cancel(absl::CancelledError(StrCat("task ", id.str(), " was deleted")));
+    co_await download->WhenEnded();
+  }
+  absl::Status deleted = state->parts.store.Delete(id);
+  if (download && absl::IsNotFound(deleted)) co_return absl::OkStatus();
+  co_return deleted;
+}
+
+namespace {
+
+// The clients belong to the thread of their lane, their end included.
+asio::awaitable<void> CloseLane(Lane& lane) {
+  lane.fetcher.reset();
+  lane.vortex.reset();
+  lane.sources.reset();
+  co_return;
+}
+
+}  // namespace
+
+asio::awaitable<void> TaskManager::Stop() {
+  const std::shared_ptr<State> state = state_;
+  {
+    absl::MutexLock lock(&state->mutex);
+    state->stopped = true;
+  }
+  for (const auto& lane : state->lanes) co_await lane->group.Stop();
+  std::vector<std::shared_ptr<TaskDownload>> never_begun;
+  {
+    absl::MutexLock lock(&state->mutex);
+    for (const auto& [id, download] : state->running) never_begun.push_back(download);
+    state->running.clear();
+  }
+  for (const auto& download : never_begun) download->End(absl::CancelledError("the daemon is stopping"));
+  for (const auto& lane : state->lanes) {
+    co_await asio::co_spawn(lane->executor, CloseLane(*lane), asio::use_awaitable);
+  }
+}
+
+const HostIdentity& TaskManager::identity() const { return state_->parts.identity; }
+storage::ContentStore& TaskManager::store() { return state_->parts.store; }
+SchedulerLink& TaskManager::schedulers() { return state_->parts.schedulers; }
+runtime::BlockingPool& TaskManager::blocking() { return state_->parts.blocking; }
+Probe& TaskManager::probe() { return state_->parts.probe; }
+
+}  // namespace dragonfly::daemon

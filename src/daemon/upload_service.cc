@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/upload_service.h"
+
+#include <utility>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "daemon/admission.h"
+#include "daemon/io_groups.h"
+#include "daemon/piece_message.h"
+#include "daemon/piece_set.h"
+#include "daemon/task_calls.h"
+#include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/server_call.h"
+#include "runtime/timeout.h"
+
+namespace dragonfly::daemon {
+
+namespace asio = boost::asio;
+namespace wire = dfdaemon::v2;
+
+namespace {
+
+// Pieces of DownloadPiece that are in memory at once.
+constexpr size_t kPiecesInMemoryMax = 16;
+// How long a child waits for a task whose download has just begun, and for a piece that is being written.
+constexpr Clock::duration kTaskWait = std::chrono::seconds(10);
+constexpr Clock::duration kPieceWait = std::chrono::seconds(30);
+constexpr Clock::duration kHostInterval = std::chrono::seconds(1);
+
+// Counts a piece served by DownloadPiece.
+class UploadCount {
+ public:
+  explicit UploadCount(Probe& probe) : probe_(probe) { probe_.UploadStarted(); }
+  UploadCount(const UploadCount&) = delete;
+  UploadCount& operator=(const UploadCount&) = delete;
+  ~UploadCount() {
+    if (!finished_) probe_.UploadFailed();
+  }
+  void Finish(uint64_t bytes) {
+    finished_ = true;
+    probe_.UploadFinished(TaskType::kStandard, bytes);
+  }
+
+ private:
+  Probe& probe_;
+  bool finished_ = false;
+};
+
+// Methods that are not overridden answer UNIMPLEMENTED.
+class UploadService final : public wire::DfdaemonUpload::CallbackService, public Service {
+ public:
+  UploadService(TaskManager& tasks, runtime::IoThreads& io, runtime::TokenBucket& limiter, UploadServiceOptions options)
+      : tasks_(tasks), limiter_(limiter), options_(std::move(options)), groups_(io) {}
+
+  grpc::Service* grpc() override { return this; }
+  asio::awaitable<void> Stop() override { return groups_.Stop(); }
+
+  grpc::ServerWriteReactor<wire::DownloadTaskResponse>* DownloadTask(
+      grpc::CallbackServerContext* context, const wire::DownloadTaskRequest* request) override {
+    const absl::StatusOr<TaskId> id = TaskManager::IdOf(request->download());
+    auto handle = [&tasks = tasks_,
+                   message = *request](std::shared_ptr<rpc::ResponseWriter<wire::DownloadTaskResponse>> writer) {
+      return daemon::DownloadTask(tasks, message, /*local=*/false, std::move(writer));
+    };
+    return rpc::ServeStream<wire::DownloadTaskResponse>(context, groups_.For(id.ok() ? id->str() : ""),
+                                                        std::move(handle));
+  }
+
+  grpc::ServerUnaryReactor* StatTask(grpc::CallbackServerContext* context, const wire::StatTaskRequest* request,
+                                     common::v2::Task* response) override {
+    return rpc::ServeUnary(context, groups_.For(request->task_id()),
+                           [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
+  }
+
+  grpc::ServerUnaryReactor* StatLocalTask(grpc::CallbackServerContext* context,
+                                          const wire::StatLocalTaskRequest* request,
+                                          wire::StatLocalTaskResponse* response) override {
+    return rpc::ServeUnary(context, groups_.For(request->task_id()),
+                           [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
+  }
+
+  grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,
+                                       google::protobuf::Empty*) override {
+    return rpc::ServeUnary(context, groups_.For(request->task_id()),
+                           [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
+  }
+
+  grpc::ServerWriteReactor<wire::SyncPiecesResponse>* SyncPieces(grpc::CallbackServerContext* context,
+                                                                 const wire::SyncPiecesRequest* request) override {
+    auto handle = [this, message = *request](std::shared_ptr<rpc::ResponseWriter<wire::SyncPiecesResponse>> writer) {
+      return SendNews(message, std::move(writer));
+    };
+    return rpc::ServeStream<wire::SyncPiecesResponse>(context, groups_.For(request->task_id()), std::move(handle));
+  }
+
+  grpc::ServerUnaryReactor* DownloadPiece(grpc::CallbackServerContext* context,
+                                          const wire::DownloadPieceRequest* request,
+                                          wire::DownloadPieceResponse* response) override {
+    return rpc::ServeUnary(context, groups_.For(request->task_id()),
+                           [this, request, response] { return SendPiece(*request, response); });
+  }
+
+  grpc::ServerWriteReactor<common::v2::Host>* SyncHost(grpc::CallbackServerContext* context,
+                                                       const wire::SyncHostRequest*) override {
+    auto handle = [this](std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer) {
+      return SendHost(std::move(writer));
+    };
+    return rpc::ServeStream<common::v2::Host>(context, groups_.For(""), std::move(handle));
+  }
+
+ private:
+  using NewsWriter = rpc::ResponseWriter<wire::SyncPiecesResponse>;
+
+  asio::awaitable<absl::Status> SendNews(wire::SyncPiecesRequest request, std::shared_ptr<NewsWriter> writer);
+  asio::awaitable<absl::Status> SendPiece(const wire::DownloadPieceRequest& request,
+                                          wire::DownloadPieceResponse* response);
+  asio::awaitable<absl::Status> SendHost(std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer);
+  wire::SyncPiecesResponse NewsOf(const storage::PieceRecord& record) const;
+
+  TaskManager& tasks_;
+  runtime::TokenBucket& limiter_;
+  const UploadServiceOptions options_;
+  Admission admission_{kPiecesInMemoryMax};
+  IoGroups groups_;
+};
+
+wire::SyncPiecesResponse UploadService::NewsOf(const storage::PieceRecord& record) const {
+  wire::SyncPiecesResponse response;
+  response.set_number(record.number.value());
+  response.set_offset(record.range.offset);
+  response.set_length(record.range.length);
+  if (options_.identity.vortex_port != 0) {
+    response.set_ip(options_.identity.ip);
+    response.set_tcp_port(options_.identity.vortex_port);
+  }
+  return response;
+}
+
+PieceSet InterestedPieces(const wire::SyncPiecesRequest& request) {
+  uint32_t count = 0;
+  for (const uint32_t number : request.interested_piece_numbers()) {
+    if (number < kPieceCountMax) count = std::max(count, number + 1);
+  }
+  PieceSet pieces(count);
+  for (const uint32_t number : request.interested_piece_numbers()) pieces.Insert(PieceNumber(number));
+  return pieces;
+}
+
+// Tells a child of the pieces that it wants as they get finished, until it knows all or no more will come.
+asio::awaitable<absl::Status> UploadService::SendNews(wire::SyncPiecesRequest request,
+                                                      std::shared_ptr<NewsWriter> writer) {
+  DF_CO_ASSIGN_OR_RETURN(const TaskId id, TaskId::Parse(request.task_id()));
+  const std::string name = StrCat("task ", id.str());
+  PieceSet wanted = InterestedPieces(request);
+  absl::StatusOr<std::shared_ptr<storage::TaskContent>> found = absl::NotFoundError("");
+  if (!options_.disable_shared) found = co_await tasks_.WhenContent(id, Clock::now() + kTaskWait);
+  if (absl::IsNotFound(found.status())) co_return absl::InternalError(StrCat(name, " not found"));
+  if (!found.ok()) co_return absl::InternalError(StrCat(name, " failed: ", MessageOf(found.status())));
+  const std::shared_ptr<storage::TaskContent> content = *std::move(found);
+
+  for (size_t next = 0; !wanted.empty();) {
+    const uint64_t seen = content->changes().version();
+    // Looked at before the pieces, so that none that came before the end is missed.
+    const bool running = tasks_.Running(id);
+    const absl::Status failure = content->failure();
+    for (const storage::PieceRecord& record : content->FinishedSince(next)) {
+      ++next;
+      if (wanted.Erase(record.number)) DF_CO_RETURN_IF_ERROR(co_await writer->Write(NewsOf(record)));
+    }
+    if (content->complete()) break;
+    if (!failure.ok() && (!running || tasks_.store().Find(id) != content)) {
+      co_return absl::InternalError(StrCat(name, " failed: ", MessageOf(failure)));
+    }
+    if (!running) break;
+    co_await content->changes().Wait(seen);
+  }
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> UploadService::SendPiece(const wire::DownloadPieceRequest& request,
+                                                       wire::DownloadPieceResponse* response) {
+  DF_CO_ASSIGN_OR_RETURN(const TaskId id, TaskId::Parse(request.task_id()));
+  const PieceNumber number(request.piece_number());
+  const std::shared_ptr<storage::TaskContent> content = options_.disable_shared ? nullptr : tasks_.store().Find(id);
+  if (!content) co_return absl::NotFoundError("piece metadata not found");
+  const absl::Status finished = co_await content->WhenFinished(number, Clock::now() + kPieceWait);
+  if (absl::IsNotFound(finished)) co_return absl::NotFoundError("piece metadata not found");
+  DF_CO_RETURN_IF_ERROR(finished);
+
+  const Admission::Permit permit = co_await admission_.Enter();
+  UploadCount count(tasks_.probe());
+  DF_CO_ASSIGN_OR_RETURN(storage::PieceBytes bytes, content->OpenPiece(number));
+  const storage::PieceRecord record = bytes.record;
+  co_await limiter_.Take(record.range.length);
+  common::v2::Piece& piece = *response->mutable_piece();
+  DF_CO_ASSIGN_OR_RETURN(*piece.mutable_content(), co_await ReadPiece(tasks_.blocking(), std::move(bytes)));
+  SetPiece(record, &piece);
+  response->set_digest(PieceMetadataDigest(number, record.range, piece.digest()));
+  count.Finish(record.range.length);
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> UploadService::SendHost(std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer) {
+  for (;;) {
+    common::v2::Host host;
+    host.set_id(options_.identity.host_id);
+    host.set_hostname(options_.identity.hostname);
+    host.set_ip(options_.identity.ip);
+    if (options_.fill_host) options_.fill_host(host);
+    DF_CO_RETURN_IF_ERROR(co_await writer->Write(std::move(host)));
+    co_await runtime::SleepUntil(Clock::now() + kHostInterval);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io,
+                                           runtime::TokenBucket& upload_limiter, UploadServiceOptions options) {
+  return std::make_unique<UploadService>(tasks, io, upload_limiter, std::move(options));
+}
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/piece_dispatcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <vector>
+
+namespace dragonfly::daemon {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr uint64_t kPiece = 4 << 20;
+
+PieceLayout Layout(uint32_t pieces) { return *PieceLayout::Make(pieces * kPiece, kPiece); }
+
+PieceDispatcher Wanting(uint32_t pieces, DispatcherOptions options = DispatcherOptions()) {
+  PieceDispatcher dispatcher(Layout(pieces), options);
+  for (uint32_t n = 0; n < pieces; ++n) dispatcher.Want(PieceNumber(n));
+  return dispatcher;
+}
+
+PieceDispatcher::Parent ParentWith(PieceDispatcher& dispatcher, uint32_t first, uint32_t last) {
+  const auto parent = dispatcher.AddParent();
+  for (uint32_t n = first; n <= last; ++n) dispatcher.Announce(parent, PieceNumber(n));
+  return parent;
+}
+
+const TimePoint kStart = TimePoint(std::chrono::hours(1));
+
+TEST(PieceDispatcher, BeginsWithTheFirstAnnouncedPiece) {
+  PieceDispatcher dispatcher = Wanting(3);
+  const auto parent = dispatcher.AddParent();
+  EXPECT_FALSE(dispatcher.Next(kStart));
+  dispatcher.Announce(parent, PieceNumber(2));
+  const auto assignment = dispatcher.Next(kStart);
+  ASSERT_TRUE(assignment);
+  EXPECT_EQ(assignment->piece, PieceNumber(2));
+  EXPECT_EQ(assignment->parent, parent);
+  EXPECT_FALSE(dispatcher.Next(kStart));
+}
+
+TEST(PieceDispatcher, GivesASingleParentTheWholeConcurrency) {
+  PieceDispatcher dispatcher = Wanting(20);
+  ParentWith(dispatcher, 0, 19);
+  std::set<uint32_t> pieces;
+  while (const auto assignment = dispatcher.Next(kStart)) pieces.insert(assignment->piece.value());
+  EXPECT_EQ(pieces.size(), 8u);
+}
+
+TEST(PieceDispatcher, SpreadsOverParentsBeforeItFillsOne) {
+  PieceDispatcher dispatcher = Wanting(100);
+  for (int i = 0; i < 6; ++i) ParentWith(dispatcher, 0, 99);
+  std::map<size_t, int> given;
+  while (const auto assignment = dispatcher.Next(kStart)) ++given[assignment->parent];
+  // Six parents with their two each are more than the eight of `concurrency`: request latency is to be hidden
+  // everywhere.
+  ASSERT_EQ(given.size(), 6u);
+  for (const auto& [parent, count] : given) EXPECT_EQ(count, 2) << parent;
+}
+
+TEST(PieceDispatcher, TakesTheRarestPieceOfTheWindowFirst) {
+  PieceDispatcher dispatcher = Wanting(10);
+  ParentWith(dispatcher, 0, 8);
+  ParentWith(dispatcher, 0, 8);
+  const auto rare = ParentWith(dispatcher, 0, 9);
+  for (;;) {
+    const auto assignment = dispatcher.Next(kStart);
+    ASSERT_TRUE(assignment);
+    if (assignment->parent != rare) continue;
+    EXPECT_EQ(assignment->piece, PieceNumber(9));
+    break;
+  }
+}
+
+TEST(PieceDispatcher, KeepsRoughlyToTheOrderOfTheFile) {
+  DispatcherOptions options;
+  options.concurrency = 1;
+  options.window_min = 1;
+  options.lookahead = 16;
+  PieceDispatcher dispatcher = Wanting(400, options);
+  const auto parent = ParentWith(dispatcher, 0, 399);
+  for (uint32_t i = 0; i < 400; ++i) {
+    const auto assignment = dispatcher.Next(kStart);
+    ASSERT_TRUE(assignment);
+    EXPECT_LE(assignment->piece.value(), i + 15);
+    dispatcher.Finished(parent, assignment->piece, kStart);
+  }
+  EXPECT_TRUE(dispatcher.satisfied());
+}
+
+TEST(PieceDispatcher, PeersOfASwarmAskInDifferentOrders) {
+  std::set<std::vector<uint32_t>> orders;
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    DispatcherOptions options;
+    options.seed = seed;
+    PieceDispatcher dispatcher = Wanting(64, options);
+    ParentWith(dispatcher, 0, 63);
+    std::vector<uint32_t> order;
+    while (const auto assignment = dispatcher.Next(kStart)) order.push_back(assignment->piece.value());
+    orders.insert(order);
+  }
+  EXPECT_EQ(orders.size(), 8u);
+}
+
+TEST(PieceDispatcher, AFailedPieceGoesToAnotherParentAndNeverBack) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto first = ParentWith(dispatcher, 0, 0);
+  const auto one = dispatcher.Next(kStart);
+  ASSERT_TRUE(one);
+  ASSERT_EQ(one->parent, first);
+  const auto second = ParentWith(dispatcher, 0, 0);
+  dispatcher.Failed(first, PieceNumber(0), kStart);
+  const auto two = dispatcher.Next(kStart);
+  ASSERT_TRUE(two);
+  EXPECT_EQ(two->parent, second);
+  EXPECT_FALSE(two->instead_of);
+  dispatcher.Failed(second, PieceNumber(0), kStart);
+  EXPECT_FALSE(dispatcher.Next(kStart));
+  EXPECT_FALSE(dispatcher.hopeless()) << "both may still send news";
+  dispatcher.SetNewsOpen(first, false);
+  dispatcher.SetNewsOpen(second, false);
+  EXPECT_TRUE(dispatcher.hopeless());
+}
+
+TEST(PieceDispatcher, ADroppedParentsPiecesGoToTheOthers) {
+  PieceDispatcher dispatcher = Wanting(4);
+  const auto gone = ParentWith(dispatcher, 0, 3);
+  while (dispatcher.Next(kStart)) {
+  }
+  EXPECT_EQ(dispatcher.outstanding(), 4u);
+  dispatcher.Drop(gone);
+  EXPECT_EQ(dispatcher.outstanding(), 0u);
+  EXPECT_TRUE(dispatcher.hopeless());
+  const auto other = ParentWith(dispatcher, 0, 3);
+  EXPECT_FALSE(dispatcher.hopeless());
+  int taken = 0;
+  while (const auto assignment = dispatcher.Next(kStart)) {
+    EXPECT_EQ(assignment->parent, other);
+    ++taken;
+  }
+  EXPECT_EQ(taken, 4);
+}
+
+TEST(PieceDispatcher, IsHopelessAsSoonAsNobodyCanGiveWhatIsMissing) {
+  PieceDispatcher dispatcher = Wanting(2);
+  const auto parent = ParentWith(dispatcher, 0, 0);
+  const auto assignment = dispatcher.Next(kStart);
+  ASSERT_TRUE(assignment);
+  dispatcher.SetNewsOpen(parent, false);
+  EXPECT_FALSE(dispatcher.hopeless()) << "a piece is still under way";
+  dispatcher.Finished(parent, assignment->piece, kStart + milliseconds(1));
+  EXPECT_TRUE(dispatcher.hopeless());
+  EXPECT_FALSE(dispatcher.satisfied());
+}
+
+TEST(PieceDispatcher, TakesAnOverduePieceOverOnlyWhenAnotherParentIsIdle) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto silent = ParentWith(dispatcher, 0, 0);
+  ASSERT_TRUE(dispatcher.Next(kStart));
+  EXPECT_EQ(dispatcher.NextLook(), kNoDeadline) << "nobody else has it";
+  const auto idle = ParentWith(dispatcher, 0, 0);
+  EXPECT_FALSE(dispatcher.Next(kStart + milliseconds(1999)));
+  ASSERT_EQ(dispatcher.NextLook(), kStart + seconds(2));
+  const auto assignment = dispatcher.Next(kStart + seconds(2));
+  ASSERT_TRUE(assignment);
+  EXPECT_EQ(assignment->parent, idle);
+  EXPECT_EQ(assignment->instead_of, silent);
+  EXPECT_FALSE(dispatcher.Next(kStart + seconds(9))) << "the first parent does not get it back";
+  dispatcher.Failed(silent, PieceNumber(0), kStart + seconds(3));  // the cancelled transfer
+  EXPECT_EQ(dispatcher.outstanding(), 1u);
+  dispatcher.Finished(idle, PieceNumber(0), kStart + seconds(4));
+  EXPECT_TRUE(dispatcher.satisfied());
+}
+
+TEST(PieceDispatcher, APieceThatArrivesWhileItIsTakenOverIsThere) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto slow = ParentWith(dispatcher, 0, 0);
+  ASSERT_TRUE(dispatcher.Next(kStart));
+  const auto thief = ParentWith(dispatcher, 0, 0);
+  ASSERT_TRUE(dispatcher.Next(kStart + seconds(2)));
+  dispatcher.Finished(slow, PieceNumber(0), kStart + seconds(2));
+  EXPECT_TRUE(dispatcher.satisfied());
+  dispatcher.Finished(thief, PieceNumber(0), kStart + seconds(3));
+  EXPECT_TRUE(dispatcher.satisfied());
+  EXPECT_EQ(dispatcher.outstanding(), 0u);
+}
+
+TEST(PieceDispatcher, WantedPiecesMayGrowAndShrinkOnTheWay) {
+  PieceDispatcher dispatcher(Layout(4), DispatcherOptions());
+  const auto parent = ParentWith(dispatcher, 0, 3);
+  EXPECT_TRUE(dispatcher.satisfied());
+  dispatcher.Want(PieceNumber(1));
+  EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(1));
+  dispatcher.Want(PieceNumber(3));
+  dispatcher.Forget(PieceNumber(1));
+  EXPECT_FALSE(dispatcher.satisfied());
+  EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(3));
+  dispatcher.Finished(parent, PieceNumber(3), kStart);
+  EXPECT_TRUE(dispatcher.satisfied());
+  dispatcher.Want(PieceNumber(1));  // still under way
+  EXPECT_FALSE(dispatcher.satisfied());
+  EXPECT_FALSE(dispatcher.Next(kStart));
+  dispatcher.Finished(parent, PieceNumber(1), kStart);
+  EXPECT_TRUE(dispatcher.satisfied());
+}
+
+TEST(PieceDispatcher, IgnoresPiecesThatTheTaskDoesNotHave) {
+  PieceDispatcher dispatcher = Wanting(2);
+  const auto parent = dispatcher.AddParent();
+  dispatcher.Announce(parent, PieceNumber(2));
+  dispatcher.Announce(parent, PieceNumber(kPieceCountMax));
+  dispatcher.Want(PieceNumber(77));
+  EXPECT_FALSE(dispatcher.Next(kStart));
+}
+
+// A swarm of parents in virtual time; each shares its rate among the pieces that it is sending.
+struct SimulatedParent {
+  double rate = 0;  // bytes a second
+  std::set<uint32_t> has;
+  double fails = 0;                    // share of pieces that fail at their end
+  bool silent = false;                 // never sends a byte
+  std::map<uint32_t, double> sending;  // piece -> bytes left
+};
+
+SimulatedParent Having(std::set<uint32_t> pieces, double rate) {
+  SimulatedParent parent;
+  parent.has = std::move(pieces);
+  parent.rate = rate;
+  return parent;
+}
+
+struct Outcome {
+  double seconds = 0;
+  std::map<uint32_t, int> finished;  // piece -> times
+  int taken_over = 0;
+  bool hopeless = false;
+};
+
+Outcome Simulate(PieceDispatcher& dispatcher, uint32_t pieces, std::vector<SimulatedParent> parents, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Outcome outcome;
+  for (const auto& simulated : parents) {
+    const auto parent = dispatcher.AddParent();
+    for (const uint32_t piece : simulated.has) dispatcher.Announce(parent, PieceNumber(piece));
+    dispatcher.SetNewsOpen(parent, false);
+  }
+  TimePoint now = kStart;
+  std::set<uint32_t> under_way;
+  for (int step = 0; step < 1'000'000; ++step) {
+    while (const auto assignment = dispatcher.Next(now)) {
+      const uint32_t piece = assignment->piece.value();
+      SimulatedParent& parent = parents[assignment->parent];
+      EXPECT_TRUE(parent.has.contains(piece));
+      EXPECT_FALSE(outcome.finished.contains(piece)) << "a finished piece was assigned again";
+      EXPECT_EQ(under_way.contains(piece), assignment->instead_of.has_value()) << "two writers of one piece";
+      if (assignment->instead_of) {
+        EXPECT_EQ(parents[*assignment->instead_of].sending.erase(piece), 1u);
+        ++outcome.taken_over;
+      }
+      under_way.insert(piece);
+      parent.sending[piece] = static_cast<double>(kPiece);
+    }
+    if (dispatcher.satisfied()) break;
+    if (dispatcher.hopeless()) {
+      outcome.hopeless = true;
+      break;
+    }
+    // The next event: a piece done, or a look at what is overdue.
+    double wait = 1e9;
+    if (dispatcher.NextLook() != kNoDeadline) {
+      wait = std::max(0.0, std::chrono::duration<double>(dispatcher.NextLook() - now).count());
+    }
+    for (const auto& parent : parents) {
+      if (parent.silent) continue;
+      for (const auto& [piece, left] : parent.sending) {
+        wait = std::min(wait, left / (parent.rate / static_cast<double>(parent.sending.size())));
+      }
+    }
+    if (wait > 1e8) {
+      ADD_FAILURE() << "nothing will ever happen";
+      break;
+    }
+    now += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(wait)) + microseconds(1);
+    for (size_t index = 0; index < parents.size(); ++index) {
+      SimulatedParent& parent = parents[index];
+      if (parent.silent) continue;
+      const double each = parent.rate / static_cast<double>(parent.sending.size()) * (wait + 1e-6);
+      for (auto it = parent.sending.begin(); it != parent.sending.end();) {
+        it->second -= each;
+        if (it->second > 0) {
+          ++it;
+          continue;
+        }
+        const uint32_t piece = it->first;
+        it = parent.sending.erase(it);
+        under_way.erase(piece);
+        if (std::uniform_real_distribution<>(0, 1)(random) < parent.fails) {
+          dispatcher.Failed(index, PieceNumber(piece), now);
+        } else {
+          ++outcome.finished[piece];
+          dispatcher.Finished(index, PieceNumber(piece), now);
+        }
+      }
+    }
+  }
+  outcome.seconds = std::chrono::duration<double>(now - kStart).count();
+  for (uint32_t piece = 0; piece < pieces && !outcome.hopeless; ++piece) {
+    EXPECT_EQ(outcome.finished[piece], 1) << "piece " << piece;
+  }
+  return outcome;
+}
+
+std::set<uint32_t> AllOf(uint32_t pieces) {
+  std::set<uint32_t> all;
+  for (uint32_t n = 0; n < pieces; ++n) all.insert(n);
+  return all;
+}
+
+TEST(PieceDispatcherSwarm, AddsUpTheRatesOfUnequalParents) {
+  PieceDispatcher dispatcher = Wanting(256);
+  const Outcome outcome =
+      Simulate(dispatcher, 256,
+               {Having(AllOf(256), 1e9), Having(AllOf(256), 5e8), Having(AllOf(256), 1e8), Having(AllOf(256), 1e7)}, 1);
+  const double ideal = 256.0 * kPiece / 1.61e9;
+  // Two pieces of the slowest parent are the price of learning its rate.
+  EXPECT_LT(outcome.seconds, ideal * 1.1 + 2.0 * kPiece / 1e7);
+}
+
+TEST(PieceDispatcherSwarm, ASilentParentCostsTheTakeOverAndNoMore) {
+  PieceDispatcher dispatcher = Wanting(64);
+  SimulatedParent silent = Having(AllOf(64), 1);
+  silent.silent = true;
+  const Outcome outcome = Simulate(dispatcher, 64, {Having(AllOf(64), 1e9), silent}, 1);
+  EXPECT_LE(outcome.taken_over, 2);
+  EXPECT_LT(outcome.seconds, 2.5);
+}
+
+TEST(PieceDispatcherSwarm, PartialParentsTogetherGiveTheFile) {
+  PieceDispatcher dispatcher = Wanting(90);
+  std::vector<SimulatedParent> parents(3);
+  for (uint32_t n = 0; n < 90; ++n) parents[n % 3].has.insert(n);
+  for (auto& parent : parents) parent.rate = 1e8;
+  const Outcome outcome = Simulate(dispatcher, 90, parents, 1);
+  EXPECT_EQ(outcome.taken_over, 0);
+  EXPECT_LT(outcome.seconds, 30.0 * kPiece / 1e8 * 1.05);
+}
+
+// Random swarms: every piece that an honest parent has arrives once; nothing is ever written by two.
+TEST(PieceDispatcherSwarm, HoldsItsPromisesInRandomSwarms) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937_64 random(seed);
+    const auto pick = [&](uint64_t below) { return random() % below; };
+    const uint32_t pieces = static_cast<uint32_t>(1 + pick(80));
+    DispatcherOptions options;
+    options.seed = seed;
+    options.concurrency = 1 + pick(10);
+    options.window_min = 1 + pick(3);
+    options.lookahead = 1 + pick(70);
+    std::vector<SimulatedParent> parents(1 + pick(6));
+    std::set<uint32_t> available;
+    bool may_miss = false;
+    for (auto& parent : parents) {
+      parent.rate = 1e6 * static_cast<double>(1 + pick(1000));
+      parent.silent = pick(8) == 0;
+      parent.fails = pick(3) == 0 ? 0.3 : 0;
+      const uint64_t share = 1 + pick(4);
+      for (uint32_t n = 0; n < pieces; ++n) {
+        if (pick(4) < share) parent.has.insert(n);
+      }
+      if (!parent.silent && parent.fails == 0) available.insert(parent.has.begin(), parent.has.end());
+      if (parent.silent || parent.fails > 0) may_miss = true;
+    }
+    // A silent parent that alone has a piece would be waited for: its transfers end elsewhere, by their deadline.
+    for (auto& parent : parents) {
+      if (!parent.silent) continue;
+      std::erase_if(parent.has, [&](uint32_t n) { return !available.contains(n); });
+    }
+    PieceDispatcher dispatcher = Wanting(pieces, options);
+    const Outcome outcome = Simulate(dispatcher, pieces, parents, seed);
+    if (available.size() == pieces) {
+      EXPECT_FALSE(outcome.hopeless);
+    }
+    if (!may_miss && available.size() < pieces) {
+      EXPECT_TRUE(outcome.hopeless);
+    }
+    for (const auto& [piece, times] : outcome.finished) EXPECT_EQ(times, 1) << piece;
+    for (const uint32_t piece : available) EXPECT_EQ(outcome.finished.count(piece), 1u) << piece;
+  }
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon
