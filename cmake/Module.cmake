@@ -42,3 +42,15 @@ function(df_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}.
     PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
 endfunction()
+
+# df_fuzzer(<name> SOURCES <file>... [USES <module>...])
+#
+# One libFuzzer program, in bin/ of the build folder; its seeds stand in tests/fuzz/corpus/<name without _fuzz>/.
+function(df_fuzzer name)
+  cmake_parse_arguments(F "" "" "SOURCES;USES" ${ARGN})
+  add_executable(${name} ${F_SOURCES})
+  list(TRANSFORM F_USES PREPEND df_)
+  target_link_libraries(${name} PRIVATE ${F_USES} df_warnings)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()
