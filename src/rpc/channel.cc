@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "rpc/library.h"
 #include "rpc/tls_files.h"
 #include "runtime/clock.h"
 #include "telemetry/log.h"
@@ -87,7 +88,9 @@ struct ChannelPool::State {
   TimePoint next_sweep ABSL_GUARDED_BY(mutex);
 };
 
-ChannelPool::ChannelPool(ChannelOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+ChannelPool::ChannelPool(ChannelOptions options) : state_(std::make_unique<State>(std::move(options))) {
+  KeepLibrary();
+}
 
 ChannelPool::~ChannelPool() = default;
 

@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "rpc/library.h"
 #include "rpc/tls_files.h"
 #include "rpc/unix_socket.h"
 
@@ -85,6 +86,7 @@ struct Server::State {
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  KeepLibrary();
   static std::once_flag once;
   std::call_once(once, [] { grpc::EnableDefaultHealthCheckService(true); });
 

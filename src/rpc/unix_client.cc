@@ -1,1 +1,416 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "rpc/unix_client.h"
+
+#include <fcntl.h>
+#include <nghttp2/nghttp2.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "rpc/wire_status.h"
+
+namespace dragonfly::rpc {
+namespace {
+
+constexpr size_t kMessageLengthMax = 128 << 20;
+constexpr size_t kPrefixLength = 5;  // one byte of flags, four of length
+constexpr int32_t kWindow = 32 << 20;
+constexpr uint32_t kFrameLengthMax = 1 << 20;
+constexpr size_t kReadLength = 1 << 20;
+constexpr std::chrono::seconds kConnectTimeout{2};
+
+struct FreeSession {
+  void operator()(nghttp2_session* session) const { nghttp2_session_del(session); }
+};
+struct FreeCallbacks {
+  void operator()(nghttp2_session_callbacks* callbacks) const { nghttp2_session_callbacks_del(callbacks); }
+};
+
+std::string PercentDecode(std::string_view text) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    // What is no escape stands for itself: a message must reach the user however it was sent.
+    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
+      decoded += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
+
+// At most eight digits and a unit (the gRPC protocol over HTTP/2).
+std::string TimeoutHeader(Clock::duration left) {
+  const int64_t milliseconds = std::max<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 1);
+  constexpr int64_t kDigitsMax = 99'999'999;
+  if (milliseconds <= kDigitsMax) return StrCat(milliseconds, "m");
+  return StrCat(std::min(milliseconds / 1000, kDigitsMax), "S");
+}
+
+// The code of a stream that was reset without a status (the gRPC protocol over HTTP/2, section "Errors").
+absl::StatusCode CodeOfReset(uint32_t error) {
+  switch (error) {
+    case NGHTTP2_REFUSED_STREAM:
+      return absl::StatusCode::kUnavailable;
+    case NGHTTP2_CANCEL:
+      return absl::StatusCode::kCancelled;
+    case NGHTTP2_ENHANCE_YOUR_CALM:
+      return absl::StatusCode::kResourceExhausted;
+    case NGHTTP2_INADEQUATE_SECURITY:
+      return absl::StatusCode::kPermissionDenied;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+nghttp2_nv Header(std::string_view name, std::string_view value) {
+  nghttp2_nv header{};
+  header.name = reinterpret_cast<uint8_t*>(const_cast<char*>(name.data()));
+  header.namelen = name.size();
+  header.value = reinterpret_cast<uint8_t*>(const_cast<char*>(value.data()));
+  header.valuelen = value.size();
+  header.flags = NGHTTP2_NV_FLAG_NONE;
+  return header;
+}
+
+using OnMessage = std::function<absl::Status(std::string_view)>;
+
+// The one call that runs.
+struct ActiveCall {
+  ActiveCall(std::string_view r, const OnMessage& m) : request(r), on_message(m) {}
+
+  std::string_view request;
+  const OnMessage& on_message;
+
+  size_t sent = 0;  // of prefix and request
+  int32_t stream = -1;
+  std::string buffer;  // begin of a message that is not complete
+  bool ended = false;
+  uint32_t reset_error = NGHTTP2_NO_ERROR;
+
+  int http_status = 0;
+  std::optional<int> grpc_status;
+  std::string grpc_message;
+  std::string details;
+  absl::Status failure;  // found by ourselves: ends the call
+};
+
+std::string Prefix(size_t length) {
+  std::string prefix(kPrefixLength, '\0');
+  for (size_t i = 0; i < 4; ++i) prefix[1 + i] = static_cast<char>(length >> (24 - 8 * i));
+  return prefix;
+}
+
+// How much the prefix announces. Errors: what we do not take.
+absl::StatusOr<size_t> ParsePrefix(std::string_view prefix) {
+  if (prefix[0] != 0) return absl::InternalError("the server sent a compressed message, which was not offered");
+  size_t length = 0;
+  for (size_t i = 1; i < kPrefixLength; ++i) length = length << 8 | static_cast<unsigned char>(prefix[i]);
+  if (length > kMessageLengthMax)
+    return absl::ResourceExhaustedError(StrCat("the server sent a message of ", length, " bytes"));
+  return length;
+}
+
+// Cuts messages out of `data` and hands them over; a message that is complete in `data` is not copied.
+absl::Status Consume(ActiveCall& call, std::string_view data) {
+  while (!data.empty()) {
+    if (call.buffer.empty() && data.size() >= kPrefixLength) {
+      DF_ASSIGN_OR_RETURN(const size_t length, ParsePrefix(data));
+      if (data.size() >= kPrefixLength + length) {
+        DF_RETURN_IF_ERROR(call.on_message(data.substr(kPrefixLength, length)));
+        data.remove_prefix(kPrefixLength + length);
+        continue;
+      }
+    }
+    // The buffer grows with what has arrived, never by what was announced.
+    if (call.buffer.size() < kPrefixLength) {
+      const size_t part = std::min(kPrefixLength - call.buffer.size(), data.size());
+      call.buffer.append(data.substr(0, part));
+      data.remove_prefix(part);
+      if (call.buffer.size() < kPrefixLength) return absl::OkStatus();
+    }
+    DF_ASSIGN_OR_RETURN(const size_t length, ParsePrefix(call.buffer));
+    const size_t part = std::min(kPrefixLength + length - call.buffer.size(), data.size());
+    call.buffer.append(data.substr(0, part));
+    data.remove_prefix(part);
+    if (call.buffer.size() < kPrefixLength + length) return absl::OkStatus();
+    DF_RETURN_IF_ERROR(call.on_message(std::string_view(call.buffer).substr(kPrefixLength)));
+    call.buffer.clear();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct UnixClient::State {
+  std::string path;
+  UniqueFd fd;
+  std::unique_ptr<nghttp2_session, FreeSession> session;
+  std::string unsent;  // bytes of frames that the socket did not take yet
+  std::vector<uint8_t> input = std::vector<uint8_t>(kReadLength);
+  ActiveCall* call = nullptr;
+  absl::Status broken;  // of the connection
+
+  absl::Status Start();
+  absl::Status Submit(ActiveCall& active, std::string_view method, TimePoint deadline);
+  // One round of sending, waiting and receiving.
+  absl::Status Step(TimePoint deadline);
+  absl::Status SendPending();
+  absl::Status Receive();
+  void Abandon(const ActiveCall& active);
+  absl::Status Lost(std::string_view what) {
+    return absl::UnavailableError(StrCat("connection to ", path, ": ", what));
+  }
+
+  ActiveCall* CallOf(int32_t stream) const { return call != nullptr && call->stream == stream ? call : nullptr; }
+
+  static ssize_t ReadRequest(nghttp2_session*, int32_t stream, uint8_t* out, size_t length, uint32_t* flags,
+                             nghttp2_data_source*, void* self);
+  static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
+                      const uint8_t* value, size_t value_length, uint8_t, void* self);
+  static int OnData(nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t length, void* self);
+  static int OnStreamClose(nghttp2_session*, int32_t stream, uint32_t error, void* self);
+  static int OnFrameNotSent(nghttp2_session*, const nghttp2_frame* frame, int error, void* self);
+};
+
+ssize_t UnixClient::State::ReadRequest(nghttp2_session*, int32_t stream, uint8_t* out, size_t length, uint32_t* flags,
+                                       nghttp2_data_source*, void* self) {
+  ActiveCall* const call = static_cast<State*>(self)->CallOf(stream);
+  if (call == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  size_t written = 0;
+  if (call->sent < kPrefixLength) {
+    const std::string prefix = Prefix(call->request.size()).substr(call->sent, length);
+    std::memcpy(out, prefix.data(), prefix.size());
+    written = prefix.size();
+  }
+  if (call->sent + written >= kPrefixLength) {
+    const std::string_view rest =
+        call->request.substr(call->sent + written - kPrefixLength).substr(0, length - written);
+    if (!rest.empty()) std::memcpy(out + written, rest.data(), rest.size());
+    written += rest.size();
+  }
+  call->sent += written;
+  if (call->sent == kPrefixLength + call->request.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
+  return static_cast<ssize_t>(written);
+}
+
+int UnixClient::State::OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
+                                const uint8_t* value, size_t value_length, uint8_t, void* self) {
+  ActiveCall* const call = static_cast<State*>(self)->CallOf(frame->hd.stream_id);
+  if (call == nullptr) return 0;
+  const std::string_view key(reinterpret_cast<const char*>(name), name_length);
+  const std::string_view text(reinterpret_cast<const char*>(value), value_length);
+  if (key == ":status") {
+    call->http_status = ParseDecimal<int>(text).value_or(0);
+  } else if (key == "grpc-status") {
+    call->grpc_status = ParseDecimal<int>(text).value_or(static_cast<int>(absl::StatusCode::kUnknown));
+  } else if (key == "grpc-message") {
+    call->grpc_message = PercentDecode(text);
+  } else if (key == "grpc-status-details-bin") {
+    // With or without padding; what is no base64 is no detail.
+    if (!absl::Base64Unescape(ToAbsl(text), &call->details)) call->details.clear();
+  }
+  return 0;
+}
+
+int UnixClient::State::OnData(nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t length,
+                              void* self) {
+  ActiveCall* const call = static_cast<State*>(self)->CallOf(stream);
+  if (call == nullptr || !call->failure.ok()) return 0;
+  call->failure = Consume(*call, std::string_view(reinterpret_cast<const char*>(data), length));
+  return 0;
+}
+
+int UnixClient::State::OnStreamClose(nghttp2_session*, int32_t stream, uint32_t error, void* self) {
+  if (ActiveCall* const call = static_cast<State*>(self)->CallOf(stream)) {
+    call->ended = true;
+    call->reset_error = error;
+  }
+  return 0;
+}
+
+// A request after the server's GOAWAY never gets a stream.
+int UnixClient::State::OnFrameNotSent(nghttp2_session*, const nghttp2_frame* frame, int error, void* self) {
+  ActiveCall* const call = static_cast<State*>(self)->CallOf(frame->hd.stream_id);
+  if (call != nullptr && frame->hd.type == NGHTTP2_HEADERS && call->failure.ok())
+    call->failure = static_cast<State*>(self)->Lost(nghttp2_strerror(error));
+  return 0;
+}
+
+absl::Status UnixClient::State::Start() {
+  nghttp2_session_callbacks* raw_callbacks = nullptr;
+  if (nghttp2_session_callbacks_new(&raw_callbacks) != 0) return absl::ResourceExhaustedError("out of memory");
+  const std::unique_ptr<nghttp2_session_callbacks, FreeCallbacks> callbacks(raw_callbacks);
+  nghttp2_session_callbacks_set_on_header_callback(callbacks.get(), OnHeader);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks.get(), OnData);
+  nghttp2_session_callbacks_set_on_stream_close_callback(callbacks.get(), OnStreamClose);
+  nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks.get(), OnFrameNotSent);
+  nghttp2_session* raw_session = nullptr;
+  if (nghttp2_session_client_new(&raw_session, callbacks.get(), this) != 0)
+    return absl::ResourceExhaustedError("out of memory");
+  session.reset(raw_session);
+
+  const std::array<nghttp2_settings_entry, 3> settings{{{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+                                                        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kWindow},
+                                                        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrameLengthMax}}};
+  if (nghttp2_submit_settings(raw_session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) != 0 ||
+      nghttp2_session_set_local_window_size(raw_session, NGHTTP2_FLAG_NONE, 0, kWindow) != 0)
+    return absl::InternalError("HTTP/2 settings");
+  return absl::OkStatus();
+}
+
+absl::Status UnixClient::State::Submit(ActiveCall& active, std::string_view method, TimePoint deadline) {
+  std::vector<nghttp2_nv> headers = {
+      Header(":method", "POST"),         Header(":scheme", "http"), Header(":path", method),
+      Header(":authority", "localhost"), Header("te", "trailers"),  Header("content-type", "application/grpc"),
+      Header("user-agent", "dragonfly"),
+  };
+  std::string timeout;
+  if (deadline != kNoDeadline) {
+    timeout = TimeoutHeader(deadline - Clock::now());
+    headers.push_back(Header("grpc-timeout", timeout));
+  }
+  nghttp2_data_provider body{};
+  body.read_callback = ReadRequest;
+  const int32_t stream = nghttp2_submit_request(session.get(), nullptr, headers.data(), headers.size(), &body, nullptr);
+  if (stream < 0) return Lost(nghttp2_strerror(stream));
+  active.stream = stream;
+  return absl::OkStatus();
+}
+
+absl::Status UnixClient::State::SendPending() {
+  for (;;) {
+    if (unsent.empty()) {
+      const uint8_t* data = nullptr;
+      const ssize_t length = nghttp2_session_mem_send(session.get(), &data);
+      if (length < 0) return Lost(nghttp2_strerror(static_cast<int>(length)));
+      if (length == 0) return absl::OkStatus();
+      unsent.assign(reinterpret_cast<const char*>(data), static_cast<size_t>(length));
+    }
+    const ssize_t sent = ::send(fd.get(), unsent.data(), unsent.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return absl::OkStatus();
+    if (sent < 0) return Lost(std::strerror(errno));
+    unsent.erase(0, static_cast<size_t>(sent));
+  }
+}
+
+absl::Status UnixClient::State::Receive() {
+  const ssize_t received = ::recv(fd.get(), input.data(), input.size(), 0);
+  if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return absl::OkStatus();
+  if (received < 0) return Lost(std::strerror(errno));
+  if (received == 0) return Lost("closed by the server");
+  const ssize_t used = nghttp2_session_mem_recv(session.get(), input.data(), static_cast<size_t>(received));
+  if (used < 0) return Lost(nghttp2_strerror(static_cast<int>(used)));
+  return absl::OkStatus();
+}
+
+absl::Status UnixClient::State::Step(TimePoint deadline) {
+  // What can be sent is sent first, but a server that has closed may still have left its answer to be read.
+  const absl::Status sent = SendPending();
+  if (nghttp2_session_want_read(session.get()) == 0 && nghttp2_session_want_write(session.get()) == 0)
+    return Lost("closed by an error of the protocol");
+  int timeout = -1;
+  if (deadline != kNoDeadline) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return absl::DeadlineExceededError("no answer in time");
+    timeout = static_cast<int>(std::min<int64_t>(left, INT_MAX));
+  }
+  pollfd waited{fd.get(), static_cast<short>(unsent.empty() ? POLLIN : POLLIN | POLLOUT), 0};
+  if (::poll(&waited, 1, timeout) < 0 && errno != EINTR) return ErrnoStatus(errno, "poll");
+  if ((waited.revents & (POLLIN | POLLHUP | POLLERR)) != 0) return Receive();
+  return waited.revents == 0 ? absl::OkStatus() : sent;
+}
+
+// Tells the server that nobody listens any more; the connection stays usable.
+void UnixClient::State::Abandon(const ActiveCall& active) {
+  if (active.ended || active.stream < 0) return;
+  nghttp2_submit_rst_stream(session.get(), NGHTTP2_FLAG_NONE, active.stream, NGHTTP2_CANCEL);
+  broken = SendPending();
+}
+
+absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::Connect(const std::string& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.empty() || socket_path.size() >= sizeof(address.sun_path))
+    return absl::UnavailableError(StrCat("connect to ", Quoted(socket_path), ": not a path of a Unix socket"));
+  std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
+
+  auto state = std::make_unique<State>();
+  state->path = socket_path;
+  state->fd = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!state->fd.valid()) return absl::UnavailableError(StrCat("make a Unix socket: ", std::strerror(errno)));
+  // Bounds connect() when the server does not accept.
+  const timeval timeout{kConnectTimeout.count(), 0};
+  ::setsockopt(state->fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+  if (::connect(state->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    return absl::UnavailableError(StrCat("connect to ", socket_path, ": ", std::strerror(errno)));
+  if (::fcntl(state->fd.get(), F_SETFL, O_NONBLOCK) != 0)
+    return absl::UnavailableError(StrCat("connect to ", socket_path, ": ", std::strerror(errno)));
+  DF_RETURN_IF_ERROR(state->Start());
+  return std::unique_ptr<UnixClient>(new UnixClient(std::move(state)));
+}
+
+UnixClient::UnixClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+UnixClient::~UnixClient() = default;
+
+absl::Status UnixClient::Call(std::string_view method, std::string_view request, const OnMessage& on_message,
+                              TimePoint deadline) {
+  if (state_->call != nullptr) return absl::FailedPreconditionError("a call is running on this client");
+  if (!state_->broken.ok()) return state_->broken;
+  if (request.size() > kMessageLengthMax) return absl::InvalidArgumentError("the request is too long");
+  if (deadline <= Clock::now()) return absl::DeadlineExceededError("no time for the call");
+
+  ActiveCall call(request, on_message);
+  state_->call = &call;
+  absl::Status status = state_->Submit(call, method, deadline);
+  while (status.ok() && !call.ended && call.failure.ok()) status = state_->Step(deadline);
+  state_->call = nullptr;
+
+  if (!call.failure.ok()) {
+    state_->Abandon(call);
+    return call.failure;
+  }
+  if (!status.ok()) {
+    if (absl::IsDeadlineExceeded(status))
+      state_->Abandon(call);
+    else
+      state_->broken = status;
+    return status;
+  }
+  if (call.grpc_status == 0 && !call.buffer.empty())
+    return absl::DataLossError("the server ended the call within a message");
+  if (call.grpc_status) return StatusFromWire(*call.grpc_status, call.grpc_message, call.details);
+  if (call.reset_error != NGHTTP2_NO_ERROR)
+    return absl::Status(CodeOfReset(call.reset_error),
+                        StrCat("the server reset the call: ", nghttp2_http2_strerror(call.reset_error)));
+  if (call.http_status != 200) return absl::UnknownError(StrCat("the server answered HTTP status ", call.http_status));
+  return absl::InternalError("the server ended the call without a status");
+}
+
+}  // namespace dragonfly::rpc
