@@ -111,6 +111,14 @@ absl::Status StatusOf(CURLcode code, std::string_view text) {
   }
 }
 
+// libcurl reads http_proxy only, since a CGI program gets HTTP_PROXY from its client's Proxy header. We are none, and
+// the original honours it.
+std::string UpperCaseHttpProxy() {
+  if (std::getenv("http_proxy") != nullptr || std::getenv("REQUEST_METHOD") != nullptr) return "";
+  const char* proxy = std::getenv("HTTP_PROXY");
+  return proxy == nullptr ? "" : proxy;
+}
+
 CURLcode UseCaStore(CURL* /*easy*/, void* ssl_context, void* store) {
   SSL_CTX_set1_cert_store(static_cast<SSL_CTX*>(ssl_context), static_cast<X509_STORE*>(store));
   return CURLE_OK;
@@ -192,6 +200,7 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
   static size_t OnBody(char* data, size_t size, size_t count, void* user);
 
   asio::io_context& io;
+  const std::string http_proxy = UpperCaseHttpProxy();
   asio::steady_timer timer;
   std::unordered_map<curl_socket_t, std::shared_ptr<Socket>> sockets;
   CaStores ca_stores;
@@ -449,6 +458,9 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   }
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.header.get());
+  if (!http_proxy.empty() && EqualsIgnoreCase(std::string_view(request.url).substr(0, 5), "http:")) {
+    curl_easy_setopt(easy, CURLOPT_PROXY, http_proxy.c_str());  // no_proxy still counts
+  }
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 

@@ -63,8 +63,7 @@ class CurlSink {
 inline constexpr size_t kAnswerHeaderMax = 256 << 10;
 
 // One multi handle. Thread rule: all methods on the thread of the io_context. Redirects are not followed by itself.
-// Proxies come from the environment as libcurl reads it: http_proxy, https_proxy/HTTPS_PROXY, all_proxy/ALL_PROXY,
-// no_proxy/NO_PROXY.
+// Proxies come from the environment: http_proxy, https_proxy, all_proxy, no_proxy, in lower or upper case.
 class CurlClient {
  public:
   explicit CurlClient(boost::asio::io_context& io);

@@ -7,6 +7,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
 #include <cstdlib>
@@ -245,7 +246,6 @@ TEST_F(CurlClientTest, PausesWithoutLosingBytes) {
 }
 
 TEST_F(CurlClientTest, DoesNotCountAPauseAsAStall) {
-  ScriptedServer server({"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab", ""});
   ScriptedServer slow([](ScriptedServer::Connection& connection, const std::string&, int) {
     connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n");
     connection.Send(std::string(200'000, 'x'));
@@ -371,6 +371,30 @@ TEST_F(CurlClientTest, StartsATransferFromWithinASink) {
   };
   EXPECT_TRUE(Run(Get(server.Url()), outer).ok());
   EXPECT_TRUE(second.ok()) << second.status();
+}
+
+TEST_F(CurlClientTest, GoesThroughTheProxyOfTheEnvironment) {
+  ScriptedServer proxy({"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy"});
+  ScriptedServer direct({"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ndirect"});
+  const std::string address = "http://127.0.0.1:" + std::to_string(proxy.port());
+  for (const char* name : {"http_proxy", "HTTP_PROXY"}) {
+    ::setenv(name, address.c_str(), 1);
+    ::setenv("no_proxy", "127.0.0.1", 1);
+    CurlClient client(io_);
+    for (const bool excepted : {false, true}) {
+      Collector sink;
+      Outcome outcome = absl::UnknownError("did not end");
+      const std::string url = excepted ? direct.Url() : "http://origin.example/file";
+      asio::co_spawn(io_, Keep(client, Get(url), sink, outcome), asio::detached);
+      io_.restart();
+      io_.run();
+      EXPECT_TRUE(outcome.ok()) << outcome.status();
+      EXPECT_EQ(sink.body, excepted ? "direct" : "proxy") << name;
+    }
+    ::unsetenv(name);
+    ::setenv("no_proxy", "*", 1);
+  }
+  EXPECT_THAT(proxy.requests().front(), StartsWith("GET http://origin.example/file HTTP/1.1"));
 }
 
 class TlsTest : public CurlClientTest {

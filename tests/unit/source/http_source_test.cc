@@ -550,7 +550,7 @@ TEST_F(HttpSourceTest, KeepsTheDeadline) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(ReadAll(request).status()));
 }
 
-TEST_F(HttpSourceTest, DoesNotRepeatAWholeBodyOnceABytesWasTaken) {
+TEST_F(HttpSourceTest, DoesNotRepeatAWholeBodyOnceAByteWasTaken) {
   ScriptedServer server({"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", Ok("0123456789")});
   EXPECT_TRUE(absl::IsDataLoss(ReadAll(Ask(server.Url())).status()));
   EXPECT_EQ(sink_.text, "abc");
