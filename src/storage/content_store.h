@@ -22,9 +22,9 @@ namespace dragonfly::storage {
 
 struct StoreOptions {
   StoreOptions() = default;
-  std::string dir;                // absolute; made when missing
-  bool keep = false;              // false: wipe what an earlier run left
-  uint64_t capacity_bytes = 0;    // 0: what the file system has; else the most that all contents may take together
+  std::string dir;              // absolute; made when missing
+  bool keep = false;            // false: wipe what an earlier run left
+  uint64_t capacity_bytes = 0;  // 0: what the file system has; else the most that all contents may take together
 };
 
 // What a content is created with.
@@ -32,7 +32,9 @@ struct ContentShape {
   ContentShape() = default;
   std::optional<uint64_t> content_length;  // nullopt: unknown until FinishLength()
   uint64_t piece_length = kPieceLengthMin;
-  std::map<std::string, std::string> response_header;
+  // The part that will be downloaded; nullopt: all of it. Space is reserved for its pieces only.
+  std::optional<ByteRange> wanted;
+  std::map<std::string, std::string> response_header;  // at most 256 KiB and 4096 entries
 };
 
 // Thread rule: every method from any thread. Deleting unlinks files on the caller's thread.
@@ -40,8 +42,9 @@ class ContentStore {
  public:
   // Opens the directory and reads back what is there: finished pieces recorded before a crash are kept, unfinished ones
   // are forgotten, a content without metadata (or the reverse) is removed. Errors: FAILED_PRECONDITION when another
-  // daemon holds the directory; errors of the file system.
+  // daemon holds the directory; INVALID_ARGUMENT when `dir` is not absolute; errors of the file system.
   static absl::StatusOr<std::unique_ptr<ContentStore>> Open(const StoreOptions& options);
+  // With `keep`, makes everything durable first. Contents that are still held refuse to be written afterwards.
   ~ContentStore();
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
@@ -49,9 +52,11 @@ class ContentStore {
   // The content of `id`, or null.
   std::shared_ptr<TaskContent> Find(const TaskId& id);
 
-  // The content of `id`, made when missing. An existing one of another shape that has no writer and no finished piece, or
-  // was left incomplete with a different length, is replaced. Reserves the bytes still to be written.
-  // Errors: RESOURCE_EXHAUSTED "no space left on device: ..." when they do not fit.
+  // The content of `id`, made when missing. An existing one of another shape that has no writer and no finished piece,
+  // or was left incomplete with a different length, is replaced; any other is returned as it is, so look at its
+  // layout(). Reserves the bytes still to be written (of an unknown length: as each piece begins). Errors:
+  // RESOURCE_EXHAUSTED "no space left on device: ..." when they do not fit; INVALID_ARGUMENT when the shape is no
+  // file's.
   absl::StatusOr<std::shared_ptr<TaskContent>> FindOrCreate(const TaskId& id, const ContentShape& shape);
 
   // Removes the content; who reads it keeps its open file, who writes or waits gets CANCELLED.

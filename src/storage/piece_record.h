@@ -18,11 +18,11 @@ enum class TrafficType : int { kBackToSource = 0, kRemotePeer = 1, kLocalPeer = 
 // A finished piece.
 struct PieceRecord {
   PieceNumber number;
-  ByteRange range;                // in the task's file
-  uint32_t crc32 = 0;             // of the bytes
-  std::string parent_id;          // peer it came from; empty for the origin
+  ByteRange range;        // in the task's file
+  uint32_t crc32 = 0;     // of the bytes
+  std::string parent_id;  // peer it came from; empty for the origin
   TrafficType traffic_type = TrafficType::kBackToSource;
-  absl::Duration cost;            // from begin to finish
+  absl::Duration cost;  // from begin to finish
   absl::Time created_at;
 };
 

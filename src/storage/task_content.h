@@ -97,38 +97,47 @@ class TaskContent {
   std::optional<PieceRecord> FindPiece(PieceNumber number) const;
 
   // At most one writer per piece. Errors: ALREADY_EXISTS when the piece is finished; FAILED_PRECONDITION when another
-  // writer has it (wait with WhenFinished()); OUT_OF_RANGE when the content has no such piece.
+  // writer has it (wait with WhenFinished()); OUT_OF_RANGE when the content has no such piece; RESOURCE_EXHAUSTED when
+  // its bytes were not reserved by FindOrCreate() and do not fit; CANCELLED after deletion.
   absl::StatusOr<PieceWriter> BeginPiece(PieceNumber number);
 
-  // For a content of unknown length: the last piece was committed, the whole is `content_length` bytes. Commit() accepts
-  // a short piece while the length is unknown. Errors: FAILED_PRECONDITION when the pieces do not add up to it.
+  // For a content of unknown length: the last piece was committed, the whole is `content_length` bytes. Commit()
+  // accepts a short piece while the length is unknown. Errors: FAILED_PRECONDITION when the pieces do not add up to it.
   absl::Status FinishLength(uint64_t content_length);
 
   // Completes OK when `number` is finished; at once when it is already. NOT_FOUND when nobody writes it (any more), so
-  // that the caller can begin it; DEADLINE_EXCEEDED.
+  // that the caller can begin it; what Fail() was told when that happens meanwhile; CANCELLED after deletion;
+  // DEADLINE_EXCEEDED.
   boost::asio::awaitable<absl::Status> WhenFinished(PieceNumber number, TimePoint deadline);
 
-  // Notified at every finished piece, when the length becomes known, when a writer gives up, and at Fail() and deletion.
+  // Notified at every finished piece, when the length becomes known, when a writer gives up, and at Fail() and
+  // deletion.
   runtime::Signal& changes();
 
-  // Pieces in the order in which they finished, from the `from`-th on: what a subscriber has not seen yet. Together with
-  // changes() this is the feed of SyncPieces.
+  // Pieces in the order in which they finished, from the `from`-th on: what a subscriber has not seen yet. Together
+  // with changes() this is the feed of SyncPieces. `from` plus the size of the result is the next `from`. A piece may
+  // come twice when another one was forgotten as damaged.
   std::vector<PieceRecord> FinishedSince(size_t from) const;
 
-  // The bytes of a finished piece. Errors: NOT_FOUND when it is not finished.
+  // The bytes of a finished piece. Reads them first when a power cut, or a user who wrote into a hard-linked output,
+  // may have damaged them (docs/storage.md). Errors: NOT_FOUND when it is not finished; DATA_LOSS when it turned out
+  // damaged: it is then forgotten and can be begun again.
   absl::StatusOr<PieceBytes> OpenPiece(PieceNumber number);
 
-  // True after the content was deleted or its download given up; readers that wait should stop.
+  // Not OK after the content was deleted (CANCELLED) or its download given up; readers that wait should stop.
   absl::Status failure() const;
-  // Tells waiters why the download ended without completing. Finished pieces stay; BeginPiece() clears it.
+  // Tells waiters why the download ended without completing, and gives the space of unwritten pieces back. Finished
+  // pieces stay; BeginPiece() clears it.
   void Fail(const absl::Status& why);
 
   // Makes `output_path` (absolute) a file with the content, by hard link, else reflink, else copy_file_range that keeps
   // holes. Only for a complete content. Blocks. Errors: FAILED_PRECONDITION when not complete; ALREADY_EXISTS
-  // "output path <path> is already exists" when another file is there and overwrite is not set; with force_hard_link the
-  // error of link(2). Nothing half-written is left behind: a copy is made under a temporary name and renamed.
+  // "output path <path> is already exists" when another file is there and overwrite is not set; DATA_LOSS when a piece
+  // turned out damaged (as OpenPiece()); with force_hard_link the error of link(2). Nothing half-written is left
+  // behind: a copy gets its name when it is whole.
   absl::StatusOr<ExportMethod> ExportTo(const std::string& output_path, const ExportOptions& options);
-  // Writes bytes `range` of the content to a new file at `output_path`, likewise. Every piece of it must be there.
+  // Writes bytes `range` of the content to a new file at `output_path`, likewise. Every piece of it must be there; the
+  // rest need not. Errors also: INVALID_ARGUMENT with force_hard_link.
   absl::Status ExportRangeTo(const std::string& output_path, const ByteRange& range, const ExportOptions& options);
 
  private:
