@@ -93,7 +93,7 @@ TEST_F(PieceWaitTest, EndsWithTheContent) {
 }
 
 TEST_F(PieceWaitTest, NotifiesSubscribersOfEveryChange) {
-  const auto changed = [this, seen = content_->changes().version()]() mutable {
+  auto changed = [this, seen = content_->changes().version()]() mutable {
     return std::exchange(seen, content_->changes().version()) != seen;
   };
   {

@@ -86,7 +86,7 @@ TEST_F(PieceWriterTest, RefusesBytesThatDifferFromTheSendersDigest) {
   OpenStore();
   const auto content = Make(1, kPiece);
   const std::string bytes = BytesOf(1, kPiece);
-  for (const std::string digest : {std::string("crc32:1"), StrCat("sha256:", Sha256Hex("other"))}) {
+  for (const std::string& digest : {std::string("crc32:1"), StrCat("sha256:", Sha256Hex("other"))}) {
     absl::StatusOr<PieceWriter> writer = content->BeginPiece(PieceNumber(0));
     ASSERT_TRUE(writer->Append(AsBytes(bytes)).ok());
     const auto record = writer->Commit(*Digest::Parse(digest), "p", TrafficType::kRemotePeer);
