@@ -38,7 +38,7 @@ HEAVY = {
     "nlohmann/": set(),
     "yaml-cpp/": set(),
     "prometheus/": {"telemetry"},
-    "curl/": set(),
+    "curl/": {"http"},
     "rocksdb/": set(),
     "soci/": {"db"},
 }
