@@ -2,59 +2,68 @@
 #include "telemetry/metrics.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <optional>
+#include <sstream>
+
+#include "base/unique_fd.h"
 
 namespace dragonfly::telemetry {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
-
-TEST(Metrics, RendersItsRegistryAndTheProcess) {
-  Metrics metrics;
-  prometheus::BuildCounter().Name("df_calls_total").Register(metrics.registry()).Add({{"kind", "a"}}).Increment(3);
-  const std::string page = metrics.Render();
-  EXPECT_THAT(page, HasSubstr("df_calls_total{kind=\"a\"} 3"));
-  EXPECT_THAT(page, HasSubstr("process_"));
+// The value of a metric without labels.
+std::optional<double> ValueOf(const std::string& text, const std::string& name) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(name + " ")) return std::stod(line.substr(name.size() + 1));
+  return std::nullopt;
 }
 
-TEST(Metrics, TwoServersOfOneProcessKeepApart) {
-  Metrics a, b;
-  prometheus::BuildCounter().Name("df_calls_total").Register(a.registry()).Add({}).Increment();
-  EXPECT_THAT(b.Render(), Not(HasSubstr("df_calls_total")));
+TEST(Metrics, RendersWhatWasRegistered) {
+  Metrics metrics;
+  prometheus::BuildCounter()
+      .Name("dragonfly_test_total")
+      .Help("A test.")
+      .Register(metrics.registry())
+      .Add({{"type", "a\"b"}})
+      .Increment(3);
+  const std::string text = metrics.Render();
+  EXPECT_THAT(text, testing::HasSubstr("# HELP dragonfly_test_total A test.\n# TYPE dragonfly_test_total counter\n"
+                                       "dragonfly_test_total{type=\"a\\\"b\"} 3\n"));
 }
 
-TEST(Metrics, ResetBeginsSumsAgainAndKeepsStates) {
-  Metrics metrics;
-  auto& family = prometheus::BuildCounter().Name("df_calls_total").Register(metrics.registry());
-  auto& a = family.Add({{"kind", "a"}});
-  auto& b = family.Add({{"kind", "b"}});
-  auto& state = prometheus::BuildGauge().Name("df_state").Register(metrics.registry()).Add({});
-  auto& cost = prometheus::BuildHistogram()
-                   .Name("df_cost")
-                   .Register(metrics.registry())
-                   .Add({}, prometheus::Histogram::BucketBoundaries{1, 10});
-  a.Increment(3);
-  b.Increment(4);
-  state.Set(7);
-  cost.Observe(0.5);
-  cost.Observe(5);
+TEST(Metrics, RegistriesKeepApart) {
+  Metrics one;
+  Metrics other;
+  prometheus::BuildCounter().Name("only_here").Help("").Register(one.registry()).Add({}).Increment();
+  EXPECT_THAT(one.Render(), testing::HasSubstr("only_here"));
+  EXPECT_THAT(other.Render(), testing::Not(testing::HasSubstr("only_here")));
+}
 
-  metrics.Reset();
-  a.Increment(2);
-  cost.Observe(5);
-  const std::string page = metrics.Render();
-  EXPECT_THAT(page, HasSubstr("df_calls_total{kind=\"a\"} 2"));
-  EXPECT_THAT(page, HasSubstr("df_calls_total{kind=\"b\"} 0"));
-  EXPECT_THAT(page, HasSubstr("df_state 7"));
-  EXPECT_THAT(page, HasSubstr("df_cost_count 1"));
-  EXPECT_THAT(page, HasSubstr("df_cost_sum 5"));
-  EXPECT_THAT(page, HasSubstr("df_cost_bucket{le=\"1\"} 0"));
-  EXPECT_THAT(page, HasSubstr("df_cost_bucket{le=\"10\"} 1"));
+TEST(Metrics, TellsAboutTheProcess) {
+  Metrics metrics;
+  const std::string text = metrics.Render();
+  EXPECT_GE(ValueOf(text, "process_cpu_seconds_total").value_or(-1), 0);
+  EXPECT_GT(ValueOf(text, "process_resident_memory_bytes").value_or(0), 1 << 20);
+  EXPECT_GT(ValueOf(text, "process_virtual_memory_bytes").value_or(0),
+            ValueOf(text, "process_resident_memory_bytes").value_or(0));
+  EXPECT_GE(ValueOf(text, "process_threads").value_or(0), 1);
+  EXPECT_GT(ValueOf(text, "process_max_fds").value_or(0), 3);
+  const double start = ValueOf(text, "process_start_time_seconds").value_or(0);
+  const auto now = static_cast<double>(std::time(nullptr));
+  EXPECT_LE(start, now + 1);
+  EXPECT_GT(start, now - 3600);
+}
+
+TEST(Metrics, CountsOpenFiles) {
+  Metrics metrics;
+  const double before = *ValueOf(metrics.Render(), "process_open_fds");
+  const UniqueFd fd(::dup(STDERR_FILENO));
+  EXPECT_EQ(*ValueOf(metrics.Render(), "process_open_fds"), before + 1);
 }
 
 }  // namespace
