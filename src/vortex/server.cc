@@ -166,6 +166,7 @@ struct Server::State {
   }
 
   asio::awaitable<void> Accept();
+  asio::awaitable<void> CloseListener();
   void Admit(UniqueFd fd);
   asio::awaitable<void> Serve(Seat seat, Shard& shard, UniqueFd fd);
   asio::awaitable<absl::StatusOr<Header>> ReadRequest(Served& served, TimePoint first_byte_by,
@@ -211,6 +212,13 @@ asio::awaitable<void> Server::State::Accept() {
     }
     // Else: an error of one connection that failed before it was accepted.
   }
+}
+
+// Children that come from now on are refused at once, and those in the backlog reset, instead of being left to wait.
+asio::awaitable<void> Server::State::CloseListener() {
+  boost::system::error_code ignored;
+  acceptor.close(ignored);
+  co_return;
 }
 
 void Server::State::Admit(UniqueFd fd) {
@@ -375,6 +383,7 @@ size_t Server::connections() const { return state_->connections.load(std::memory
 asio::awaitable<void> Server::Stop(TimePoint deadline) {
   const std::shared_ptr<State> state = state_;
   co_await state->accepting.Stop();
+  co_await asio::co_spawn(state->acceptor.get_executor(), state->CloseListener(), asio::use_awaitable);
   for (const std::unique_ptr<Shard>& shard : state->shards) {
     co_await asio::co_spawn(shard->io, StopBetweenRequests(*shard), asio::use_awaitable);
   }

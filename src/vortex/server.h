@@ -56,7 +56,7 @@ class Server {
   ~Server();
   uint16_t port() const;
   size_t connections() const;
-  // Stops accepting, closes the connections that wait for a request, lets running transfers finish until `deadline`,
+  // Closes the listener and the connections that wait for a request, lets running transfers finish until `deadline`,
   // then cuts them.
   boost::asio::awaitable<void> Stop(TimePoint deadline);
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -302,6 +303,7 @@ TEST_F(ServerTest, StopLetsTransfersEndAndClosesTheOthers) {
   std::future<void> stopped =
       boost::asio::co_spawn(io_.At(1), server->Stop(Clock::now() + kPatience), boost::asio::use_future);
   EXPECT_EQ(idle.End(), "eof");
+  EXPECT_THROW(Wire::Connect(server->port()), std::runtime_error);
   got += child.Read(kHeadSize + FormatCrc32Digest(Crc32(big.Piece(0))).size() + (kBigPiece)-1000);
   EXPECT_EQ(child.End(), "eof");
   Await(std::move(stopped));
