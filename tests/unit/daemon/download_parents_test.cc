@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+// Downloads from other peers: honest, partial, lying, silent and dying ones.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/status.h"
+#include "tests/unit/daemon/lying_parent.h"
+#include "tests/unit/daemon/test_peer.h"
+#include "tests/unit/vortex/foreign_peer.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+using storage::TrafficType;
+using testing::HasSubstr;
+
+constexpr uint32_t kPieces = 12;
+constexpr uint64_t kSize = (kPieces - 1) * kTestPieceLength + 100;
+
+class ParentDownload : public testing::Test {
+ protected:
+  ParentDownload() {
+    wire_.set_url(origin_.Url());
+    wire_.set_piece_length(kTestPieceLength);
+  }
+
+  TaskId id() const { return *TaskManager::IdOf(wire_); }
+
+  // Fills `parent` with pieces [first, last] from the origin.
+  void Warm(TestPeer& parent, uint32_t first = 0, uint32_t last = kPieces - 1) {
+    common::v2::Download part = wire_;
+    part.mutable_range()->set_start(first * kTestPieceLength);
+    part.mutable_range()->set_length((last - first + 1) * kTestPieceLength);
+    const absl::Status status = parent.Download(part);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  void Offer(std::vector<CandidateParent> parents) { child_.link.Set({CandidateParents{std::move(parents)}}); }
+
+  // A download that must end well without the origin.
+  void ExpectFromPeers() {
+    const int reads = origin_.reads();
+    const absl::Status status = child_.Download(wire_, observer_);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+    EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), kSize);
+    EXPECT_EQ(origin_.reads(), reads) << "the origin was read though the parents have everything";
+    EXPECT_TRUE(child_.link.Await("finished 12 "));
+  }
+
+  // One honest parent beside a liar: the file is right, and the liar is reported.
+  void ExpectLiarCostsOnlyItself(LyingParent::Lies lies) {
+    TestPeer honest(io_, "honest");
+    Warm(honest);
+    LyingParent liar("liar", origin_.content(), kTestPieceLength, std::move(lies));
+    Offer({liar.AsParent(), honest.AsParent()});
+    ExpectFromPeers();
+    for (const auto& piece : observer_.pieces) EXPECT_EQ(piece.parent_id, "honest");
+    EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+    EXPECT_LE(liar.pieces_asked(), 8);
+    if (liar.pieces_asked() > 0) EXPECT_GE(child_.link.CountOf("failed at liar"), 1);
+  }
+
+  runtime::IoThreads io_{2};
+  ScriptedOrigin origin_{TestContent(kSize)};
+  common::v2::Download wire_;
+  TestPeer child_{io_, "child"};
+  RecordingObserver observer_;
+};
+
+TEST_F(ParentDownload, TakesEverythingFromOneParent) {
+  TestPeer parent(io_, "parent");
+  Warm(parent);
+  Offer({parent.AsParent()});
+  ExpectFromPeers();
+  EXPECT_EQ(child_.link.CountOf("piece 11 from parent"), 1);
+  EXPECT_EQ(child_.link.CountOf("started"), 1);
+}
+
+TEST_F(ParentDownload, FollowsAParentThatIsStillDownloading) {
+  TestPeer parent(io_, "parent");
+  origin_.HoldFrom(3 * kTestPieceLength);
+  RecordingObserver of_parent;
+  auto running = parent.Begin(wire_, of_parent);
+  ASSERT_TRUE(origin_.AwaitHeld());
+  Offer({parent.AsParent()});
+  auto following = child_.Begin(wire_, observer_);
+  ASSERT_TRUE(child_.link.Await("piece 0 from parent"));
+  origin_.Release();
+  ASSERT_TRUE(running.get().ok());
+  const absl::Status status = following.get();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+  EXPECT_EQ(origin_.reads_of_any_byte(), 1);
+}
+
+TEST_F(ParentDownload, PutsPartialParentsTogether) {
+  TestPeer first(io_, "first");
+  TestPeer second(io_, "second");
+  TestPeer third(io_, "third");
+  Warm(first, 0, 4);
+  Warm(second, 4, 8);
+  Warm(third, 8, 11);
+  Offer({first.AsParent(), second.AsParent(), third.AsParent()});
+  ExpectFromPeers();
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+}
+
+TEST_F(ParentDownload, AsksForOtherParentsAsSoonAsTheseCanGiveNoMore) {
+  TestPeer first(io_, "first");
+  TestPeer second(io_, "second");
+  Warm(first, 0, 4);
+  Warm(second, 3, 11);
+  child_.link.Set({CandidateParents{{first.AsParent()}}, CandidateParents{{second.AsParent()}}});
+  const TimePoint begin = Clock::now();
+  ExpectFromPeers();
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 1);
+  // The time-out of news is two seconds; nothing waits for it.
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(1500));
+}
+
+TEST_F(ParentDownload, FallsBackToTheOriginWhenTheScheduleCountIsUsedUp) {
+  TestPeer partial(io_, "partial");
+  Warm(partial, 0, 4);
+  Offer({partial.AsParent()});
+  const absl::Status status = child_.Download(wire_, observer_);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 4);
+  EXPECT_TRUE(child_.link.Await("peer failed: max schedule count exceeded"));
+  EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), 5 * kTestPieceLength);
+}
+
+TEST_F(ParentDownload, NamesTheCausesWhenTheOriginIsDisabled) {
+  TestPeer empty(io_, "empty");
+  Offer({empty.AsParent()});
+  wire_.set_disable_back_to_source(true);
+  const absl::Status status = child_.Download(wire_, observer_);
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("not found"));
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("max schedule count 5 exceeded"));
+  EXPECT_EQ(origin_.reads(), 0);
+}
+
+TEST_F(ParentDownload, TakesTheUnaryCallWhereNoPieceServerIsTold) {
+  TestPeer::Options options;
+  options.serves_vortex = false;
+  TestPeer parent(io_, "parent", options);
+  Warm(parent);
+  Offer({parent.AsParent()});
+  ExpectFromPeers();
+}
+
+TEST_F(ParentDownload, TakesTheUnaryCallWhereThePieceServerDoesNotAnswer) {
+  LyingParent::Lies lies;
+  lies.news = [](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(1);  // nobody listens there
+  };
+  LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
+  Offer({parent.AsParent()});
+  ExpectFromPeers();
+}
+
+TEST_F(ParentDownload, SurvivesWrongBytes) {
+  LyingParent::Lies lies;
+  lies.piece = [](dfdaemon::v2::DownloadPieceResponse& answer) {
+    (*answer.mutable_piece()->mutable_content())[0] ^= 1;
+    return grpc::Status::OK;
+  };
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesAShortBody) {
+  LyingParent::Lies lies;
+  lies.piece = [](dfdaemon::v2::DownloadPieceResponse& answer) {
+    answer.mutable_piece()->mutable_content()->resize(10);
+    return grpc::Status::OK;
+  };
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesAWrongOffset) {
+  LyingParent::Lies lies;
+  lies.piece = [](dfdaemon::v2::DownloadPieceResponse& answer) {
+    answer.mutable_piece()->set_offset(answer.piece().offset() + kTestPieceLength);
+    return grpc::Status::OK;
+  };
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesAWrongMetadataDigest) {
+  LyingParent::Lies lies;
+  lies.piece = [](dfdaemon::v2::DownloadPieceResponse& answer) {
+    answer.set_digest("crc32:1");
+    return grpc::Status::OK;
+  };
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesAPieceWithoutADigest) {
+  LyingParent::Lies lies;
+  lies.piece = [](dfdaemon::v2::DownloadPieceResponse& answer) {
+    answer.clear_digest();
+    answer.mutable_piece()->clear_digest();
+    return grpc::Status::OK;
+  };
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesAnErrorForEachPiece) {
+  LyingParent::Lies lies;
+  lies.piece = [](dfdaemon::v2::DownloadPieceResponse&) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "piece metadata not found");
+  };
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesNewsOfPiecesThatCannotBe) {
+  for (int kind = 0; kind < 3; ++kind) {
+    LyingParent::Lies lies;
+    lies.news = [kind](dfdaemon::v2::SyncPiecesResponse& news) {
+      if (kind == 0) news.set_length(UINT64_MAX);
+      if (kind == 1) news.set_offset(news.offset() + 1);
+      if (kind == 2) news.set_number(UINT32_MAX);
+    };
+    TestPeer child(io_, "other child");
+    TestPeer honest(io_, "honest");
+    Warm(honest);
+    LyingParent liar("liar", origin_.content(), kTestPieceLength, std::move(lies));
+    child.link.Set({CandidateParents{{liar.AsParent(), honest.AsParent()}}});
+    RecordingObserver observer;
+    const absl::Status status = child.Download(wire_, observer);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(child.BytesOf(id()), origin_.content());
+    EXPECT_EQ(liar.pieces_asked(), 0);
+  }
+}
+
+TEST_F(ParentDownload, DoesNotWaitForAParentThatIsSilentFromTheStart) {
+  LyingParent::Lies lies;
+  lies.silent_news = true;
+  const TimePoint begin = Clock::now();
+  ExpectLiarCostsOnlyItself(std::move(lies));
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(1900)) << "it waited for the silent parent's time-out";
+}
+
+TEST_F(ParentDownload, TakesOverThePiecesOfAParentThatGoesSilent) {
+  LyingParent::Lies lies;
+  lies.silent_pieces = true;
+  ExpectLiarCostsOnlyItself(std::move(lies));
+}
+
+TEST_F(ParentDownload, SurvivesAParentThatDiesOnTheWay) {
+  TestPeer honest(io_, "honest");
+  Warm(honest);
+  // Sends a header and half a piece, then ends the connection; and half a piece without an end to the next.
+  vortex::ForeignParent dying([&](vortex::Wire& wire, int) {
+    wire.Read(74);
+    vortex::ContentHead head;
+    head.number = 0;
+    head.length = kTestPieceLength;
+    wire.Send(head.Packet());
+    wire.Send(std::string(kTestPieceLength / 2, 'x'));
+  });
+  LyingParent::Lies lies;
+  lies.news = [&dying](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(dying.port());
+  };
+  LyingParent parent("dying", origin_.content(), kTestPieceLength, std::move(lies));
+  Offer({parent.AsParent(), honest.AsParent()});
+  ExpectFromPeers();
+  for (const auto& piece : observer_.pieces) EXPECT_EQ(piece.parent_id, "honest");
+}
+
+TEST_F(ParentDownload, SurvivesPeersAtWrongAddresses) {
+  TestPeer honest(io_, "honest");
+  Warm(honest);
+  CandidateParent nobody = honest.AsParent();
+  nobody.peer_id = "nobody";
+  nobody.host_id = "nobody";
+  nobody.port = 1;
+  // A piece server is no gRPC server.
+  CandidateParent wrong = nobody;
+  wrong.peer_id = "wrong";
+  wrong.port = honest.identity.vortex_port;
+  Offer({nobody, wrong, honest.AsParent()});
+  ExpectFromPeers();
+}
+
+TEST_F(ParentDownload, AsksNobodyWhoContradictsTheOrigin) {
+  TestPeer honest(io_, "honest");
+  Warm(honest);
+  LyingParent other("other", origin_.content(), kTestPieceLength, LyingParent::Lies());
+  CandidateParent longer = other.AsParent();
+  longer.content_length = kSize + 1;
+  CandidateParent unknown = honest.AsParent();
+  unknown.content_length = UINT64_MAX;  // what a Go scheduler says when it does not know
+  Offer({longer, unknown});
+  ExpectFromPeers();
+  EXPECT_EQ(other.pieces_asked(), 0);
+}
+
+TEST_F(ParentDownload, TakesTheLengthFromTheSchedulerWhereTheOriginTellsNone) {
+  TestPeer parent(io_, "parent");
+  Warm(parent);
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.takes_ranges = false;
+  behaviour.tells_length = false;
+  origin_.Set(behaviour);
+  CandidateParent knowing = parent.AsParent();
+  knowing.content_length = kSize;
+  knowing.piece_length = kTestPieceLength;
+  Offer({knowing});
+  ExpectFromPeers();
+  EXPECT_EQ(observer_.started->content_length, kSize);
+}
+
+TEST_F(ParentDownload, GoesOnWithItsParentsWhenTheSchedulerIsLost) {
+  TestPeer partial(io_, "partial");
+  Warm(partial, 0, 5);
+  child_.link.Set({CandidateParents{{partial.AsParent()}}, absl::UnavailableError("the scheduler has gone")});
+  const absl::Status status = child_.Download(wire_, observer_);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), 6 * kTestPieceLength);
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+}
+
+TEST_F(ParentDownload, AnswersACallerWhoWantsMoreOnTheWay) {
+  TestPeer parent(io_, "parent");
+  Warm(parent);
+  LyingParent::Lies lies;
+  lies.keeps_news_open = true;
+  lies.last_piece = 1;  // of the first caller's pieces it has these
+  LyingParent slow("slow", origin_.content(), kTestPieceLength, std::move(lies));
+  Offer({slow.AsParent(), parent.AsParent()});
+  common::v2::Download range = wire_;
+  range.mutable_range()->set_start(0);
+  range.mutable_range()->set_length(2 * kTestPieceLength);
+  RecordingObserver of_range;
+  auto first = child_.Begin(range, of_range);
+  auto second = child_.Begin(wire_, observer_);
+  ASSERT_TRUE(first.get().ok());
+  const absl::Status status = second.get();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+  EXPECT_EQ(of_range.pieces.size(), 2u);
+}
+
+TEST_F(ParentDownload, ManyChildrenOfOneSeedReadTheOriginOnce) {
+  TestPeer seed(io_, "seed");
+  origin_.HoldFrom(2 * kTestPieceLength);
+  RecordingObserver of_seed;
+  auto seeding = seed.Begin(wire_, of_seed);
+  ASSERT_TRUE(origin_.AwaitHeld());
+  std::vector<std::unique_ptr<TestPeer>> children;
+  std::vector<RecordingObserver> observers(8);
+  std::vector<std::future<absl::Status>> running;
+  for (size_t i = 0; i < observers.size(); ++i) {
+    children.push_back(std::make_unique<TestPeer>(io_, "child-" + std::to_string(i)));
+    std::vector<CandidateParent> parents{seed.AsParent()};
+    if (i > 0) parents.push_back(children[i - 1]->AsParent());
+    children[i]->link.Set({CandidateParents{parents}});
+    running.push_back(children[i]->Begin(wire_, observers[i]));
+  }
+  origin_.Release();
+  ASSERT_TRUE(seeding.get().ok());
+  for (auto& status : running) ASSERT_TRUE(status.get().ok());
+  for (auto& child : children) EXPECT_EQ(child->BytesOf(id()), origin_.content());
+  EXPECT_EQ(origin_.reads_of_any_byte(), 1);
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// An HTTP origin on a loopback port that does what a test tells it, and counts every byte that it gives away.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "base/unique_fd.h"
+
+namespace dragonfly::daemon {
+
+class ScriptedOrigin {
+ public:
+  struct Behaviour {
+    Behaviour() = default;
+    int status = 200;                // other than 200: refuses
+    bool takes_ranges = true;        // false: 200 and the whole body
+    bool stat_takes_ranges = true;   // false only together with takes_ranges
+    bool tells_length = true;        // false: the body ends with the connection
+    std::string etag = "\"v1\"";
+  };
+
+  explicit ScriptedOrigin(std::string content);
+  ScriptedOrigin(std::string content, Behaviour behaviour);
+  ~ScriptedOrigin();
+  ScriptedOrigin(const ScriptedOrigin&) = delete;
+  ScriptedOrigin& operator=(const ScriptedOrigin&) = delete;
+
+  std::string Url(const std::string& path = "/file.bin") const;
+  const std::string& content() const { return content_; }
+  void Set(Behaviour behaviour);
+  // From now on bodies behind byte `offset` of the content are held back until Release().
+  void HoldFrom(uint64_t offset);
+  void Release();
+  // True when a body is held back, at the latest after half a minute.
+  bool AwaitHeld();
+
+  // Requests that were no stat ("Range: bytes=0-0").
+  int reads() const;
+  int stats() const;
+  // Body bytes given away by reads.
+  uint64_t bytes_read() const;
+  // The largest number of times that any byte was given away by reads.
+  int reads_of_any_byte() const;
+
+ private:
+  void Accept();
+  void Serve(UniqueFd connection);
+  bool Answer(int fd, const std::string& request);
+  bool SendBody(int fd, uint64_t offset, uint64_t length, bool count);
+
+  const std::string content_;
+  UniqueFd listening_;
+  uint16_t port_ = 0;
+  mutable absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  Behaviour behaviour_ ABSL_GUARDED_BY(mutex_);
+  std::optional<uint64_t> hold_from_ ABSL_GUARDED_BY(mutex_);
+  int held_ ABSL_GUARDED_BY(mutex_) = 0;
+  int reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int stats_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t bytes_read_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<uint8_t> times_read_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> open_ ABSL_GUARDED_BY(mutex_);
+  std::thread acceptor_;
+  std::list<std::thread> threads_;  // of acceptor_
+};
+
+}  // namespace dragonfly::daemon

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole peers in one process: real store, piece server, upload service and task manager; only the scheduler is scripted.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_future.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/v2/common.pb.h"
+#include "daemon/download_service.h"
+#include "daemon/piece_provider.h"
+#include "daemon/task_manager.h"
+#include "daemon/upload_service.h"
+#include "rpc/server.h"
+#include "tests/unit/daemon/scripted_link.h"
+#include "tests/unit/daemon/scripted_origin.h"
+#include "vortex/server.h"
+
+namespace dragonfly::daemon {
+
+inline constexpr std::chrono::seconds kTestPatience{60};
+// Of the tasks of the tests.
+inline constexpr uint64_t kTestPieceLength = 64 << 10;
+
+template <typename T>
+T RunOn(runtime::IoThreads& io, boost::asio::awaitable<T> work) {
+  std::future<T> result = boost::asio::co_spawn(io.Next(), std::move(work), boost::asio::use_future);
+  if (result.wait_for(kTestPatience) != std::future_status::ready) {
+    throw std::runtime_error("the coroutine did not end");
+  }
+  return result.get();
+}
+
+// A directory that goes with the test.
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = testing::TempDir() + "/peer-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    path_ = name;
+  }
+  ~TempDir() { std::filesystem::remove_all(path_); }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// `size` bytes that never repeat in pieces.
+inline std::string TestContent(size_t size, uint32_t seed = 1) {
+  std::string content(size, '\0');
+  uint32_t state = seed * 2654435761u + 1;
+  for (char& byte : content) {
+    state = state * 1664525u + 1013904223u;
+    byte = static_cast<char>(state >> 24);
+  }
+  return content;
+}
+
+inline std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+// Remembers what a caller was told.
+class RecordingObserver final : public DownloadObserver {
+ public:
+  boost::asio::awaitable<absl::Status> Started(const DownloadStarted& shape) override {
+    EXPECT_FALSE(started) << "told twice";
+    started = std::make_unique<DownloadStarted>(shape);
+    co_return absl::OkStatus();
+  }
+  boost::asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord& record) override {
+    EXPECT_TRUE(started) << "a piece before the shape";
+    pieces.push_back(record);
+    co_return absl::OkStatus();
+  }
+  // Bytes by where they came from.
+  uint64_t BytesFrom(storage::TrafficType type) const {
+    uint64_t bytes = 0;
+    for (const auto& piece : pieces) {
+      if (piece.traffic_type == type) bytes += piece.range.length;
+    }
+    return bytes;
+  }
+  std::unique_ptr<DownloadStarted> started;
+  std::vector<storage::PieceRecord> pieces;
+};
+
+class TestPeer {
+ public:
+  struct Options {
+    Options() = default;
+    bool serves_vortex = true;
+    bool seed = false;
+  };
+  TestPeer(runtime::IoThreads& io, std::string name) : TestPeer(io, std::move(name), Options()) {}
+  TestPeer(runtime::IoThreads& io, std::string name, Options options)
+      : io_(io), name_(std::move(name)), options_(options), channels_(rpc::ChannelOptions()) {
+    config.download.collected_piece_timeout = absl::Seconds(2);
+    config.download.piece_timeout = absl::Seconds(30);
+    config.backend.retries = 0;
+    identity.ip = "127.0.0.1";
+    identity.hostname = name_;
+    identity.host_id = "127.0.0.1-" + name_;
+    Start();
+  }
+  ~TestPeer() { Stop(); }
+  TestPeer(const TestPeer&) = delete;
+  TestPeer& operator=(const TestPeer&) = delete;
+
+  void Start() {
+    storage::StoreOptions store_options;
+    store_options.dir = dir_.path();
+    store_options.keep = true;
+    auto opened = storage::ContentStore::Open(store_options);
+    if (!opened.ok()) throw std::runtime_error(opened.status().ToString());
+    store_ = *std::move(opened);
+    tasks_ = std::make_unique<TaskManager>(TaskManagerParts{.config = config,
+                                                            .identity = identity,
+                                                            .io = io_,
+                                                            .blocking = blocking_,
+                                                            .store = *store_,
+                                                            .schedulers = link,
+                                                            .limiters = {unlimited_, unlimited_, unlimited_},
+                                                            .channels = channels_,
+                                                            .probe = probe});
+    provider_ = MakePieceProvider(*store_, probe);
+    if (options_.serves_vortex) {
+      vortex::ServerOptions vortex_options;
+      vortex_options.ip = "127.0.0.1";
+      vortex_options.port = 0;
+      vortex_ = *vortex::Server::Start(vortex_options, io_, *provider_, unlimited_);
+      identity.vortex_port = vortex_->port();
+    }
+    UploadServiceOptions upload_options;
+    upload_options.identity = identity;
+    upload_ = MakeUploadService(*tasks_, io_, unlimited_, std::move(upload_options));
+    download_ = MakeDownloadService(*tasks_, io_);
+    rpc::ServerOptions server_options;
+    server_options.addresses = {"127.0.0.1:0"};
+    server_options.services = {upload_->grpc()};
+    server_ = *rpc::Server::Start(server_options);
+    identity.upload_port = static_cast<uint16_t>(server_->port());
+    rpc::ServerOptions local_options;
+    local_options.addresses = {"unix:" + socket_path()};
+    local_options.services = {download_->grpc()};
+    local_server_ = *rpc::Server::Start(local_options);
+  }
+
+  void Stop() {
+    if (!server_) return;
+    const TimePoint soon = Clock::now() + std::chrono::milliseconds(100);
+    local_server_->Shutdown(soon);
+    server_->Shutdown(soon);
+    RunOn(io_, download_->Stop());
+    RunOn(io_, upload_->Stop());
+    if (vortex_) RunOn(io_, vortex_->Stop(Clock::now()));
+    RunOn(io_, tasks_->Stop());
+    local_server_.reset();
+    server_.reset();
+    download_.reset();
+    upload_.reset();
+    vortex_.reset();
+    tasks_.reset();
+    store_.reset();
+  }
+
+  absl::Status Download(const common::v2::Download& wire, RecordingObserver& observer, bool local = true) {
+    return RunOn(io_, tasks_->Download(RequestOf(wire, local), observer));
+  }
+  absl::Status Download(const common::v2::Download& wire) {
+    RecordingObserver observer;
+    return Download(wire, observer);
+  }
+  // The download in the background.
+  std::future<absl::Status> Begin(const common::v2::Download& wire, RecordingObserver& observer) {
+    return boost::asio::co_spawn(io_.Next(), tasks_->Download(RequestOf(wire, true), observer),
+                                 boost::asio::use_future);
+  }
+  static DownloadRequest RequestOf(const common::v2::Download& wire, bool local) {
+    DownloadRequest request;
+    request.wire = std::make_shared<common::v2::Download>(wire);
+    request.local = local;
+    return request;
+  }
+
+  // This peer as a scheduler offers it.
+  CandidateParent AsParent() const {
+    CandidateParent parent;
+    parent.peer_id = name_;
+    parent.host_id = identity.host_id;
+    parent.ip = "127.0.0.1";
+    parent.port = identity.upload_port;
+    return parent;
+  }
+  std::string BytesOf(const TaskId& id) {
+    const auto content = store_->Find(id);
+    return content ? ReadFile(content->path()) : "";
+  }
+  std::string socket_path() const { return dir_.path() + "/dfdaemon.sock"; }
+  std::string upload_address() const { return "127.0.0.1:" + std::to_string(identity.upload_port); }
+  storage::ContentStore& store() { return *store_; }
+  TaskManager& tasks() { return *tasks_; }
+  rpc::ChannelPool& channels() { return channels_; }
+
+  DaemonConfig config;
+  HostIdentity identity;
+  ScriptedLink link;
+  telemetry::Metrics metrics;
+  Probe probe{metrics};
+
+ private:
+  runtime::IoThreads& io_;
+  const std::string name_;
+  const Options options_;
+  TempDir dir_;
+  runtime::BlockingPool blocking_{2, 64};
+  runtime::TokenBucket unlimited_{0};
+  rpc::ChannelPool channels_;
+  std::unique_ptr<storage::ContentStore> store_;
+  std::unique_ptr<TaskManager> tasks_;
+  std::unique_ptr<vortex::PieceProvider> provider_;
+  std::unique_ptr<vortex::Server> vortex_;
+  std::unique_ptr<Service> upload_;
+  std::unique_ptr<Service> download_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<rpc::Server> local_server_;
+};
+
+}  // namespace dragonfly::daemon
