@@ -20,6 +20,16 @@ namespace asio = boost::asio;
 
 namespace {
 
+#ifdef NDEBUG
+// Debian's abseil is built with its check of the order of locks, which makes every absl::Mutex of the process take one
+// global lock and remember every pair that was ever held together: with a hundred thousand tasks it is minutes of CPU.
+// Debug builds keep it. It stands here because everything that has locks and threads links this file.
+[[maybe_unused]] const bool kLockOrderUnchecked = [] {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  return true;
+}();
+#endif
+
 // A suspended coroutine. Its timer carries the deadline, the cancellation slot and, when cancelled by Notify(), the
 // wake-up; it is touched only on the waiter's executor. Shared, because a wake-up may be on its way when the deadline
 // ends the wait.

@@ -2,15 +2,26 @@
 #include "storage/background_sync.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
-namespace dragonfly::storage {
+#include "base/status.h"
+#include "telemetry/log.h"
 
-void BackgroundSync::Add(std::function<void()> job) {
+namespace dragonfly::storage {
+namespace {
+
+// From here on one sync of everything is cheaper than two for each content.
+constexpr size_t kTogetherMin = 8;
+
+}  // namespace
+
+void BackgroundSync::Add(std::shared_ptr<Syncable> item) {
   const absl::MutexLock lock(&mutex_);
   if (stopping_) return;
-  jobs_.push_back(std::move(job));
+  waiting_.push_back(std::move(item));
   if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
 }
 
@@ -27,17 +38,34 @@ void BackgroundSync::Stop() {
 void BackgroundSync::Run() {
   (void)::pthread_setname_np(::pthread_self(), "storage-sync");
   for (;;) {
-    std::function<void()> job;
+    Batch batch;
     {
       const absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(
-          +[](BackgroundSync* self) ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->stopping_ || !self->jobs_.empty(); },
+          +[](BackgroundSync* self)
+               ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->stopping_ || !self->waiting_.empty(); },
           this));
-      if (jobs_.empty()) return;
-      job = std::move(jobs_.front());
-      jobs_.pop_front();
+      if (waiting_.empty()) return;
+      batch.swap(waiting_);
     }
-    job();
+    Sync(std::move(batch));
+  }
+}
+
+void BackgroundSync::Sync(Batch batch) const {
+  std::erase_if(batch, [](const std::shared_ptr<Syncable>& item) { return !item->PrepareSync(); });
+  const bool together = batch.size() >= kTogetherMin;
+  if (together && ::syncfs(directory_fd_) != 0) {
+    DF_LOG(Warn, "storage: {}", ErrnoStatus(errno, "sync the file system").ToString());
+    return;
+  }
+  for (const std::shared_ptr<Syncable>& item : batch) {
+    const absl::Status synced = together ? absl::OkStatus() : item->SyncFiles();
+    if (synced.ok()) {
+      item->RecordSync();
+    } else {
+      DF_LOG(Warn, "storage: {}", synced.ToString());
+    }
   }
 }
 

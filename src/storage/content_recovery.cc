@@ -195,34 +195,38 @@ void TaskContent::State::ResetContent(uint64_t generation) {
   changes.Notify();
 }
 
-void TaskContent::State::Sync() {
-  uint64_t covered = 0;
-  {
-    const absl::MutexLock log_lock(&log_mutex);
-    if (!store->keep || closed || log_misses_drop || log_bytes == log_synced_bytes) return;
-    covered = log_bytes;
-    const absl::MutexLock lock(&mutex);
-    if (table.untrusted_count() != 0 && !exposed) return;  // who knows what the disk has
-  }
+void TaskContent::State::SyncInBackground() {
+  if (store->keep) store->sync.Add(shared_from_this());
+}
+
+bool TaskContent::State::PrepareSync() {
+  const absl::MutexLock log_lock(&log_mutex);
+  if (closed || log_misses_drop || log_bytes == log_synced_bytes) return false;
+  sync_covers = log_bytes;
+  const absl::MutexLock lock(&mutex);
+  // Of what waits for a check nobody knows whether the disk has it. Shared files are checked after a start anyway.
+  return table.untrusted_count() == 0 || exposed;
+}
+
+absl::Status TaskContent::State::SyncFiles() {
+  DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> file, ContentFile());
+  // Not fdatasync(2): the time of modification must reach the disk too, the record is compared with it.
+  if (::fsync(file->get()) != 0) return ErrnoStatus(errno, StrCat("sync ", path));
+  const std::shared_ptr<const UniqueFd> log = log_file.Get();
+  if (log != nullptr && ::fdatasync(log->get()) != 0) return ErrnoStatus(errno, StrCat("sync metadata of ", path));
+  return absl::OkStatus();
+}
+
+void TaskContent::State::RecordSync() {
   const absl::StatusOr<std::shared_ptr<const UniqueFd>> file = ContentFile();
   if (!file.ok()) return;
-  // Not fdatasync(2): the time of modification must reach the disk too, the record is compared with it.
-  if (::fsync((*file)->get()) != 0) {
-    DF_LOG(Warn, "storage: {}: {}", path, ErrnoStatus(errno, "sync").ToString());
-    return;
-  }
   const absl::StatusOr<FileStamp> stamp = StampOf((*file)->get());
   if (!stamp.ok()) return;
   const absl::MutexLock log_lock(&log_mutex);
-  const bool all = covered == log_bytes;
-  if (log_misses_drop || !AppendLog(EncodeSynced(covered, stamp->modified_ns)).ok()) return;
+  const bool all = sync_covers == log_bytes;
+  // The record itself may be lost: then the pieces are checked once more than needed.
+  if (log_misses_drop || !AppendLog(EncodeSynced(sync_covers, stamp->modified_ns)).ok()) return;
   if (all) log_synced_bytes = log_bytes;
-  if (const std::shared_ptr<const UniqueFd> log = log_file.Get()) (void)::fdatasync(log->get());
-}
-
-void TaskContent::State::SyncInBackground() {
-  if (!store->keep) return;
-  store->sync.Add([self = shared_from_this()] { self->Sync(); });
 }
 
 }  // namespace dragonfly::storage

@@ -44,7 +44,7 @@ struct StoreContext {
   SpaceAccount space;
   OpenFiles content_files{kOpenContentsMax};
   OpenFiles log_files{kOpenLogsMax};
-  BackgroundSync sync;
+  BackgroundSync sync{directory->content_fd()};
 };
 
 // One content. Three locks, taken in this order and never across the I/O of piece bytes:
@@ -54,7 +54,7 @@ struct StoreContext {
 //   mutex          the table in memory; held for moments
 //
 // Thread rule: every method from any thread unless it says more.
-struct TaskContent::State : std::enable_shared_from_this<TaskContent::State> {
+struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskContent::State> {
   struct Identity {
     TaskId id;
     uint64_t piece_length;
@@ -63,7 +63,7 @@ struct TaskContent::State : std::enable_shared_from_this<TaskContent::State> {
   };
 
   State(std::shared_ptr<StoreContext> store_context, Identity known);
-  ~State();
+  ~State() override;
 
   // Making and loading; before anybody else sees the state.
   static absl::StatusOr<std::shared_ptr<State>> Create(std::shared_ptr<StoreContext> store, const TaskId& id,
@@ -98,9 +98,11 @@ struct TaskContent::State : std::enable_shared_from_this<TaskContent::State> {
   // Gives the file one more name, outside; foreign changes are looked for from then on.
   absl::Status LinkTo(const OutputPath& output, bool overwrite, int fd);
 
-  // Makes what is finished survive a power cut. Blocks.
-  void Sync();
+  // Makes what is finished survive a power cut, later and elsewhere.
   void SyncInBackground();
+  bool PrepareSync() override;
+  absl::Status SyncFiles() override;
+  void RecordSync() override;
 
   // Lifecycle. After Close() nothing is written, and waiters get `why`. `pin` keeps the file open for who still reads.
   void Close(const absl::Status& why, bool pin);
@@ -143,6 +145,7 @@ struct TaskContent::State : std::enable_shared_from_this<TaskContent::State> {
   bool log_misses_drop ABSL_GUARDED_BY(log_mutex) =
       false;  // it names a damaged piece as finished: never call it synced
   uint64_t log_synced_bytes ABSL_GUARDED_BY(log_mutex) = 0;  // log_bytes when all of it was on the disk
+  uint64_t sync_covers ABSL_GUARDED_BY(log_mutex) = 0;       // log_bytes when the running sync began
 
   std::optional<PieceLayout> layout ABSL_GUARDED_BY(mutex);
   PieceTable table ABSL_GUARDED_BY(mutex);

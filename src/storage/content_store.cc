@@ -111,7 +111,6 @@ ContentStore::~ContentStore() {
   const std::vector<std::shared_ptr<TaskContent>> contents = List();
   state_->context->sync.Stop();
   for (const std::shared_ptr<TaskContent>& content : contents) {
-    content->state_->Sync();
     content->state_->Close(absl::CancelledError("the storage is closed"), /*pin=*/false);
   }
   state_->context->directory->Unlock();

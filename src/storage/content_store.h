@@ -44,7 +44,7 @@ class ContentStore {
   // are forgotten, a content without metadata (or the reverse) is removed. Errors: FAILED_PRECONDITION when another
   // daemon holds the directory; INVALID_ARGUMENT when `dir` is not absolute; errors of the file system.
   static absl::StatusOr<std::unique_ptr<ContentStore>> Open(const StoreOptions& options);
-  // With `keep`, makes everything durable first. Contents that are still held refuse to be written afterwards.
+  // Contents that are still held refuse to be written afterwards.
   ~ContentStore();
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
