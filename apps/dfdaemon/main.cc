@@ -160,6 +160,8 @@ int Run(const Options& options) {
 }  // namespace dragonfly
 
 int main(int argc, char** argv) {
+  // gRPC would write to standard error what our own messages say better.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   dragonfly::Options options;
   if (const auto exit_code = dragonfly::Parse(std::vector<std::string>(argv + 1, argv + argc), options)) {
     return *exit_code;

@@ -82,6 +82,7 @@ struct Daemon::State {
   absl::Status ServeHttp();
   void CollectGarbage();
   absl::Status Stop(TimePoint deadline);
+  void LeaveSchedulers(TimePoint deadline);
   void StopServers(TimePoint deadline);
 
   asio::awaitable<absl::Status> AnnounceTo(std::string address);
@@ -339,6 +340,15 @@ void Daemon::State::StopServers(TimePoint deadline) {
   if (local.joinable()) local.join();
 }
 
+void Daemon::State::LeaveSchedulers(TimePoint deadline) {
+  const TimePoint now = Clock::now();
+  // A daemon that is cut off leaves as if it had died: the schedulers notice by themselves.
+  if (deadline <= now || schedulers->members().empty()) return;
+  const TimePoint leave_by = std::min(deadline, now + kLeaveWait);
+  const absl::Status left = Await(loop, runtime::WithDeadline(Succeed(link->DeleteHost()), leave_by));
+  if (!left.ok()) DF_LOG(Warn, "leave the schedulers: {}", MessageOf(left));
+}
+
 absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (std::exchange(stopped, true)) return absl::OkStatus();
   ready = false;
@@ -349,9 +359,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (garbage != nullptr) Await(loop, garbage->Stop());
   if (announcer_owner != nullptr) {
     Await(loop, announcer_owner->Stop());
-    const TimePoint leave_by = std::min(std::max(deadline, Clock::now()), Clock::now() + kLeaveWait);
-    const absl::Status left = Await(loop, runtime::WithDeadline(Succeed(link->DeleteHost()), leave_by));
-    if (!left.ok()) DF_LOG(Warn, "leave the schedulers: {}", MessageOf(left));
+    LeaveSchedulers(deadline);
   }
 
   StopServers(deadline);

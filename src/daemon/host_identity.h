@@ -11,7 +11,7 @@ struct HostIdentity {
   HostIdentity() = default;
   std::string host_id;
   std::string hostname;
-  std::string ip;          // advertised
+  std::string ip;  // advertised
   bool seed = false;
   uint16_t upload_port = 0;  // DfdaemonUpload
   uint16_t vortex_port = 0;  // piece server, 0: none

@@ -31,10 +31,10 @@ struct CandidateParent {
   std::string peer_id;
   std::string host_id;
   std::string ip;
-  int port = 0;                                 // of its DfdaemonUpload service
-  std::optional<uint64_t> content_length;       // of the task, when the scheduler knows it
+  int port = 0;                            // of its DfdaemonUpload service
+  std::optional<uint64_t> content_length;  // of the task, when the scheduler knows it
   std::optional<uint64_t> piece_length;
-  std::shared_ptr<const common::v2::Peer> wire; // as received; echoed unchanged when rescheduling
+  std::shared_ptr<const common::v2::Peer> wire;  // as received; echoed unchanged when rescheduling
 };
 
 // The scheduler's answers.
@@ -65,8 +65,9 @@ class PeerSession {
   virtual boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Register(const common::v2::Download& download,
                                                                           TaskFacts facts, TimePoint deadline) = 0;
   // Gives the tried parents back and waits for the next answer.
-  virtual boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Reschedule(
-      std::vector<CandidateParent> tried, std::string description, TimePoint deadline) = 0;
+  virtual boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Reschedule(std::vector<CandidateParent> tried,
+                                                                            std::string description,
+                                                                            TimePoint deadline) = 0;
 
   virtual void Started() = 0;              // after EmptyTask or CandidateParents
   virtual void BackToSourceStarted() = 0;  // after NeedBackToSource
@@ -76,15 +77,16 @@ class PeerSession {
   // `error` may carry a BackendError.
   virtual void PieceBackToSourceFailed(const absl::Status& error) = 0;
 
-  // The terminal reports: each is sent, the stream half-closed, and its end awaited until `deadline` (an end that does not
-  // come is logged and is no error).
+  // The terminal reports: each is sent, the stream half-closed, and its end awaited until `deadline` (an end that does
+  // not come is logged and is no error).
   virtual boost::asio::awaitable<void> Finished(TaskFacts facts, TimePoint deadline) = 0;
   virtual boost::asio::awaitable<void> BackToSourceFinished(TaskFacts facts, TimePoint deadline) = 0;
   virtual boost::asio::awaitable<void> Failed(std::string description, TimePoint deadline) = 0;
   virtual boost::asio::awaitable<void> BackToSourceFailed(std::string description, TimePoint deadline) = 0;
 };
 
-// The schedulers as the rest of the daemon sees them. Thread rule: any thread; coroutines resume on the caller's executor.
+// The schedulers as the rest of the daemon sees them. Thread rule: any thread; coroutines resume on the caller's
+// executor.
 class SchedulerLink {
  public:
   virtual ~SchedulerLink() = default;

@@ -25,7 +25,7 @@ struct SchedulerSetOptions {
   SchedulerSetOptions() = default;
   std::vector<std::string> addrs;                               // "host:port"; checked by SplitHostPort()
   Clock::duration refresh_interval{std::chrono::seconds(300)};  // between checks of all
-  Clock::duration retry_interval{std::chrono::seconds(2)};      // between checks while one is missing
+  Clock::duration retry_interval{std::chrono::seconds(1)};      // between checks while one is missing
   Clock::duration probe_timeout{std::chrono::seconds(2)};       // of one health check, connecting included
 };
 
