@@ -246,6 +246,7 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
     std::function<void(bool half_closed)> on_end;
   };
   using Open = std::function<Callbacks(std::shared_ptr<BidiSession>)>;
+  using Route = std::function<boost::asio::any_io_executor(const Request&)>;
 
   // A client that lets more than this wait unread is cut off.
   static constexpr size_t kOutboxMax = 4 << 20;  // bytes
@@ -275,13 +276,24 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
 
   // ServeBidi() below.
   static Reactor* Serve(grpc::CallbackServerContext* context, boost::asio::any_io_executor executor, Open open) {
-    const std::shared_ptr<BidiSession> self(new BidiSession(context, std::move(executor)));
+    const std::shared_ptr<BidiSession> self(new BidiSession(context));
     self->self_ = self;
+    self->SetExecutor(executor);
     self->StartSendInitialMetadata();
-    boost::asio::post(self->executor_, [self, open = std::move(open)] {
+    boost::asio::post(executor, [self, open = std::move(open)] {
       self->callbacks_ = open(self);
       self->ReadNext();
     });
+    return self.get();
+  }
+
+  // ServeBidiRouted() below.
+  static Reactor* ServeRouted(grpc::CallbackServerContext* context, Route route, Open open) {
+    const std::shared_ptr<BidiSession> self(new BidiSession(context));
+    self->self_ = self;
+    self->first_ = std::make_unique<First>(First{std::move(route), std::move(open)});
+    self->StartSendInitialMetadata();
+    self->ReadNext();
     return self.get();
   }
 
@@ -291,8 +303,28 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
     size_t bytes;
   };
 
-  BidiSession(grpc::CallbackServerContext* context, boost::asio::any_io_executor executor)
-      : context_(context), executor_(std::move(executor)) {}
+  struct First {
+    Route route;
+    Open open;
+  };
+
+  explicit BidiSession(grpc::CallbackServerContext* context) : context_(context) {}
+
+  void SetExecutor(boost::asio::any_io_executor executor) {
+    absl::MutexLock lock(&mutex_);
+    executor_ = std::move(executor);
+  }
+
+  // Runs `work` where the callbacks run; drops it while that is not known.
+  template <typename Work>
+  void Post(Work work) {
+    std::optional<boost::asio::any_io_executor> executor;
+    {
+      absl::MutexLock lock(&mutex_);
+      executor = executor_;
+    }
+    if (executor) boost::asio::post(*executor, std::move(work));
+  }
 
   bool Finished() const {
     absl::MutexLock lock(&mutex_);
@@ -311,7 +343,21 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
   void OnReadDone(bool ok) override {
-    boost::asio::post(executor_, [self = this->shared_from_this(), ok] {
+    if (const std::unique_ptr<First> first = std::move(first_)) {
+      const std::shared_ptr<BidiSession> self = this->shared_from_this();
+      if (!ok) {
+        // Nobody has heard of this stream yet.
+        Finish(absl::OkStatus());
+        return;
+      }
+      SetExecutor(first->route(incoming_));
+      Post([self, open = std::move(first->open)] {
+        self->callbacks_ = open(self);
+        self->Deliver();
+      });
+      return;
+    }
+    Post([self = this->shared_from_this(), ok] {
       if (ok)
         self->Deliver();
       else
@@ -342,12 +388,13 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
       absl::MutexLock lock(&mutex_);
       gone_ = true;
     }
-    boost::asio::post(executor_, [self = this->shared_from_this()] { self->End(); });
+    Post([self = this->shared_from_this()] { self->End(); });
   }
 
   void OnDone() override {
     // What the callbacks hold often holds this session: the circle is cut where they run.
-    boost::asio::post(executor_, [self = std::move(self_)] { self->callbacks_ = Callbacks(); });
+    const std::shared_ptr<BidiSession> self = std::move(self_);
+    Post([self] { self->callbacks_ = Callbacks(); });
   }
 
   // On the executor.
@@ -371,12 +418,13 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
   grpc::CallbackServerContext* const context_;  // not used after Finish()
-  const boost::asio::any_io_executor executor_;
-  std::shared_ptr<BidiSession> self_;  // until OnDone()
-  Callbacks callbacks_;                // used on the executor only
+  std::shared_ptr<BidiSession> self_;           // until OnDone()
+  std::unique_ptr<First> first_;                // of a routed session, until its first message
+  Callbacks callbacks_;                         // used on the executor only
   Request incoming_;
   bool ended_ = false;  // used on the executor only
   mutable absl::Mutex mutex_;
+  std::optional<boost::asio::any_io_executor> executor_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
   std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
@@ -393,6 +441,17 @@ grpc::ServerBidiReactor<Request, Response>* ServeBidi(
     std::function<typename BidiSession<Request, Response>::Callbacks(std::shared_ptr<BidiSession<Request, Response>>)>
         open) {
   return BidiSession<Request, Response>::Serve(context, std::move(executor), std::move(open));
+}
+
+// The same for a server whose executor follows from the first message (a task's shard), so that a message changes
+// threads once. `route` runs on a thread of gRPC and must be quick; then `open` and on_message follow on the executor
+// that it has named. A stream that ends without a message is answered with OK, and nobody is asked.
+template <typename Request, typename Response>
+grpc::ServerBidiReactor<Request, Response>* ServeBidiRouted(
+    grpc::CallbackServerContext* context, std::function<boost::asio::any_io_executor(const Request&)> route,
+    std::function<typename BidiSession<Request, Response>::Callbacks(std::shared_ptr<BidiSession<Request, Response>>)>
+        open) {
+  return BidiSession<Request, Response>::ServeRouted(context, std::move(route), std::move(open));
 }
 
 }  // namespace dragonfly::rpc

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/service.h"
+
+#include <functional>
+#include <utility>
+
+#include "absl/hash/hash.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "rpc/server_call.h"
+#include "scheduler/announce_stream.h"
+#include "scheduler/validation.h"
+#include "telemetry/log.h"
+
+namespace dragonfly::scheduler {
+namespace asio = boost::asio;
+namespace api = ::scheduler::v2;
+namespace {
+
+grpc::Status NotServed(std::string_view method) {
+  return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, StrCat("scheduler.v2.Scheduler/", method,
+                                                              " is not served: this scheduler serves standard tasks"));
+}
+
+absl::Status PeerNotFound(const std::string& peer_id) {
+  return absl::NotFoundError(StrCat("peer ", peer_id, " not found"));
+}
+absl::Status HostNotFound(const std::string& host_id) {
+  return absl::NotFoundError(StrCat("host ", host_id, " not found"));
+}
+
+// A stream that is over before it begins.
+template <typename Request, typename Response>
+class RefusedStream final : public grpc::ServerBidiReactor<Request, Response> {
+ public:
+  explicit RefusedStream(std::string_view method) { this->Finish(NotServed(method)); }
+  void OnDone() override { delete this; }
+};
+
+// Answers a call by `answer`, which does not wait, on the thread of `group`, and counts it.
+template <typename Answer>
+grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* context, runtime::TaskGroup& group, Answer answer) {
+  const auto run = [](Answer now) -> asio::awaitable<absl::Status> { co_return now(); };
+  return rpc::ServeUnary(context, group, [run, answer = std::move(answer)] { return run(answer); });
+}
+
+}  // namespace
+
+ShardRunner& Shards::For(std::string_view task_id) const {
+  return *runners_[absl::HashOf(ToAbsl(task_id)) % runners_.size()];
+}
+
+Service::Service(Shards& shards, HostTable& hosts, Probe& probe, UploadLimits limits, double calls_per_second)
+    : shards_(shards), hosts_(hosts), probe_(probe), limits_(limits), gate_(calls_per_second) {}
+
+Service::~Service() = default;
+
+absl::Status Service::Admit(std::string_view method) {
+  if (gate_.Admit(Clock::now())) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      StrCat("/scheduler.v2.Scheduler/", method, " is rejected by grpc_ratelimit middleware, please retry later."));
+}
+
+grpc::ServerUnaryReactor* Service::Unimplemented(grpc::CallbackServerContext* context, std::string_view method) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(NotServed(method));
+  return reactor;
+}
+
+grpc::ServerBidiReactor<api::AnnouncePeerRequest, api::AnnouncePeerResponse>* Service::AnnouncePeer(
+    grpc::CallbackServerContext* context) {
+  // Which shard it is for stands in the first message.
+  struct Routed {
+    ShardRunner* runner = nullptr;
+  };
+  const auto routed = std::make_shared<Routed>();
+  const auto route = [this, routed](const api::AnnouncePeerRequest& first) -> asio::any_io_executor {
+    routed->runner = &shards_.For(first.task_id());
+    return routed->runner->context().get_executor();
+  };
+  const auto open = [this, routed, admitted = Admit("AnnouncePeer")](std::shared_ptr<AnnounceStream::Session> session) {
+    const auto stream = std::make_shared<AnnounceStream>(*routed->runner, probe_, std::move(session), admitted);
+    AnnounceStream::Session::Callbacks callbacks;
+    callbacks.on_message = [stream](api::AnnouncePeerRequest request) { stream->OnMessage(std::move(request)); };
+    callbacks.on_end = [stream](bool half_closed) { stream->OnEnd(half_closed); };
+    return callbacks;
+  };
+  return rpc::ServeBidiRouted<api::AnnouncePeerRequest, api::AnnouncePeerResponse>(context, route, open);
+}
+
+grpc::ServerUnaryReactor* Service::StatPeer(grpc::CallbackServerContext* context, const api::StatPeerRequest* request,
+                                            common::v2::Peer* response) {
+  ShardRunner& runner = shards_.For(request->task_id());
+  return Serve(context, runner.group(), [this, &runner, request, response] {
+    const auto stat = [&](Shard& shard, TimePoint) -> absl::Status {
+      DF_RETURN_IF_ERROR(Admit("StatPeer"));
+      DF_RETURN_IF_ERROR(Validate(*request));
+      const Peer* const peer = shard.FindPeer(request->task_id(), request->peer_id());
+      if (peer == nullptr) return PeerNotFound(request->peer_id());
+      Fill(*peer, response);
+      return absl::OkStatus();
+    };
+    absl::Status status = runner.Do(stat);
+    probe_.Count(Call::kStatPeer, status);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* Service::DeletePeer(grpc::CallbackServerContext* context,
+                                              const api::DeletePeerRequest* request, google::protobuf::Empty*) {
+  ShardRunner& runner = shards_.For(request->task_id());
+  return Serve(context, runner.group(), [this, &runner, request] {
+    const auto leave = [&](Shard& shard, TimePoint now) -> absl::Status {
+      DF_RETURN_IF_ERROR(Admit("DeletePeer"));
+      DF_RETURN_IF_ERROR(Validate(*request));
+      if (!shard.DeletePeer(request->task_id(), request->peer_id(), now)) return PeerNotFound(request->peer_id());
+      return absl::OkStatus();
+    };
+    absl::Status status = runner.Do(leave);
+    probe_.Count(Call::kDeletePeer, status);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* Service::StatTask(grpc::CallbackServerContext* context, const api::StatTaskRequest* request,
+                                            common::v2::Task* response) {
+  ShardRunner& runner = shards_.For(request->task_id());
+  return Serve(context, runner.group(), [this, &runner, request, response] {
+    const auto stat = [&](Shard& shard, TimePoint) -> absl::Status {
+      DF_RETURN_IF_ERROR(Admit("StatTask"));
+      DF_RETURN_IF_ERROR(Validate(*request));
+      const Task* const task = shard.FindTask(request->task_id());
+      if (task == nullptr) return absl::NotFoundError(StrCat("task ", request->task_id(), " not found"));
+      Fill(*task, response);
+      return absl::OkStatus();
+    };
+    absl::Status status = runner.Do(stat);
+    probe_.Count(Call::kStatTask, status);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* Service::DeleteTask(grpc::CallbackServerContext* context,
+                                              const api::DeleteTaskRequest* request, google::protobuf::Empty*) {
+  ShardRunner& runner = shards_.For(request->task_id());
+  return Serve(context, runner.group(), [this, &runner, request] {
+    const auto leave = [&](Shard& shard, TimePoint now) -> absl::Status {
+      DF_RETURN_IF_ERROR(Admit("DeleteTask"));
+      DF_RETURN_IF_ERROR(Validate(*request));
+      if (hosts_.Find(request->host_id()) == nullptr) return HostNotFound(request->host_id());
+      shard.DeleteTask(request->host_id(), request->task_id(), now);
+      return absl::OkStatus();
+    };
+    absl::Status status = runner.Do(leave);
+    probe_.Count(Call::kDeleteTask, status);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* Service::AnnounceHost(grpc::CallbackServerContext* context,
+                                                const api::AnnounceHostRequest* request, google::protobuf::Empty*) {
+  return Serve(context, shards_.At(0).group(), [this, request] {
+    const auto announce = [&]() -> absl::Status {
+      DF_RETURN_IF_ERROR(Admit("AnnounceHost"));
+      DF_RETURN_IF_ERROR(Validate(*request));
+      const std::shared_ptr<const HostFacts> facts = ToFacts(*request, limits_);
+      hosts_.Announce(facts, Clock::now());
+      for (size_t i = 0; i < shards_.size(); ++i) {
+        shards_.At(i).Post([facts](Shard& shard, TimePoint) { shard.UpdateHost(facts); });
+      }
+      return absl::OkStatus();
+    };
+    absl::Status status = announce();
+    probe_.CountAnnounceHost(request->host(), status);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* Service::ListHosts(grpc::CallbackServerContext* context, const api::ListHostsRequest* request,
+                                             api::ListHostsResponse* response) {
+  return Serve(context, shards_.At(0).group(), [this, request, response] {
+    absl::Status status = Admit("ListHosts");
+    if (status.ok()) {
+      const auto type = request->has_type() ? std::optional<uint32_t>(request->type()) : std::nullopt;
+      for (const std::shared_ptr<Host>& host : hosts_.List(type)) *response->add_hosts() = *host->facts()->announced;
+    }
+    probe_.Count(Call::kListHosts, status);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* Service::DeleteHost(grpc::CallbackServerContext* context,
+                                              const api::DeleteHostRequest* request, google::protobuf::Empty*) {
+  return Serve(context, shards_.At(0).group(), [this, request] {
+    const auto leave = [&]() -> absl::Status {
+      DF_RETURN_IF_ERROR(Admit("DeleteHost"));
+      DF_RETURN_IF_ERROR(Validate(*request));
+      const std::shared_ptr<Host> host = hosts_.Find(request->host_id());
+      if (host == nullptr || !hosts_.Remove(request->host_id())) return HostNotFound(request->host_id());
+      for (size_t i = 0; i < shards_.size(); ++i) {
+        shards_.At(i).Post([id = host->id()](Shard& shard, TimePoint now) { shard.DeleteHost(id, now); });
+      }
+      probe_.Forget(*host->facts());
+      return absl::OkStatus();
+    };
+    absl::Status status = leave();
+    probe_.Count(Call::kDeleteHost, status);
+    return status;
+  });
+}
+
+grpc::ServerBidiReactor<api::AnnounceCachePeerRequest, api::AnnounceCachePeerResponse>* Service::AnnounceCachePeer(
+    grpc::CallbackServerContext*) {
+  return new RefusedStream<api::AnnounceCachePeerRequest, api::AnnounceCachePeerResponse>("AnnounceCachePeer");
+}
+
+grpc::ServerBidiReactor<api::AnnouncePersistentPeerRequest, api::AnnouncePersistentPeerResponse>*
+Service::AnnouncePersistentPeer(grpc::CallbackServerContext*) {
+  return new RefusedStream<api::AnnouncePersistentPeerRequest, api::AnnouncePersistentPeerResponse>(
+      "AnnouncePersistentPeer");
+}
+
+grpc::ServerBidiReactor<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>*
+Service::AnnouncePersistentCachePeer(grpc::CallbackServerContext*) {
+  return new RefusedStream<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>(
+      "AnnouncePersistentCachePeer");
+}
+
+}  // namespace dragonfly::scheduler

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gRPC service scheduler.v2.Scheduler. Only .cc files include this (it pulls in grpc++).
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "scheduler/call_gate.h"
+#include "scheduler/host_table.h"
+#include "scheduler/probe.h"
+#include "scheduler/shard_runner.h"
+#include "scheduler/v2/scheduler.grpc.pb.h"
+#include "scheduler/wire.h"
+
+namespace dragonfly::scheduler {
+
+// The shards, by task.
+class Shards {
+ public:
+  void Add(std::unique_ptr<ShardRunner> runner) { runners_.push_back(std::move(runner)); }
+  ShardRunner& For(std::string_view task_id) const;
+  ShardRunner& At(size_t index) const { return *runners_[index]; }
+  size_t size() const { return runners_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<ShardRunner>> runners_;
+};
+
+// Everything about standard tasks; the rest answers UNIMPLEMENTED. References must outlive the service, and the service
+// the server that offers it.
+class Service final : public ::scheduler::v2::Scheduler::CallbackService {
+ public:
+  Service(Shards& shards, HostTable& hosts, Probe& probe, UploadLimits limits, double calls_per_second);
+  ~Service() override;
+
+  grpc::ServerBidiReactor<::scheduler::v2::AnnouncePeerRequest, ::scheduler::v2::AnnouncePeerResponse>* AnnouncePeer(
+      grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* StatPeer(grpc::CallbackServerContext* context,
+                                     const ::scheduler::v2::StatPeerRequest* request,
+                                     common::v2::Peer* response) override;
+  grpc::ServerUnaryReactor* DeletePeer(grpc::CallbackServerContext* context,
+                                       const ::scheduler::v2::DeletePeerRequest* request,
+                                       google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* StatTask(grpc::CallbackServerContext* context,
+                                     const ::scheduler::v2::StatTaskRequest* request,
+                                     common::v2::Task* response) override;
+  grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context,
+                                       const ::scheduler::v2::DeleteTaskRequest* request,
+                                       google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* AnnounceHost(grpc::CallbackServerContext* context,
+                                         const ::scheduler::v2::AnnounceHostRequest* request,
+                                         google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* ListHosts(grpc::CallbackServerContext* context,
+                                      const ::scheduler::v2::ListHostsRequest* request,
+                                      ::scheduler::v2::ListHostsResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteHost(grpc::CallbackServerContext* context,
+                                       const ::scheduler::v2::DeleteHostRequest* request,
+                                       google::protobuf::Empty* response) override;
+
+  // Persistent cache, persistent and cache tasks, and preheating.
+#define DF_SCHEDULER_UNARY(method, request, response)                                                                \
+  grpc::ServerUnaryReactor* method(grpc::CallbackServerContext* context, const ::scheduler::v2::request*, response*) \
+      override {                                                                                                     \
+    return Unimplemented(context, #method);                                                                          \
+  }
+  DF_SCHEDULER_UNARY(StatCachePeer, StatCachePeerRequest, common::v2::CachePeer)
+  DF_SCHEDULER_UNARY(DeleteCachePeer, DeleteCachePeerRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatCacheTask, StatCacheTaskRequest, common::v2::CacheTask)
+  DF_SCHEDULER_UNARY(DeleteCacheTask, DeleteCacheTaskRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatPersistentPeer, StatPersistentPeerRequest, common::v2::PersistentPeer)
+  DF_SCHEDULER_UNARY(DeletePersistentPeer, DeletePersistentPeerRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(UploadPersistentTaskStarted, UploadPersistentTaskStartedRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(UploadPersistentTaskFinished, UploadPersistentTaskFinishedRequest, common::v2::PersistentTask)
+  DF_SCHEDULER_UNARY(UploadPersistentTaskFailed, UploadPersistentTaskFailedRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatPersistentTask, StatPersistentTaskRequest, common::v2::PersistentTask)
+  DF_SCHEDULER_UNARY(DeletePersistentTask, DeletePersistentTaskRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatPersistentCachePeer, StatPersistentCachePeerRequest, common::v2::PersistentCachePeer)
+  DF_SCHEDULER_UNARY(DeletePersistentCachePeer, DeletePersistentCachePeerRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(UploadPersistentCacheTaskStarted, UploadPersistentCacheTaskStartedRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(UploadPersistentCacheTaskFinished, UploadPersistentCacheTaskFinishedRequest,
+                     common::v2::PersistentCacheTask)
+  DF_SCHEDULER_UNARY(UploadPersistentCacheTaskFailed, UploadPersistentCacheTaskFailedRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatPersistentCacheTask, StatPersistentCacheTaskRequest, common::v2::PersistentCacheTask)
+  DF_SCHEDULER_UNARY(DeletePersistentCacheTask, DeletePersistentCacheTaskRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(PreheatImage, PreheatImageRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatImage, StatImageRequest, ::scheduler::v2::StatImageResponse)
+  DF_SCHEDULER_UNARY(PreheatFile, PreheatFileRequest, google::protobuf::Empty)
+  DF_SCHEDULER_UNARY(StatFile, StatFileRequest, ::scheduler::v2::StatFileResponse)
+#undef DF_SCHEDULER_UNARY
+  grpc::ServerBidiReactor<::scheduler::v2::AnnounceCachePeerRequest, ::scheduler::v2::AnnounceCachePeerResponse>*
+  AnnounceCachePeer(grpc::CallbackServerContext* context) override;
+  grpc::ServerBidiReactor<::scheduler::v2::AnnouncePersistentPeerRequest,
+                          ::scheduler::v2::AnnouncePersistentPeerResponse>*
+  AnnouncePersistentPeer(grpc::CallbackServerContext* context) override;
+  grpc::ServerBidiReactor<::scheduler::v2::AnnouncePersistentCachePeerRequest,
+                          ::scheduler::v2::AnnouncePersistentCachePeerResponse>*
+  AnnouncePersistentCachePeer(grpc::CallbackServerContext* context) override;
+
+ private:
+  grpc::ServerUnaryReactor* Unimplemented(grpc::CallbackServerContext* context, std::string_view method);
+  // OK, or RESOURCE_EXHAUSTED when there are too many calls.
+  absl::Status Admit(std::string_view method);
+
+  Shards& shards_;
+  HostTable& hosts_;
+  Probe& probe_;
+  const UploadLimits limits_;
+  CallGate gate_;
+};
+
+}  // namespace dragonfly::scheduler
