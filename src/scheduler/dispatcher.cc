@@ -246,6 +246,13 @@ void Dispatcher::SendWaiters(Task& task, int count, TimePoint now) {
 
 void Dispatcher::SourceGone(Task& task, TimePoint now) { Arm(task, now + options_.gather); }
 
+void Dispatcher::SeedGone(Task& task, std::string_view host_id) {
+  SeedTrigger& trigger = task.trigger();
+  if (!trigger.pending || trigger.host_id != host_id) return;
+  trigger.pending = false;
+  trigger.download.reset();
+}
+
 void Dispatcher::SourceRefused(Task& task, TimePoint now) {
   task.source_failures = std::min(task.source_failures + 1, kRefusalsMax);
   const bool others = std::any_of(task.sources().begin(), task.sources().end(),
@@ -283,6 +290,11 @@ void Dispatcher::SeedEnded(Task& task, uint64_t trigger_id, const absl::Status& 
   }
   if (unreachable && LaunchSeed(task, now)) return;
   trigger.download.reset();
+  if (task.parent_count() > 0) {
+    // The seed has died half-way: its children come one by one, and the fullest of them shall go on.
+    Arm(task, now + options_.gather);
+    return;
+  }
   SendWaiters(task, 1, now);
 }
 

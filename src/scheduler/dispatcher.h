@@ -84,6 +84,8 @@ class Dispatcher {
 
   // A source worker has gone without having been refused (it has broken off or left).
   void SourceGone(Task& task, TimePoint now);
+  // The host has left with its peer: what it was asked for as a seed will not come.
+  void SeedGone(Task& task, std::string_view host_id);
   // The origin has refused a source worker.
   void SourceRefused(Task& task, TimePoint now);
 

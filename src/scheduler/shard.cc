@@ -311,6 +311,7 @@ void Shard::Remove(Peer& peer, TimePoint now) {
   Unlose(peer);
   const bool was_source = peer.state() == PeerState::kBackToSource;
   const bool waited = peer.waiting();
+  dispatcher_.SeedGone(task, peer.host().id());
   const std::shared_ptr<PeerStream> stream = std::move(peer.stream);
   Peer*& last = peers_.back();
   last->shard_index_ = peer.shard_index_;

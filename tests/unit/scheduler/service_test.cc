@@ -256,9 +256,15 @@ TEST(SeedTrigger, WhenTheSeedDiesHalfWayOnePeerReadsTheRestForAll) {
     peer->PieceFromParent(0, "seed-peer");
   }
   peers[5]->PieceFromParent(1, "seed-peer");
-  seed_peer->Cancel();
-  seed.Release(grpc::Status(grpc::UNAVAILABLE, "killed"));
-  for (size_t i = 0; i < peers.size(); ++i) peers[i]->Reschedule(parents[i]);
+  for (auto& peer : peers) ASSERT_TRUE(cluster.AwaitState(peer->peer(), "Running"));
+  api::DeleteHostRequest leaves;
+  leaves.set_host_id("seed");
+  google::protobuf::Empty empty;
+  ASSERT_TRUE(cluster.Call(&api::Scheduler::Stub::DeleteHost, leaves, &empty).ok());
+  peers[5]->Reschedule(parents[5]);
+  for (size_t i = 0; i < peers.size(); ++i) {
+    if (i != 5) peers[i]->Reschedule(parents[i]);
+  }
   peers[5]->ExpectBackToSource("scheduling exceeded RetryBackToSourceLimit");
   peers[5]->BackToSourceStarted();
   for (size_t i = 0; i < peers.size(); ++i) {
