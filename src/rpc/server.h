@@ -51,7 +51,8 @@ class Server {
   // Health status of `service` ("dfdaemon.v2.DfdaemonUpload").
   void SetServing(const std::string& service, bool serving);
   // Health turns NOT_SERVING, no new call is taken, running calls may end until `deadline` and are cancelled then.
-  // Blocks; removes the unix socket.
+  // Blocks; removes the unix socket. Also without running calls it may last up to 20 s, or until `deadline`, when a
+  // connected client does not answer the ping that gRPC sends before it closes.
   void Shutdown(TimePoint deadline);
 
  private:
