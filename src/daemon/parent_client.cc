@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/parent_client.h"
 
-#include <arpa/inet.h>
 #include <grpcpp/channel.h>
 
 #include <functional>
@@ -10,6 +9,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "daemon/host_port.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/client_call.h"
 
@@ -22,11 +22,6 @@ namespace {
 
 // Addresses that ParentMemory keeps of each kind; beyond that it starts anew.
 constexpr size_t kMemoryMax = 4096;
-
-bool IsIpLiteral(const std::string& text) {
-  in6_addr address;
-  return ::inet_pton(AF_INET, text.c_str(), &address) == 1 || ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
-}
 
 class GrpcPieceNewsStream final : public PieceNewsStream {
  public:

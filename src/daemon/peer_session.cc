@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/peer_session.h"
 
-#include <google/protobuf/duration.pb.h>
-#include <google/protobuf/timestamp.pb.h>
 #include <grpcpp/channel.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include "base/text.h"
 #include "common/v2/common.pb.h"
 #include "daemon/host_port.h"
+#include "daemon/piece_message.h"
 #include "rpc/client_call.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
 #include "telemetry/log.h"
@@ -29,30 +28,6 @@ using Stream = rpc::BidiStream<AnnouncePeerRequest, AnnouncePeerResponse>;
 
 // What a Go scheduler sends for a length that it does not know: -1 as an unsigned number.
 constexpr uint64_t kUnknownLength = UINT64_MAX;
-
-void SetDuration(absl::Duration duration, google::protobuf::Duration* out) {
-  if (duration < absl::ZeroDuration()) duration = absl::ZeroDuration();
-  const int64_t seconds = absl::ToInt64Seconds(duration);
-  out->set_seconds(seconds);
-  out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration - absl::Seconds(seconds))));
-}
-
-void SetTimestamp(absl::Time time, google::protobuf::Timestamp* out) {
-  const int64_t seconds = absl::ToUnixSeconds(time);
-  out->set_seconds(seconds);
-  out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
-}
-
-void SetPiece(const storage::PieceRecord& record, common::v2::Piece* out) {
-  out->set_number(record.number.value());
-  if (!record.parent_id.empty()) out->set_parent_id(record.parent_id);
-  out->set_offset(record.range.offset);
-  out->set_length(record.range.length);
-  out->set_digest(FormatCrc32Digest(record.crc32));
-  out->set_traffic_type(static_cast<common::v2::TrafficType>(record.traffic_type));
-  SetDuration(record.cost, out->mutable_cost());
-  SetTimestamp(record.created_at, out->mutable_created_at());
-}
 
 // A parent that cannot be dialled is worth nothing, whatever the scheduler says.
 bool Usable(const common::v2::Peer& peer) {

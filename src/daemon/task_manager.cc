@@ -26,6 +26,7 @@ namespace {
 
 source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
   source::SourceOptions options;
+  options.request_header.insert(config.backend.request_header.begin(), config.backend.request_header.end());
   options.retries = static_cast<int>(std::min<uint64_t>(config.backend.retries, 100));
   options.verify_tls = config.backend.verify_tls;
   options.ca_file = config.backend.ca_file;

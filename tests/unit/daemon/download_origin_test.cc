@@ -228,6 +228,8 @@ TEST_F(OriginDownload, GivesUpPiecesOfAnotherVersion) {
   wire.mutable_range()->set_start(0);
   wire.mutable_range()->set_length(10 * kTestPieceLength);
   ASSERT_TRUE(peer_.Download(wire).ok());
+  // With this report the download has ended, and nobody can join it any more.
+  ASSERT_TRUE(peer_.link.Await("back to source finished"));
   ScriptedOrigin::Behaviour behaviour;
   behaviour.etag = "\"v2\"";
   origin.Set(behaviour);
@@ -280,9 +282,8 @@ TEST_F(OriginDownload, ACallerThatLeavesTakesTheDownloadWithItUnlessOthersWantIt
   RecordingObserver staying;
   boost::asio::cancellation_signal cancel;
   boost::asio::io_context& context = io_.Next();
-  auto left = boost::asio::co_spawn(
-      context, peer_.tasks().Download(TestPeer::RequestOf(wire, true), leaving),
-      boost::asio::bind_cancellation_slot(cancel.slot(), boost::asio::use_future));
+  auto left = boost::asio::co_spawn(context, peer_.tasks().Download(TestPeer::RequestOf(wire, true), leaving),
+                                    boost::asio::bind_cancellation_slot(cancel.slot(), boost::asio::use_future));
   ASSERT_TRUE(origin.AwaitHeld());
   auto stayed = peer_.Begin(wire, staying);
   ASSERT_TRUE(peer_.tasks().Running(id));
@@ -308,9 +309,8 @@ TEST_F(OriginDownload, NobodysDownloadStops) {
   RecordingObserver leaving;
   boost::asio::cancellation_signal cancel;
   boost::asio::io_context& context = io_.Next();
-  auto left = boost::asio::co_spawn(
-      context, peer_.tasks().Download(TestPeer::RequestOf(wire, true), leaving),
-      boost::asio::bind_cancellation_slot(cancel.slot(), boost::asio::use_future));
+  auto left = boost::asio::co_spawn(context, peer_.tasks().Download(TestPeer::RequestOf(wire, true), leaving),
+                                    boost::asio::bind_cancellation_slot(cancel.slot(), boost::asio::use_future));
   ASSERT_TRUE(origin.AwaitHeld());
   boost::asio::post(context, [&] { cancel.emit(boost::asio::cancellation_type::terminal); });
   EXPECT_ANY_THROW(std::ignore = left.get());

@@ -26,7 +26,7 @@ class LyingParent final : public dfdaemon::v2::DfdaemonUpload::Service {
     std::function<void(dfdaemon::v2::SyncPiecesResponse&)> news;
     // Changes each answer of DownloadPiece; a status that is not OK is the answer.
     std::function<grpc::Status(dfdaemon::v2::DownloadPieceResponse&)> piece;
-    bool silent_news = false;    // no message, no end
+    bool silent_news = false;  // no message, no end
     bool keeps_news_open = false;
     bool silent_pieces = false;  // DownloadPiece does not answer
     uint32_t first_piece = 0;    // announced and served: [first, last]
@@ -34,8 +34,10 @@ class LyingParent final : public dfdaemon::v2::DfdaemonUpload::Service {
   };
 
   LyingParent(std::string name, std::string content, uint64_t piece_length, Lies lies)
-      : name_(std::move(name)), content_(std::move(content)),
-        layout_(*PieceLayout::Make(content_.size(), piece_length)), lies_(std::move(lies)) {
+      : name_(std::move(name)),
+        content_(std::move(content)),
+        layout_(*PieceLayout::Make(content_.size(), piece_length)),
+        lies_(std::move(lies)) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     builder.SetMaxSendMessageSize(-1);

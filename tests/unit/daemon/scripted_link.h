@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,8 +78,8 @@ class ScriptedLink final : public SchedulerLink {
   class Session final : public PeerSession {
    public:
     explicit Session(ScriptedLink& link) : link_(link) {}
-    boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Register(const common::v2::Download& download,
-                                                                    TaskFacts, TimePoint) override {
+    boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Register(const common::v2::Download& download, TaskFacts,
+                                                                    TimePoint) override {
       {
         absl::MutexLock lock(&link_.mutex_);
         link_.registration_ = download;

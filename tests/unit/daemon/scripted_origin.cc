@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -112,6 +113,8 @@ void ScriptedOrigin::Accept() {
   for (;;) {
     UniqueFd connection(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection.valid()) return;
+    const int on = 1;
+    ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     {
       absl::MutexLock lock(&mutex_);
       if (stopping_) return;
@@ -151,7 +154,8 @@ bool ScriptedOrigin::Answer(int fd, const std::string& request) {
     behaviour = behaviour_;
   }
   if (behaviour.status != 200) {
-    return SendAll(fd, StrCat("HTTP/1.1 ", behaviour.status, " Refused\r\nX-Reason: told so\r\nContent-Length: 0\r\n\r\n"));
+    return SendAll(fd,
+                   StrCat("HTTP/1.1 ", behaviour.status, " Refused\r\nX-Reason: told so\r\nContent-Length: 0\r\n\r\n"));
   }
   const bool takes_ranges = stat ? behaviour.stat_takes_ranges && behaviour.takes_ranges : behaviour.takes_ranges;
   std::string head;

@@ -21,10 +21,10 @@ class ScriptedOrigin {
  public:
   struct Behaviour {
     Behaviour() = default;
-    int status = 200;                // other than 200: refuses
-    bool takes_ranges = true;        // false: 200 and the whole body
-    bool stat_takes_ranges = true;   // false only together with takes_ranges
-    bool tells_length = true;        // false: the body ends with the connection
+    int status = 200;               // other than 200: refuses
+    bool takes_ranges = true;       // false: 200 and the whole body
+    bool stat_takes_ranges = true;  // false only together with takes_ranges
+    bool tells_length = true;       // false: the body ends with the connection
     std::string etag = "\"v1\"";
   };
 

@@ -25,8 +25,8 @@ class Services : public testing::Test {
     want_.set_piece_length(kTestPieceLength);
     local_ = wire::DfdaemonDownload::NewStub(
         grpc::CreateChannel("unix:" + peer_.socket_path(), grpc::InsecureChannelCredentials()));
-    remote_ = wire::DfdaemonUpload::NewStub(
-        grpc::CreateChannel(peer_.upload_address(), grpc::InsecureChannelCredentials()));
+    remote_ =
+        wire::DfdaemonUpload::NewStub(grpc::CreateChannel(peer_.upload_address(), grpc::InsecureChannelCredentials()));
   }
 
   struct Progress {
@@ -278,10 +278,10 @@ TEST_F(Services, DeletesHereAndAtTheScheduler) {
 TEST_F(Services, SaysWhatItDoesNotServe) {
   grpc::ClientContext context;
   wire::ExchangeIBVerbsQueuePairEndpointResponse response;
-  EXPECT_EQ(remote_
-                ->ExchangeIBVerbsQueuePairEndpoint(&context, wire::ExchangeIBVerbsQueuePairEndpointRequest(), &response)
-                .error_code(),
-            StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(
+      remote_->ExchangeIBVerbsQueuePairEndpoint(&context, wire::ExchangeIBVerbsQueuePairEndpointRequest(), &response)
+          .error_code(),
+      StatusCode::UNIMPLEMENTED);
 }
 
 TEST_F(Services, SyncHostTellsWhoThisIs) {
@@ -299,8 +299,9 @@ TEST_F(Services, CountsTrafficByWhereItCameFrom) {
   ASSERT_TRUE(peer_.Download(want_).ok());
   ASSERT_TRUE(peer_.Download(want_).ok());
   const std::string metrics = peer_.metrics.Render();
-  EXPECT_THAT(metrics, testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"BACK_TO_SOURCE\"} " +
-                                          std::to_string(kSize)));
+  EXPECT_THAT(metrics,
+              testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"BACK_TO_SOURCE\"} " +
+                                 std::to_string(kSize)));
   EXPECT_THAT(metrics, testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"LOCAL_PEER\"} " +
                                           std::to_string(kSize)));
   EXPECT_THAT(metrics, testing::HasSubstr("dragonfly_client_download_task_total{"));

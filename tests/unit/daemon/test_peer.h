@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole peers in one process: real store, piece server, upload service and task manager; only the scheduler is scripted.
+// Whole peers in one process: real store, piece server, upload service and task manager; only the scheduler is
+// scripted.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -217,7 +218,7 @@ class TestPeer {
   std::string upload_address() const { return "127.0.0.1:" + std::to_string(identity.upload_port); }
   storage::ContentStore& store() { return *store_; }
   TaskManager& tasks() { return *tasks_; }
-  rpc::ChannelPool& channels() { return channels_; }
+  runtime::IoThreads& io() { return io_; }
 
   DaemonConfig config;
   HostIdentity identity;
