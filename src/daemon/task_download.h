@@ -87,6 +87,7 @@ class TaskDownload {
   boost::asio::awaitable<absl::Status> Fetch();
   boost::asio::awaitable<Scheduled> Schedule();
   boost::asio::awaitable<Scheduled> Converse(PeerSession& session);
+  boost::asio::awaitable<void> WhenDecided();
   boost::asio::awaitable<absl::Status> FromParents(PeerSession& session, std::vector<CandidateParent> offered);
   boost::asio::awaitable<absl::Status> FromOrigin(PeerSession* session);
   absl::Status AdoptShape(const std::vector<CandidateParent>& offered);

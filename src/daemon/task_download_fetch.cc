@@ -25,6 +25,8 @@ namespace {
 
 // How long the scheduler may take to end a stream after the last report.
 constexpr Clock::duration kSessionEndTimeout = std::chrono::seconds(5);
+// How long a caller of this process may take to say what it wants, once it can.
+constexpr Clock::duration kDecisionTimeout = std::chrono::seconds(5);
 // Causes that are kept for the error message.
 constexpr size_t kCausesMax = 16;
 
@@ -112,8 +114,22 @@ absl::Status TaskDownload::AdoptShape(const std::vector<CandidateParent>& offere
   return absl::OkStatus();
 }
 
+// The callers have just learnt the shape of the task: what they want of it must be known before anything is fetched, or
+// the batch would find that nothing is wanted.
+asio::awaitable<void> TaskDownload::WhenDecided() {
+  const TimePoint deadline = Clock::now() + kDecisionTimeout;
+  for (;;) {
+    const uint64_t seen = wishes_.changes().version();
+    if (!wishes_.AnyUndecided()) co_return;
+    if (!co_await wishes_.changes().Wait(seen, deadline)) co_return;
+  }
+}
+
 asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, std::vector<CandidateParent> offered) {
-  if (!content_) DF_CO_RETURN_IF_ERROR(AdoptShape(offered));
+  if (!content_) {
+    DF_CO_RETURN_IF_ERROR(AdoptShape(offered));
+    if (layout_) co_await WhenDecided();
+  }
   if (!layout_) co_return absl::OkStatus();
   std::vector<CandidateParent> parents = FittingParents(offered);
   if (parents.empty()) co_return absl::OkStatus();

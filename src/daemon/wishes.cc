@@ -67,6 +67,12 @@ PieceSet Wishes::Missing(const storage::TaskContent& content, const PieceLayout&
   return missing;
 }
 
+bool Wishes::AnyUndecided() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return std::any_of(wishes_.begin(), wishes_.end(),
+                     [](const auto& entry) { return entry.second.kind == Kind::kUndecided; });
+}
+
 bool Wishes::SatisfiedLocked(const storage::TaskContent& content) const {
   const std::optional<PieceLayout> layout = content.layout();
   if (!layout) return wishes_.empty();

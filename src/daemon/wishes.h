@@ -29,6 +29,9 @@ class Wishes {
   void WantNothing(Id id);
   void Leave(Id id);
 
+  // True while a caller that has joined has not said yet what it wants.
+  bool AnyUndecided() const;
+
   // The smallest run of pieces that covers all wishes; nullopt when somebody wants everything or nobody wants a piece.
   std::optional<PieceLayout::Interval> Hull() const;
   // The wanted pieces that `content` does not have.

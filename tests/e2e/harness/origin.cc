@@ -26,7 +26,8 @@ Origin::Origin(const std::string& dir, uint64_t rate) : dir_(dir), port_(FreePor
       << (rate > 0 ? "  limit_rate " + std::to_string(rate) + ";\n" : "") << "  server {\n"
       << "    listen 127.0.0.1:" << port_ << ";\n"
       << "    location / { root " << root() << "; }\n"
-      << "    location /chunked/ { alias " << root() << "/; ssi on; ssi_types *; }\n"
+      << "    location /chunked/ { alias " << root()
+      << "/; sub_filter_types *; sub_filter a-text-that-no-file-has ''; }\n"
       << "  }\n"
       << "}\n";
   nginx_ = Process({"/usr/sbin/nginx", "-c", dir_ + "/nginx.conf", "-p", dir_}, dir_ + "/nginx.log");
@@ -69,6 +70,14 @@ uint64_t Origin::BytesSent(const std::string& name) const {
     if (entry.method == "GET" && entry.range != "bytes=0-0") bytes += entry.body_bytes;
   }
   return bytes;
+}
+
+size_t Origin::Requests(const std::string& name) const {
+  size_t requests = 0;
+  for (const Entry& entry : Log()) {
+    if (entry.path == "/" + name || entry.path == "/chunked/" + name) ++requests;
+  }
+  return requests;
 }
 
 void Origin::ClearLog() { std::filesystem::resize_file(dir_ + "/access.log", 0); }

@@ -32,6 +32,8 @@ class Origin {
   std::vector<Entry> Log() const;
   // Body bytes that were sent for `name`, but for what only asked about it (Range: bytes=0-0, HEAD).
   uint64_t BytesSent(const std::string& name) const;
+  // All finished requests for `name`.
+  size_t Requests(const std::string& name) const;
   void ClearLog();
 
  private:
