@@ -38,9 +38,14 @@ function(df_test name)
   if("unit" IN_LIST T_LABELS)
     add_dependencies(unit_tests ${name})
   endif()
+  # Whole programs use the machine: one test at a time.
+  set(serial OFF)
+  if("e2e" IN_LIST T_LABELS)
+    set(serial ON)
+  endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}.
-    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
+    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} RUN_SERIAL ${serial})
 endfunction()
 
 # df_fuzzer(<name> SOURCES <file>... [USES <module>...])

@@ -41,4 +41,4 @@ run tsan -R '^(runtime|storage|vortex|scheduler)_test\.' -j "$jobs"
 build fuzz
 scripts/fuzz.sh "${DF_FUZZ_SECONDS:-10}"
 build release
-run release -LE exclusive -j "$jobs"
+run release -j "$jobs"

@@ -18,7 +18,7 @@ constexpr uint64_t kMiB = 1 << 20;
 // Rounds of the kill test; DF_KILL_ROUNDS sets another number.
 int KillRounds() {
   const char* text = std::getenv("DF_KILL_ROUNDS");
-  return text != nullptr ? std::atoi(text) : 30;
+  return text != nullptr ? std::atoi(text) : 200;
 }
 
 TEST(Recovery, CompletesAfterKillNineWithoutFetchingFinishedPiecesAgain) {
