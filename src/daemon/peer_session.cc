@@ -199,6 +199,7 @@ asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::Register(const 
     if (first_error.ok()) first_error = answer.status();
     if (Clock::now() >= deadline) break;
   }
+  stream_.reset();
   co_return first_error;
 }
 

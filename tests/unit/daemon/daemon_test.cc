@@ -17,8 +17,8 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "tests/unit/daemon/daemon_fixture.h"
+#include "tests/unit/daemon/scripted_origin.h"
 #include "tests/unit/daemon/scripted_scheduler.h"
-#include "tests/unit/daemon/test_origin.h"
 
 namespace dragonfly::daemon {
 namespace {
@@ -29,7 +29,6 @@ using test::In;
 using test::RandomBytes;
 using test::ReadFile;
 using test::ScriptedScheduler;
-using test::TestOrigin;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -58,14 +57,15 @@ TEST_F(DaemonTest, ServesAllThatItSays) {
 }
 
 TEST_F(DaemonTest, DownloadsFromTheOriginWithoutAScheduler) {
-  const TestOrigin origin(RandomBytes((9 << 20) + 7));
+  const ScriptedOrigin origin(RandomBytes((9 << 20) + 7));
   const auto daemon = Start(Config("peer"));
   ASSERT_NE(daemon, nullptr);
   const std::string output = dir_.path() + "/out";
   const absl::Status status = Download(daemon->socket_path(), origin.Url(), output);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(ReadFile(output) == origin.content());
-  EXPECT_EQ(origin.body_bytes(), origin.content().size());
+  EXPECT_EQ(origin.reads_of_any_byte(), 1);
+  EXPECT_EQ(origin.bytes_read(), origin.content().size());
 }
 
 TEST_F(DaemonTest, AnnouncesItsBoundPortsAndLeavesWhenItStops) {
@@ -159,7 +159,7 @@ TEST_F(DaemonTest, RefusesTheDirectoryOfALivingDaemon) {
 }
 
 TEST_F(DaemonTest, TheNextOneTakesOverWhatAStoppedOneLeft) {
-  const TestOrigin origin(RandomBytes(5 << 20));
+  const ScriptedOrigin origin(RandomBytes(5 << 20));
   DaemonConfig config = Config("peer");
   config.storage.keep = true;
   {
@@ -171,20 +171,20 @@ TEST_F(DaemonTest, TheNextOneTakesOverWhatAStoppedOneLeft) {
   }
   const auto daemon = Start(config);
   ASSERT_NE(daemon, nullptr);
-  const uint64_t before = origin.body_bytes();
+  const uint64_t before = origin.bytes_read();
   ASSERT_TRUE(Download(daemon->socket_path(), origin.Url(), dir_.path() + "/two").ok());
-  EXPECT_EQ(origin.body_bytes(), before);
+  EXPECT_EQ(origin.bytes_read(), before);
   EXPECT_TRUE(ReadFile(dir_.path() + "/two") == origin.content());
 }
 
 TEST_F(DaemonTest, ADownloadThatRunsIsCutAtTheDeadlineOfTheStop) {
-  TestOrigin origin(RandomBytes(16 << 20));
+  ScriptedOrigin origin(RandomBytes(16 << 20));
   const auto daemon = Start(Config("peer"));
   ASSERT_NE(daemon, nullptr);
-  origin.HoldAfter(1 << 20);
+  origin.HoldFrom(1 << 20);
   absl::Status downloaded;
   std::thread caller([&] { downloaded = Download(daemon->socket_path(), origin.Url(), dir_.path() + "/out"); });
-  ASSERT_TRUE(origin.WaitUntilHeld());
+  ASSERT_TRUE(origin.AwaitHeld());
   const TimePoint begin = Clock::now();
   EXPECT_TRUE(absl::IsDeadlineExceeded(daemon->Stop(In(std::chrono::milliseconds(100)))));
   EXPECT_LT(Clock::now() - begin, 5 * kSecond);
@@ -194,13 +194,13 @@ TEST_F(DaemonTest, ADownloadThatRunsIsCutAtTheDeadlineOfTheStop) {
 }
 
 TEST_F(DaemonTest, ADownloadThatRunsMayEndBeforeTheStop) {
-  TestOrigin origin(RandomBytes(8 << 20));
+  ScriptedOrigin origin(RandomBytes(8 << 20));
   const auto daemon = Start(Config("peer"));
   ASSERT_NE(daemon, nullptr);
-  origin.HoldAfter(1 << 20);
+  origin.HoldFrom(1 << 20);
   absl::Status downloaded;
   std::thread caller([&] { downloaded = Download(daemon->socket_path(), origin.Url(), dir_.path() + "/out"); });
-  ASSERT_TRUE(origin.WaitUntilHeld());
+  ASSERT_TRUE(origin.AwaitHeld());
   std::thread stopper([&] { EXPECT_TRUE(daemon->Stop(In(10 * kSecond)).ok()); });
   origin.Release();
   caller.join();

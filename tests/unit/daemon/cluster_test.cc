@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole cluster in one process: the real scheduler, a seed and peers, an origin that counts.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <latch>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/text.h"
+#include "scheduler/config.h"
+#include "scheduler/scheduler.h"
+#include "tests/unit/daemon/daemon_fixture.h"
+#include "tests/unit/daemon/scripted_origin.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+using test::Download;
+using test::RandomBytes;
+using test::ReadFile;
+
+TimePoint In(Clock::duration duration) { return Clock::now() + duration; }
+
+class ClusterTest : public test::DaemonFixture {
+ protected:
+  ClusterTest() {
+    scheduler::SchedulerConfig config;
+    config.server.listen_ip = "127.0.0.1";
+    config.server.port = 0;
+    auto started = scheduler::Scheduler::Start(config, io_);
+    EXPECT_TRUE(started.ok()) << started.status();
+    if (started.ok()) scheduler_ = *std::move(started);
+  }
+  ~ClusterTest() override {
+    // Peers before the scheduler that they talk to.
+    peers_.clear();
+    seed_.reset();
+    if (scheduler_ != nullptr) scheduler_->Stop(Clock::now());
+  }
+
+  std::string scheduler_address() const { return StrCat("127.0.0.1:", scheduler_->port()); }
+
+  void StartSeed() { seed_ = Start(Config("seed", scheduler_address(), /*seed=*/true)); }
+  void StartPeers(size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      peers_.push_back(Start(Config(StrCat("peer-", peers_.size()), scheduler_address())));
+    }
+  }
+
+  std::string Output(size_t peer) const { return StrCat(dir_.path(), "/out-", peer); }
+
+  // All peers ask for `url` at the same moment; `meanwhile` runs while they download. The first error, if any.
+  absl::Status DownloadByAll(const std::string& url, const std::function<void()>& meanwhile = nullptr) {
+    std::vector<absl::Status> results(peers_.size());
+    std::latch together(static_cast<std::ptrdiff_t>(peers_.size()));
+    std::vector<std::thread> callers;
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      callers.emplace_back([&, i] {
+        together.arrive_and_wait();
+        results[i] = Download(peers_[i]->socket_path(), url, Output(i));
+      });
+    }
+    const TimePoint begin = Clock::now();
+    if (meanwhile) meanwhile();
+    for (std::thread& caller : callers) caller.join();
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
+    RecordProperty("download_milliseconds", static_cast<int>(took.count()));
+    for (const absl::Status& result : results) {
+      if (!result.ok()) return result;
+    }
+    return absl::OkStatus();
+  }
+
+  // Compares and removes what the peers made.
+  void ExpectAllHave(const std::string& content) {
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      EXPECT_TRUE(ReadFile(Output(i)) == content) << "peer " << i;
+      std::filesystem::remove(Output(i));
+    }
+  }
+
+  std::unique_ptr<scheduler::Scheduler> scheduler_;
+  std::unique_ptr<Daemon> seed_;
+  std::vector<std::unique_ptr<Daemon>> peers_;
+};
+
+TEST_F(ClusterTest, ReadsTheOriginOnceForAllPeers) {
+  const ScriptedOrigin origin(RandomBytes((40 << 20) + 12345));
+  StartSeed();
+  StartPeers(2);
+  const absl::Status status = DownloadByAll(origin.Url());
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectAllHave(origin.content());
+  EXPECT_EQ(origin.reads_of_any_byte(), 1);
+  EXPECT_EQ(origin.bytes_read(), origin.content().size());
+}
+
+TEST_F(ClusterTest, SharesSmallFilesToo) {
+  StartSeed();
+  StartPeers(2);
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{129}, size_t{4} << 20}) {
+    const ScriptedOrigin origin(RandomBytes(size, size));
+    const absl::Status status = DownloadByAll(origin.Url());
+    ASSERT_TRUE(status.ok()) << size << ": " << status;
+    ExpectAllHave(origin.content());
+    // The answer to the question about the file may be all of a small one.
+    EXPECT_LE(origin.bytes_read(), size);
+    EXPECT_LE(origin.reads_of_any_byte(), 1);
+  }
+}
+
+TEST_F(ClusterTest, SixtyFourPeersAtTheSameMomentReadTheOriginOnce) {
+  const ScriptedOrigin origin(RandomBytes((12 << 20) + 5));
+  StartSeed();
+  StartPeers(64);
+  const absl::Status status = DownloadByAll(origin.Url());
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectAllHave(origin.content());
+  EXPECT_EQ(origin.reads_of_any_byte(), 1);
+  EXPECT_EQ(origin.bytes_read(), origin.content().size());
+}
+
+TEST_F(ClusterTest, APeerThatComesLaterIsServedByTheOthers) {
+  const ScriptedOrigin origin(RandomBytes((12 << 20) + 5));
+  StartSeed();
+  StartPeers(1);
+  ASSERT_TRUE(DownloadByAll(origin.Url()).ok());
+  ExpectAllHave(origin.content());
+  EXPECT_TRUE(seed_->Stop(In(std::chrono::seconds(5))).ok());
+
+  const uint64_t before = origin.bytes_read();
+  StartPeers(1);
+  ASSERT_TRUE(DownloadByAll(origin.Url()).ok());
+  ExpectAllHave(origin.content());
+  EXPECT_EQ(origin.bytes_read(), before);
+}
+
+TEST_F(ClusterTest, SurvivesTheLossOfTheSeedHalfWay) {
+  ScriptedOrigin origin(RandomBytes((40 << 20) + 99));
+  StartSeed();
+  StartPeers(3);
+  origin.HoldFrom(16 << 20);
+  const absl::Status status = DownloadByAll(origin.Url(), [&] {
+    EXPECT_TRUE(origin.AwaitHeld());
+    seed_->Stop(Clock::now()).IgnoreError();
+    origin.Release();
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectAllHave(origin.content());
+}
+
+TEST_F(ClusterTest, SurvivesTheLossOfTheScheduler) {
+  const ScriptedOrigin origin(RandomBytes((8 << 20) + 99));
+  StartSeed();
+  StartPeers(2);
+  scheduler_->Stop(Clock::now());
+  scheduler_.reset();
+  const absl::Status status = DownloadByAll(origin.Url());
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectAllHave(origin.content());
+}
+
+TEST_F(ClusterTest, WithoutASeedOnePeerFetchesForAll) {
+  const ScriptedOrigin origin(RandomBytes((12 << 20) + 5));
+  StartPeers(4);
+  const absl::Status status = DownloadByAll(origin.Url());
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectAllHave(origin.content());
+  EXPECT_EQ(origin.reads_of_any_byte(), 1);
+  EXPECT_EQ(origin.bytes_read(), origin.content().size());
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon
