@@ -10,6 +10,7 @@
 
 #include "base/digest.h"
 #include "base/status.h"
+#include "bench/transfer.h"
 #include "tests/unit/daemon/test_peer.h"
 
 using namespace dragonfly;
@@ -46,17 +47,25 @@ void Fill(TestPeer& peer, const common::v2::Download& wire, const std::string& b
   }
 }
 
-// Seconds of one cold download by `child`.
-double Once(TestPeer& child, const common::v2::Download& wire) {
+struct Cost {
+  double seconds = 0;
+  double cpu_seconds = 0;  // of both peers
+};
+
+// One cold download by `child`.
+Cost Once(TestPeer& child, const common::v2::Download& wire) {
   RecordingObserver observer;
   const TimePoint begin = Clock::now();
+  const double cpu_begin = bench::CpuSeconds();
   Check(child.Download(wire, observer));
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  Cost cost;
+  cost.cpu_seconds = bench::CpuSeconds() - cpu_begin;
+  cost.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   if (observer.BytesFrom(storage::TrafficType::kRemotePeer) != observer.started->content_length) {
     Check(absl::InternalError("the bytes did not come from the parent"));
   }
   Check(RunOn(child.io(), child.tasks().Delete(*TaskManager::IdOf(wire))));
-  return seconds;
+  return cost;
 }
 
 double Median(std::vector<double> values) {
@@ -84,15 +93,18 @@ int main(int argc, char** argv) {
     const common::v2::Download wire = Wanting(origin);
     Fill(parent, wire, origin.content());
     std::vector<double> seconds;
+    std::vector<double> cpu_seconds;
     const int count = size == 1 ? 20 * runs : runs;
     for (int run = 0; run <= count; ++run) {
-      const double once = Once(child, wire);
-      if (run > 0) seconds.push_back(once);
+      const Cost cost = Once(child, wire);
+      if (run == 0) continue;
+      seconds.push_back(cost.seconds);
+      cpu_seconds.push_back(cost.cpu_seconds);
     }
-    const double median = Median(seconds);
-    std::printf("{\"name\": \"peer\", \"bytes\": %llu, \"ms\": %.3f, \"ms_max\": %.3f, \"gib_per_s\": %.3f}\n",
-                static_cast<unsigned long long>(size), median * 1e3,
-                *std::max_element(seconds.begin(), seconds.end()) * 1e3,
-                static_cast<double>(size) / median / static_cast<double>(1ull << 30));
+    const double gib = static_cast<double>(size) / static_cast<double>(1ull << 30);
+    std::printf(
+        "{\"name\": \"peer\", \"bytes\": %llu, \"ms\": %.3f, \"ms_max\": %.3f, \"gib_per_s\": %.3f, \"cpu_s\": %.4f}\n",
+        static_cast<unsigned long long>(size), Median(seconds) * 1e3,
+        *std::max_element(seconds.begin(), seconds.end()) * 1e3, gib / Median(seconds), Median(cpu_seconds));
   }
 }
