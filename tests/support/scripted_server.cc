@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -86,6 +87,8 @@ int ScriptedServer::connections() const {
 void ScriptedServer::Accept() {
   for (;;) {
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const int on = 1;
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // heads and bodies go as they are sent
     const std::lock_guard lock(mutex_);
     if (!socket.valid() || stopping_) return;
     ++accepted_;

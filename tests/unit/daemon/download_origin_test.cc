@@ -18,7 +18,7 @@ namespace dragonfly::daemon {
 namespace {
 
 using storage::TrafficType;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 common::v2::Download Wanting(const std::string& url) {
   common::v2::Download download;
@@ -27,7 +27,7 @@ common::v2::Download Wanting(const std::string& url) {
   return download;
 }
 
-class OriginDownload : public testing::Test {
+class OriginDownload : public ::testing::Test {
  protected:
   runtime::IoThreads io_{2};
   TestPeer peer_{io_, "peer"};
@@ -339,42 +339,42 @@ TEST_F(OriginDownload, DeletingEndsTheDownloadAndTheContent) {
 
 TEST_F(OriginDownload, MakesTheOutput) {
   ScriptedOrigin origin(TestContent(3 * kTestPieceLength + 3));
-  const TempDir out;
+  const testing::TempDir out;
   auto wire = Wanting(origin.Url());
-  wire.set_output_path(out.path() + "/file");
+  wire.set_output_path((out.path() / "file").string());
   ASSERT_TRUE(peer_.Download(wire).ok());
-  EXPECT_EQ(ReadFile(out.path() + "/file"), origin.content());
+  EXPECT_EQ(ReadFile((out.path() / "file").string()), origin.content());
   EXPECT_TRUE(peer_.Download(wire).ok()) << "the same file is no other file";
 
-  wire.set_output_path(out.path() + "/other");
-  std::ofstream(out.path() + "/other") << "mine";
+  wire.set_output_path((out.path() / "other").string());
+  std::ofstream((out.path() / "other").string()) << "mine";
   const absl::Status status = peer_.Download(wire);
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("is already exists"));
-  EXPECT_EQ(ReadFile(out.path() + "/other"), "mine");
+  EXPECT_EQ(ReadFile((out.path() / "other").string()), "mine");
   wire.set_overwrite(true);
   EXPECT_TRUE(peer_.Download(wire).ok());
-  EXPECT_EQ(ReadFile(out.path() + "/other"), origin.content());
+  EXPECT_EQ(ReadFile((out.path() / "other").string()), origin.content());
 
-  wire.set_output_path(out.path() + "/part");
+  wire.set_output_path((out.path() / "part").string());
   wire.mutable_range()->set_start(10);
   wire.mutable_range()->set_length(100);
   EXPECT_TRUE(peer_.Download(wire).ok());
-  EXPECT_EQ(ReadFile(out.path() + "/part"), origin.content().substr(10, 100));
+  EXPECT_EQ(ReadFile((out.path() / "part").string()), origin.content().substr(10, 100));
 }
 
 TEST_F(OriginDownload, AWrongDigestMakesNoOutput) {
   ScriptedOrigin origin(TestContent(3 * kTestPieceLength));
-  const TempDir out;
+  const testing::TempDir out;
   auto wire = Wanting(origin.Url());
-  wire.set_output_path(out.path() + "/file");
+  wire.set_output_path((out.path() / "file").string());
   wire.set_digest("sha256:" + std::string(64, 'a'));
   const absl::Status status = peer_.Download(wire);
   EXPECT_EQ(MessageOf(status), "digest mismatch expected: sha256:" + std::string(64, 'a') +
                                    ", actual: sha256:" + Sha256Hex(origin.content()));
-  EXPECT_FALSE(std::filesystem::exists(out.path() + "/file"));
+  EXPECT_FALSE(std::filesystem::exists((out.path() / "file").string()));
   wire.set_digest("sha256:" + Sha256Hex(origin.content()));
   EXPECT_TRUE(peer_.Download(wire).ok());
-  EXPECT_EQ(ReadFile(out.path() + "/file"), origin.content());
+  EXPECT_EQ(ReadFile((out.path() / "file").string()), origin.content());
 }
 
 TEST_F(OriginDownload, RefusesBadRequestsByTheNameOfTheField) {

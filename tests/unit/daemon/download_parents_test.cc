@@ -12,12 +12,12 @@ namespace dragonfly::daemon {
 namespace {
 
 using storage::TrafficType;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr uint32_t kPieces = 12;
 constexpr uint64_t kSize = (kPieces - 1) * kTestPieceLength + 100;
 
-class ParentDownload : public testing::Test {
+class ParentDownload : public ::testing::Test {
  protected:
   ParentDownload() {
     wire_.set_url(origin_.Url());

@@ -354,7 +354,7 @@ TEST(PieceDispatcherSwarm, PartialParentsTogetherGiveTheFile) {
 // Random swarms: every piece that an honest parent has arrives once; nothing is ever written by two.
 TEST(PieceDispatcherSwarm, HoldsItsPromisesInRandomSwarms) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
     std::mt19937_64 random(seed);
     const auto pick = [&](uint64_t below) { return random() % below; };
     const uint32_t pieces = static_cast<uint32_t>(1 + pick(80));

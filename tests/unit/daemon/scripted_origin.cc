@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/daemon/scripted_origin.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -25,48 +19,20 @@ std::optional<std::string> HeaderOf(const std::string& request, const std::strin
   return request.substr(begin, request.find("\r\n", begin) - begin);
 }
 
-bool SendAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  return true;
-}
-
 }  // namespace
 
 ScriptedOrigin::ScriptedOrigin(std::string content) : ScriptedOrigin(std::move(content), Behaviour()) {}
 
 ScriptedOrigin::ScriptedOrigin(std::string content, Behaviour behaviour)
-    : content_(std::move(content)), behaviour_(std::move(behaviour)), times_read_(content_.size(), 0) {
-  listening_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (::bind(listening_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(listening_.get(), 128) != 0 ||
-      ::getsockname(listening_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error("the origin cannot listen");
-  }
-  port_ = ntohs(address.sin_port);
-  acceptor_ = std::thread([this] { Accept(); });
-}
+    : content_(std::move(content)),
+      behaviour_(std::move(behaviour)),
+      times_read_(content_.size(), 0),
+      server_([this](Connection& connection, const std::string& request, int) { Answer(connection, request); }) {}
 
 ScriptedOrigin::~ScriptedOrigin() {
-  {
-    absl::MutexLock lock(&mutex_);
-    stopping_ = true;
-    hold_from_.reset();
-    for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
-  }
-  ::shutdown(listening_.get(), SHUT_RDWR);
-  acceptor_.join();
-  for (std::thread& thread : threads_) thread.join();
+  absl::MutexLock lock(&mutex_);
+  stopping_ = true;
 }
-
-std::string ScriptedOrigin::Url(const std::string& path) const { return StrCat("http://127.0.0.1:", port_, path); }
 
 void ScriptedOrigin::Set(Behaviour behaviour) {
   absl::MutexLock lock(&mutex_);
@@ -109,42 +75,7 @@ int ScriptedOrigin::reads_of_any_byte() const {
   return times_read_.empty() ? 0 : *std::max_element(times_read_.begin(), times_read_.end());
 }
 
-void ScriptedOrigin::Accept() {
-  for (;;) {
-    UniqueFd connection(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!connection.valid()) return;
-    const int on = 1;
-    ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    {
-      absl::MutexLock lock(&mutex_);
-      if (stopping_) return;
-      open_.push_back(connection.get());
-    }
-    threads_.emplace_back([this, fd = std::move(connection)]() mutable { Serve(std::move(fd)); });
-  }
-}
-
-void ScriptedOrigin::Serve(UniqueFd connection) {
-  std::string buffer;
-  for (bool more = true; more;) {
-    size_t end = buffer.find("\r\n\r\n");
-    while (end == std::string::npos) {
-      char part[4096];
-      const ssize_t n = ::recv(connection.get(), part, sizeof(part), 0);
-      if (n <= 0) break;
-      buffer.append(part, static_cast<size_t>(n));
-      end = buffer.find("\r\n\r\n");
-    }
-    if (end == std::string::npos) break;
-    more = Answer(connection.get(), buffer.substr(0, end + 2));
-    buffer.erase(0, end + 4);
-  }
-  absl::MutexLock lock(&mutex_);
-  open_.erase(std::find(open_.begin(), open_.end(), connection.get()));
-}
-
-// False when the connection ends with the body.
-bool ScriptedOrigin::Answer(int fd, const std::string& request) {
+void ScriptedOrigin::Answer(Connection& connection, const std::string& request) {
   const std::optional<std::string> range_header = HeaderOf(request, "range");
   const bool stat = range_header == "bytes=0-0" || request.starts_with("HEAD ");
   Behaviour behaviour;
@@ -154,8 +85,9 @@ bool ScriptedOrigin::Answer(int fd, const std::string& request) {
     behaviour = behaviour_;
   }
   if (behaviour.status != 200) {
-    return SendAll(fd,
-                   StrCat("HTTP/1.1 ", behaviour.status, " Refused\r\nX-Reason: told so\r\nContent-Length: 0\r\n\r\n"));
+    connection.Send(
+        StrCat("HTTP/1.1 ", behaviour.status, " Refused\r\nX-Reason: told so\r\nContent-Length: 0\r\n\r\n"));
+    return;
   }
   const bool takes_ranges = stat ? behaviour.stat_takes_ranges && behaviour.takes_ranges : behaviour.takes_ranges;
   std::string head;
@@ -163,8 +95,9 @@ bool ScriptedOrigin::Answer(int fd, const std::string& request) {
   if (range_header && takes_ranges) {
     const absl::StatusOr<ByteRange> parsed = ParseHttpRange(*range_header, content_.size());
     if (!parsed.ok()) {
-      return SendAll(fd, StrCat("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */", content_.size(),
-                                "\r\nContent-Length: 0\r\n\r\n"));
+      connection.Send(StrCat("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */", content_.size(),
+                             "\r\nContent-Length: 0\r\n\r\n"));
+      return;
     }
     range = *parsed;
     head = StrCat("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes ", range.offset, "-", range.end() - 1, "/",
@@ -178,12 +111,13 @@ bool ScriptedOrigin::Answer(int fd, const std::string& request) {
   } else {
     head += "Connection: close\r\n";
   }
-  if (!SendAll(fd, head + "\r\n")) return false;
-  if (request.starts_with("HEAD ")) return behaviour.tells_length;
-  return SendBody(fd, range.offset, range.length, !stat) && behaviour.tells_length;
+  connection.Send(head + "\r\n");
+  const bool whole = request.starts_with("HEAD ") || SendBody(connection, range.offset, range.length, !stat);
+  if (!whole || !behaviour.tells_length) connection.Close();
 }
 
-bool ScriptedOrigin::SendBody(int fd, uint64_t offset, uint64_t length, bool count) {
+// False when the origin stops in the middle, or the client has gone.
+bool ScriptedOrigin::SendBody(Connection& connection, uint64_t offset, uint64_t length, bool count) {
   constexpr uint64_t kStep = 16 << 10;
   for (const uint64_t end = offset + length; offset < end;) {
     const uint64_t step = std::min(kStep - offset % kStep, end - offset);
@@ -201,7 +135,7 @@ bool ScriptedOrigin::SendBody(int fd, uint64_t offset, uint64_t length, bool cou
       bytes_read_ += step;
       for (uint64_t at = offset; at < offset + step; ++at) ++times_read_[at];
     }
-    if (!SendAll(fd, std::string_view(content_).substr(offset, step))) return false;
+    if (!connection.Send(std::string_view(content_).substr(offset, step))) return false;
     offset += step;
   }
   return true;

@@ -2,18 +2,14 @@
 // An HTTP origin on a loopback port that does what a test tells it, and counts every byte that it gives away.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <list>
-#include <map>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "base/unique_fd.h"
+#include "tests/support/scripted_server.h"
 
 namespace dragonfly::daemon {
 
@@ -34,7 +30,7 @@ class ScriptedOrigin {
   ScriptedOrigin(const ScriptedOrigin&) = delete;
   ScriptedOrigin& operator=(const ScriptedOrigin&) = delete;
 
-  std::string Url(const std::string& path = "/file.bin") const;
+  std::string Url() const { return server_.Url("/file.bin"); }
   const std::string& content() const { return content_; }
   void Set(Behaviour behaviour);
   // From now on bodies behind byte `offset` of the content are held back until Release().
@@ -52,14 +48,11 @@ class ScriptedOrigin {
   int reads_of_any_byte() const;
 
  private:
-  void Accept();
-  void Serve(UniqueFd connection);
-  bool Answer(int fd, const std::string& request);
-  bool SendBody(int fd, uint64_t offset, uint64_t length, bool count);
+  using Connection = testing::ScriptedServer::Connection;
+  void Answer(Connection& connection, const std::string& request);
+  bool SendBody(Connection& connection, uint64_t offset, uint64_t length, bool count);
 
   const std::string content_;
-  UniqueFd listening_;
-  uint16_t port_ = 0;
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   Behaviour behaviour_ ABSL_GUARDED_BY(mutex_);
@@ -69,9 +62,7 @@ class ScriptedOrigin {
   int stats_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t bytes_read_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<uint8_t> times_read_ ABSL_GUARDED_BY(mutex_);
-  std::vector<int> open_ ABSL_GUARDED_BY(mutex_);
-  std::thread acceptor_;
-  std::list<std::thread> threads_;  // of acceptor_
+  testing::ScriptedServer server_;  // last: its threads use the rest
 };
 
 }  // namespace dragonfly::daemon

@@ -18,7 +18,7 @@ using grpc::StatusCode;
 
 constexpr uint64_t kSize = 3 * kTestPieceLength + 11;
 
-class Services : public testing::Test {
+class Services : public ::testing::Test {
  protected:
   Services() {
     want_.set_url(origin_.Url());
@@ -136,14 +136,14 @@ TEST_F(Services, TheOriginsRefusalTravelsAsJsonDetails) {
 }
 
 TEST_F(Services, WritesOutputsForThisHostOnly) {
-  const TempDir out;
-  want_.set_output_path(out.path() + "/file");
+  const testing::TempDir out;
+  want_.set_output_path((out.path() / "file").string());
   const Progress refused = DownloadBy(*remote_, want_);
   EXPECT_EQ(refused.status.error_code(), StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(refused.status.error_message(), testing::HasSubstr("output_path"));
-  EXPECT_FALSE(std::filesystem::exists(out.path() + "/file"));
+  EXPECT_THAT(refused.status.error_message(), ::testing::HasSubstr("output_path"));
+  EXPECT_FALSE(std::filesystem::exists((out.path() / "file").string()));
   EXPECT_TRUE(DownloadBy(*local_, want_).status.ok());
-  EXPECT_EQ(ReadFile(out.path() + "/file"), origin_.content());
+  EXPECT_EQ(ReadFile((out.path() / "file").string()), origin_.content());
 }
 
 TEST_F(Services, RefusesADownloadThatIsMissing) {
@@ -300,11 +300,11 @@ TEST_F(Services, CountsTrafficByWhereItCameFrom) {
   ASSERT_TRUE(peer_.Download(want_).ok());
   const std::string metrics = peer_.metrics.Render();
   EXPECT_THAT(metrics,
-              testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"BACK_TO_SOURCE\"} " +
-                                 std::to_string(kSize)));
-  EXPECT_THAT(metrics, testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"LOCAL_PEER\"} " +
-                                          std::to_string(kSize)));
-  EXPECT_THAT(metrics, testing::HasSubstr("dragonfly_client_download_task_total{"));
+              ::testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"BACK_TO_SOURCE\"} " +
+                                   std::to_string(kSize)));
+  EXPECT_THAT(metrics, ::testing::HasSubstr("dragonfly_client_download_traffic{task_type=\"0\",type=\"LOCAL_PEER\"} " +
+                                            std::to_string(kSize)));
+  EXPECT_THAT(metrics, ::testing::HasSubstr("dragonfly_client_download_task_total{"));
 }
 
 }  // namespace

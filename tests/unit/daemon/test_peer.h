@@ -8,7 +8,6 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <future>
 #include <memory>
@@ -24,6 +23,7 @@
 #include "daemon/task_manager.h"
 #include "daemon/upload_service.h"
 #include "rpc/server.h"
+#include "tests/support/temp_dir.h"
 #include "tests/unit/daemon/scripted_link.h"
 #include "tests/unit/daemon/scripted_origin.h"
 #include "vortex/server.h"
@@ -42,23 +42,6 @@ T RunOn(runtime::IoThreads& io, boost::asio::awaitable<T> work) {
   }
   return result.get();
 }
-
-// A directory that goes with the test.
-class TempDir {
- public:
-  TempDir() {
-    std::string name = testing::TempDir() + "/peer-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    path_ = name;
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // `size` bytes that never repeat in pieces.
 inline std::string TestContent(size_t size, uint32_t seed = 1) {
@@ -127,7 +110,7 @@ class TestPeer {
 
   void Start() {
     storage::StoreOptions store_options;
-    store_options.dir = dir_.path();
+    store_options.dir = dir_.path().string();
     store_options.keep = true;
     auto opened = storage::ContentStore::Open(store_options);
     if (!opened.ok()) throw std::runtime_error(opened.status().ToString());
@@ -214,7 +197,7 @@ class TestPeer {
     const auto content = store_->Find(id);
     return content ? ReadFile(content->path()) : "";
   }
-  std::string socket_path() const { return dir_.path() + "/dfdaemon.sock"; }
+  std::string socket_path() const { return (dir_.path() / "dfdaemon.sock").string(); }
   std::string upload_address() const { return "127.0.0.1:" + std::to_string(identity.upload_port); }
   storage::ContentStore& store() { return *store_; }
   TaskManager& tasks() { return *tasks_; }
@@ -230,7 +213,7 @@ class TestPeer {
   runtime::IoThreads& io_;
   const std::string name_;
   const Options options_;
-  TempDir dir_;
+  testing::TempDir dir_;
   runtime::BlockingPool blocking_{2, 64};
   runtime::TokenBucket unlimited_{0};
   rpc::ChannelPool channels_;
