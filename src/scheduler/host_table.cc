@@ -86,7 +86,8 @@ std::vector<std::shared_ptr<Host>> HostTable::SeedsFor(std::string_view task_id,
     absl::MutexLock lock(&mutex_);
     for (const std::string& id : seeds_) {
       const Entry& entry = hosts_.find(ToAbsl(id))->second;
-      if (entry.skip_until <= now) seeds.push_back(entry.host);
+      // One that does not share would read the origin for itself alone.
+      if (entry.skip_until <= now && !entry.host->facts()->disable_shared) seeds.push_back(entry.host);
     }
   }
   SeedRing ring;

@@ -63,6 +63,14 @@ TEST(HostTable, AHostThatStopsBeingASeedIsAskedNoMore) {
   EXPECT_TRUE(table.SeedsFor("task", kNow).empty());
 }
 
+TEST(HostTable, ASeedThatDoesNotShareIsNotAsked) {
+  HostTable table;
+  auto selfish = Seed(1);
+  selfish->disable_shared = true;
+  table.Announce(selfish, kNow);
+  EXPECT_TRUE(table.SeedsFor("task", kNow).empty());
+}
+
 TEST(HostTable, ListsByType) {
   HostTable table;
   table.Announce(Seed(1), kNow);
