@@ -38,7 +38,7 @@ build asan unit_tests
 run asan -L unit -j "$jobs"
 build tsan runtime_test storage_test vortex_test scheduler_test
 run tsan -R '^(runtime|storage|vortex|scheduler)_test\.' -j "$jobs"
-build fuzz
+build fuzz fuzzers
 scripts/fuzz.sh "${DF_FUZZ_SECONDS:-10}"
 build release
 run release -j "$jobs"

@@ -13,9 +13,9 @@
 namespace dragonfly::daemon {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 LoadedConfig Parse(std::string_view text) {
   auto loaded = ParseDaemonConfig(text, "dfdaemon.yaml");

@@ -29,8 +29,8 @@ using test::In;
 using test::RandomBytes;
 using test::ReadFile;
 using test::ScriptedScheduler;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr auto kSecond = std::chrono::seconds(1);
 

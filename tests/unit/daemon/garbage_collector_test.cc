@@ -18,8 +18,8 @@ namespace dragonfly::daemon {
 namespace {
 
 using test::Await;
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 class GarbageCollectorTest : public testing::Test {
  protected:

@@ -23,8 +23,8 @@ using test::Await;
 using test::In;
 using test::kPatience;
 using test::ScriptedScheduler;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 TaskId Task(int number) {
   std::string text = StrCat(number);
