@@ -15,6 +15,9 @@ namespace {
 
 // From here on one sync of everything is cheaper than two for each content.
 constexpr size_t kTogetherMin = 8;
+// Between two batches. The kernel itself lets bytes wait for half a minute; flushing without a pause would stall
+// whoever makes files meanwhile.
+constexpr absl::Duration kPause = absl::Seconds(1);
 
 }  // namespace
 
@@ -33,6 +36,10 @@ void BackgroundSync::Stop() {
     thread = std::move(thread_);
   }
   if (thread.joinable()) thread.join();
+  // What waits would keep its store, and so this, alive for ever.
+  Batch dropped;
+  const absl::MutexLock lock(&mutex_);
+  dropped.swap(waiting_);
 }
 
 void BackgroundSync::Run() {
@@ -45,10 +52,12 @@ void BackgroundSync::Run() {
           +[](BackgroundSync* self)
                ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->stopping_ || !self->waiting_.empty(); },
           this));
-      if (waiting_.empty()) return;
+      if (waiting_.empty() || (stopping_ && waiting_.size() >= kTogetherMin)) return;
       batch.swap(waiting_);
     }
     Sync(std::move(batch));
+    const absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&stopping_), kPause);
   }
 }
 

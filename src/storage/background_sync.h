@@ -24,8 +24,8 @@ class Syncable {
   virtual void RecordSync() = 0;
 };
 
-// What is added while the disk is busy makes one batch: a small one is synced file by file, a large one by a sync of
-// the whole file system, which costs about as much as that of one file. Thread-safe.
+// What is added while the disk is busy, or rests for a second after that, makes one batch: a small one is synced file
+// by file, a large one by a sync of the whole file system, which costs about as much as that of one file. Thread-safe.
 class BackgroundSync {
  public:
   // `directory_fd` is on the file system and stays open.
@@ -36,7 +36,8 @@ class BackgroundSync {
 
   // Starts the thread at the first call. Dropped after Stop().
   void Add(std::shared_ptr<Syncable> item);
-  // Finishes what was added, one batch at most after the running one, and ends the thread.
+  // Ends the thread after the running batch. A small one that waits is synced, a large one dropped: the end of a daemon
+  // does not wait for a busy disk.
   void Stop();
 
  private:

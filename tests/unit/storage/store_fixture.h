@@ -100,7 +100,7 @@ class StoreTest : public ::testing::Test {
   void OpenStore(bool keep = true, uint64_t capacity_bytes = 0) {
     store_.reset();
     StoreOptions options;
-    options.dir = dir_ / "store";
+    options.dir = store_dir_;
     options.keep = keep;
     options.capacity_bytes = capacity_bytes;
     absl::StatusOr<std::unique_ptr<ContentStore>> store = ContentStore::Open(options);
@@ -143,6 +143,7 @@ class StoreTest : public ::testing::Test {
   }
 
   TempDir dir_;
+  std::string store_dir_ = dir_ / "store";
   std::unique_ptr<ContentStore> store_;
 };
 
