@@ -75,7 +75,14 @@ absl::Status TaskContent::State::ReserveWanted(const std::optional<ByteRange>& w
   {
     const absl::MutexLock lock(&mutex);
     if (!layout || layout->piece_count() == 0 || CompleteLocked()) return absl::OkStatus();
-    interval = layout->PiecesOf(wanted.value_or(ByteRange{0, layout->content_length()}));
+    ByteRange range{0, layout->content_length()};
+    if (wanted) {
+      // The range belongs to the caller's shape, which need not be this content's.
+      const absl::StatusOr<ByteRange> inside = ClampRange(wanted->offset, wanted->length, layout->content_length());
+      if (!inside.ok()) return absl::OkStatus();
+      range = *inside;
+    }
+    interval = layout->PiecesOf(range);
     uint64_t bytes = 0;
     for (PieceNumber number = interval.first; number <= interval.last; number = number.next()) {
       if (table.Has(number) || promised.Test(number) || writers.contains(number.value())) continue;

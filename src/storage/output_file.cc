@@ -71,6 +71,12 @@ absl::StatusOr<OutputPath::Occupant> OutputPath::OccupantFor(int fd) const {
   return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino ? Occupant::kSameFile : Occupant::kOtherFile;
 }
 
+bool OutputPath::SharesFileSystemWith(int fd) const {
+  struct stat ours;
+  struct stat there;
+  return ::fstat(fd, &ours) == 0 && ::fstat(directory(), &there) == 0 && ours.st_dev == there.st_dev;
+}
+
 absl::Status OutputPath::AlreadyExists() const {
   return absl::AlreadyExistsError(StrCat("output path ", path_, " is already exists"));
 }

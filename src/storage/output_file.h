@@ -20,6 +20,8 @@ class OutputPath {
   // What has the name now, compared with the open file `fd`. A symbolic link is another file.
   absl::StatusOr<Occupant> OccupantFor(int fd) const;
 
+  // False when a link cannot work; true when it may.
+  bool SharesFileSystemWith(int fd) const;
   // Gives the open file `fd` this name as one more hard link. Errors: of link(2); ALREADY_EXISTS unless `overwrite`.
   absl::Status LinkFrom(int fd, bool overwrite) const;
 

@@ -212,6 +212,17 @@ TEST_F(ContentStoreTest, ReservesOnlyWhatIsWanted) {
   EXPECT_EQ(store_->usage().reserved_bytes, 3 * kPiece);
   ASSERT_TRUE(WritePiece(**content, 2, BytesOf(1, kPiece)).ok());
   EXPECT_EQ(store_->usage().reserved_bytes, 2 * kPiece);
+  // A range of a shape that this content does not have reserves what there is of it.
+  ContentShape longer = Shape(2000 * kPiece);
+  longer.wanted = ByteRange{1500 * kPiece, 5};
+  {
+    const absl::StatusOr<PieceWriter> writer = (*content)->BeginPiece(PieceNumber(1));
+    EXPECT_EQ(*store_->FindOrCreate(IdOf(1), longer), *content);
+    longer = Shape(std::nullopt);
+    longer.wanted = ByteRange{UINT64_MAX, UINT64_MAX};
+    EXPECT_EQ(*store_->FindOrCreate(IdOf(1), longer), *content);
+  }
+  EXPECT_EQ(store_->usage().reserved_bytes, 2 * kPiece);
   // Others are reserved as they begin, as long as they fit.
   std::vector<PieceWriter> writers;
   for (uint32_t n = 10; n < 17; ++n) writers.push_back(*(*content)->BeginPiece(PieceNumber(n)));
