@@ -40,7 +40,8 @@ absl::Status TaskContent::State::LinkTo(const OutputPath& output, bool overwrite
   }
   DF_ASSIGN_OR_RETURN(const FileStamp before, StampOf(fd));
   // Asked first, so that a content that is only ever copied is not called exposed.
-  if (!output.SharesFileSystemWith(fd)) return ErrnoStatus(EXDEV, StrCat("link to output path ", output.path()));
+  if (!output.SharesFileSystemWith(store->directory->content_fd()))
+    return ErrnoStatus(EXDEV, StrCat("link to output path ", output.path()));
   // Told before it is so: from the moment of the link the file is no longer ours alone.
   if (!exposed_before) DF_RETURN_IF_ERROR(AppendLog(EncodeExposed()));
   const absl::Status linked = output.LinkFrom(fd, overwrite);

@@ -71,10 +71,10 @@ absl::StatusOr<OutputPath::Occupant> OutputPath::OccupantFor(int fd) const {
   return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino ? Occupant::kSameFile : Occupant::kOtherFile;
 }
 
-bool OutputPath::SharesFileSystemWith(int fd) const {
+bool OutputPath::SharesFileSystemWith(int directory_fd) const {
   struct stat ours;
   struct stat there;
-  return ::fstat(fd, &ours) == 0 && ::fstat(directory(), &there) == 0 && ours.st_dev == there.st_dev;
+  return ::fstat(directory_fd, &ours) == 0 && ::fstat(directory(), &there) == 0 && ours.st_dev == there.st_dev;
 }
 
 absl::Status OutputPath::AlreadyExists() const {

@@ -20,8 +20,9 @@ class OutputPath {
   // What has the name now, compared with the open file `fd`. A symbolic link is another file.
   absl::StatusOr<Occupant> OccupantFor(int fd) const;
 
-  // False when a link cannot work; true when it may.
-  bool SharesFileSystemWith(int fd) const;
+  // False when files below `directory_fd` cannot be linked here; true when they may. Directories are compared: on some
+  // overlay file systems a file tells another device than the directory that it is in.
+  bool SharesFileSystemWith(int directory_fd) const;
   // Gives the open file `fd` this name as one more hard link. Errors: of link(2); ALREADY_EXISTS unless `overwrite`.
   absl::Status LinkFrom(int fd, bool overwrite) const;
 
