@@ -5,6 +5,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/io_context.hpp>
 #include <memory>
+#include <vector>
 
 #include "daemon/parent_client.h"
 #include "runtime/task_group.h"
@@ -23,6 +24,9 @@ struct Lane {
   std::unique_ptr<PieceFetcher> fetcher;
   std::unique_ptr<source::SourceSet> sources;
   runtime::TaskGroup group;
+  // The lanes of the other threads, which help with the pieces of a task that one core cannot keep up with. Set before
+  // anything runs.
+  std::vector<Lane*> others;
 };
 
 }  // namespace dragonfly::daemon

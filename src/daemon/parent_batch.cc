@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/parent_batch.h"
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <exception>
 
 #include "base/status.h"
@@ -49,20 +51,21 @@ bool IsOwnFailure(const absl::Status& status) { return status.GetPayload(kOwnFai
 
 }  // namespace
 
-ParentBatch::ParentBatch(asio::any_io_executor executor, std::shared_ptr<storage::TaskContent> content,
-                         const PieceLayout& layout, Wishes& wishes, rpc::ChannelPool& channels, PieceFetcher& fetcher,
-                         Options options, Reports reports)
-    : executor_(std::move(executor)),
+ParentBatch::ParentBatch(Lane& lane, std::shared_ptr<storage::TaskContent> content, const PieceLayout& layout,
+                         Wishes& wishes, rpc::ChannelPool& channels, Options options, Reports reports)
+    : lanes_({&lane}),
       content_(std::move(content)),
       layout_(layout),
       wishes_(wishes),
       channels_(channels),
-      fetcher_(fetcher),
       options_(std::move(options)),
       reports_(std::move(reports)),
       dispatcher_(layout_, MakeDispatcherOptions(options_)),
       wanted_(layout_.piece_count()),
-      group_(executor_) {}
+      group_(lane.executor) {
+  lanes_.insert(lanes_.end(), lane.others.begin(), lane.others.end());
+  receiving_.resize(lanes_.size());
+}
 
 void ParentBatch::AddCause(size_t index, const absl::Status& why) {
   DF_LOG(Debug, "task {}: parent {} at {}: {}", content_->id().str(), parents_[index].candidate.peer_id,
@@ -147,6 +150,38 @@ asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumbe
   events_.Notify();
 }
 
+// The lane that has the least to do: the own one first, since another costs two changes of thread; but it also deals
+// out the pieces and records them, so each of its own weighs two.
+size_t ParentBatch::IdlestLane() const {
+  size_t idlest = 0;
+  size_t least = 2 * receiving_[0];
+  for (size_t i = 1; i < receiving_.size(); ++i) {
+    if (receiving_[i] + 1 >= least) continue;
+    idlest = i;
+    least = receiving_[i] + 1;
+  }
+  return idlest;
+}
+
+asio::awaitable<absl::StatusOr<Digest>> ParentBatch::Receive(size_t index, PieceNumber number, ByteSink& sink) {
+  const size_t chosen = IdlestLane();
+  // Counted until the transfer has ended in whatever way.
+  struct Count {
+    explicit Count(size_t& c) : count(c) { ++count; }
+    ~Count() { --count; }
+    Count(const Count&) = delete;
+    Count& operator=(const Count&) = delete;
+    size_t& count;
+  };
+  const Count count(receiving_[chosen]);
+  Lane& lane = *lanes_[chosen];
+  asio::awaitable<absl::StatusOr<Digest>> fetch =
+      lane.fetcher->Fetch(parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink);
+  if (chosen == 0) co_return co_await std::move(fetch);
+  // Cancellation is handed over to the other thread, and the wait lasts until the transfer has ended there.
+  co_return co_await asio::co_spawn(lane.executor, std::move(fetch), asio::use_awaitable);
+}
+
 // Streams one piece from one parent into its place.
 asio::awaitable<absl::StatusOr<storage::PieceRecord>> ParentBatch::Move(size_t index, PieceNumber number) {
   absl::StatusOr<storage::PieceWriter> writer = content_->BeginPiece(number);
@@ -163,8 +198,7 @@ asio::awaitable<absl::StatusOr<storage::PieceRecord>> ParentBatch::Move(size_t i
   if (!writer.ok()) co_return OwnFailure(writer.status());
 
   WriterSink sink(*writer);
-  const absl::StatusOr<Digest> digest =
-      co_await fetcher_.Fetch(parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink);
+  const absl::StatusOr<Digest> digest = co_await Receive(index, number, sink);
   if (!sink.own_error().ok()) co_return OwnFailure(sink.own_error());
   if (!digest.ok()) co_return digest.status();
   absl::StatusOr<storage::PieceRecord> record =

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "daemon/lane.h"
 #include "daemon/parent_client.h"
 #include "daemon/piece_dispatcher.h"
 #include "daemon/piece_set.h"
@@ -27,7 +28,9 @@
 
 namespace dragonfly::daemon {
 
-// Thread rule: everything on the executor of the task.
+// Thread rule: everything on the executor of the task's lane. Only the bytes of a piece may take another way: copying
+// them out of the kernel and into the file keeps a core busy at two to three GiB a second, so when several pieces are
+// under way, those that are more than this lane's share are received on the threads of other lanes.
 class ParentBatch {
  public:
   struct Options {
@@ -42,10 +45,9 @@ class ParentBatch {
     std::function<void(const storage::PieceRecord&)> finished;
     std::function<void(PieceNumber, const std::string& parent_id)> failed;
   };
-  // `wishes`, `channels` and `fetcher` must outlive it.
-  ParentBatch(boost::asio::any_io_executor executor, std::shared_ptr<storage::TaskContent> content,
-              const PieceLayout& layout, Wishes& wishes, rpc::ChannelPool& channels, PieceFetcher& fetcher,
-              Options options, Reports reports);
+  // `lane` is the task's; `lane`, `wishes` and `channels` must outlive it.
+  ParentBatch(Lane& lane, std::shared_ptr<storage::TaskContent> content, const PieceLayout& layout, Wishes& wishes,
+              rpc::ChannelPool& channels, Options options, Reports reports);
 
   // Returns OK when the batch has ended, also when pieces are missing still (Wishes tells). Errors: of the own disk or
   // content only; no other parent could help. Call once.
@@ -72,18 +74,21 @@ class ParentBatch {
   boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers);
   boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel);
   boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);
+  boost::asio::awaitable<absl::StatusOr<Digest>> Receive(size_t index, PieceNumber number, ByteSink& sink);
+  size_t IdlestLane() const;
   void UpdateWishes();
   bool TakeNews(size_t index, const PieceNews& news);
   void BlamePiece(size_t index, PieceNumber number, const absl::Status& why);
   void DropParent(size_t index, const absl::Status& why);
   void AddCause(size_t index, const absl::Status& why);
 
-  const boost::asio::any_io_executor executor_;
+  // The lanes that receive pieces, the task's own first, and how many each receives now.
+  std::vector<Lane*> lanes_;
+  std::vector<size_t> receiving_;
   const std::shared_ptr<storage::TaskContent> content_;
   const PieceLayout layout_;
   Wishes& wishes_;
   rpc::ChannelPool& channels_;
-  PieceFetcher& fetcher_;
   const Options options_;
   const Reports reports_;
   PieceDispatcher dispatcher_;

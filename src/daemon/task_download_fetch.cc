@@ -144,8 +144,7 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   reports.failed = [&session](PieceNumber number, const std::string& parent_id) {
     session.PieceFailed(number, parent_id);
   };
-  ParentBatch batch(lane_.executor, content_, *layout_, wishes_, parts_.channels, *lane_.fetcher, std::move(options),
-                    std::move(reports));
+  ParentBatch batch(lane_, content_, *layout_, wishes_, parts_.channels, std::move(options), std::move(reports));
   absl::Status status = co_await batch.Run(std::move(parents));
   for (const std::string& cause : batch.causes()) {
     if (causes_.size() < kCausesMax) causes_.push_back(cause);

@@ -56,6 +56,11 @@ struct TaskManager::State {
       lane->sources = source::MakeSources(lane->io, MakeSourceOptions(parts.config));
       lanes.push_back(std::move(lane));
     }
+    for (const auto& lane : lanes) {
+      for (const auto& other : lanes) {
+        if (other != lane) lane->others.push_back(other.get());
+      }
+    }
   }
 
   Lane& LaneFor(const TaskId& id) {

@@ -32,7 +32,7 @@ namespace {
 using runtime::Block;
 
 // Blocks that a parent may fill without a pause before others on the thread get a turn.
-constexpr int kBlocksPerTurn = 4;
+constexpr int kBlocksPerTurn = 1;
 // A pause in the stream hands on what has come when it is at least this much. Less is kept until more is there: the
 // sink writes to a file, and small writes cost several times what large ones do.
 constexpr size_t kWorthAppending = 256 << 10;
