@@ -230,8 +230,9 @@ class Bench:
         try:
             parent.load(url, plain=True)
             self.warm_up()
+            limit = self.limit_once()
             for run in range(self.runs + 1):
-                limit_first = self.limit_once() if run % 2 == 0 else None
+                self.warm_up()
                 before, bytes_before = parent.cpu() + child.cpu(), child.traffic("REMOTE_PEER")
                 # Without the removal of the file, which comes after.
                 seconds = child.load(url, plain=True, delete=True)["p50_ms"] / 1000
@@ -239,13 +240,13 @@ class Bench:
                 got = child.traffic("REMOTE_PEER") - bytes_before
                 if got != GIB:
                     raise SystemExit(f"bench: the child took {got:.0f} bytes from its parent, not {GIB}")
-                limit = limit_first or self.limit_once()
+                limit_before, limit = limit, self.limit_once()
                 if run == 0:
                     continue
                 rate.append(1 / seconds)
                 cpu.append(used)
-                rate_ratio.append(1 / seconds / limit["gib_per_s"])
-                cpu_ratio.append(used / limit["cpu_s_per_gib"])
+                rate_ratio.append(2 / seconds / (limit_before["gib_per_s"] + limit["gib_per_s"]))
+                cpu_ratio.append(2 * used / (limit_before["cpu_s_per_gib"] + limit["cpu_s_per_gib"]))
             memory = {"parent": parent.memory(), "child": child.memory()}
         finally:
             for server in (child, parent, scheduler):

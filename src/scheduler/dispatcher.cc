@@ -176,7 +176,7 @@ bool Dispatcher::MayFindParents(Peer& peer, TimePoint now) {
   const size_t count = std::min(task.parent_count(), kParentsLookedAt);
   for (size_t i = 0; i < count; ++i) {
     const Refusal refusal = finder_.Test(task.parent(i), peer, now);
-    if (refusal == Refusal::kNone || refusal == Refusal::kNoSlot || refusal == Refusal::kBad) return true;
+    if (refusal == Refusal::kNone || refusal == Refusal::kNoSlot || refusal == Refusal::kSlow) return true;
   }
   return false;
 }

@@ -20,10 +20,11 @@ enum class Refusal {
   kSameHost,       // as the child
   kLost,           // its stream is broken
   kNothingToGive,  // a normal peer that neither fetches from the origin nor from anybody, nor is complete
-  kBad,            // the evaluator says so
+  kBad,            // it does not download and has not succeeded
   kNoSlot,         // its host serves as many as it may
   kEdge,           // they are connected already
   kCircle,         // it downloads from the child, directly or by others
+  kSlow,           // the evaluator calls it bad; it is offered all the same when nobody else is left
 };
 
 struct ParentLimits {
@@ -53,6 +54,7 @@ class ParentFinder {
     Peer* peer;
   };
   std::vector<Scored> scored_;
+  std::vector<Scored> slow_;
 };
 
 }  // namespace dragonfly::scheduler

@@ -106,13 +106,16 @@ TEST_F(ParentFinderTest, RefusesNormalPeersThatGetNothing) {
   EXPECT_EQ(Test(running, child), Refusal::kNothingToGive) << "its only parent has broken off";
 }
 
-TEST_F(ParentFinderTest, RefusesBadParents) {
-  Peer& parent = Add("parent", PeerState::kSucceeded);
+TEST_F(ParentFinderTest, PrefersEverybodyToASlowParentAndASlowParentToNobody) {
+  Peer& slow = Add("slow", PeerState::kSucceeded);
   Peer& child = Add("child", PeerState::kReceivedNormal);
-  parent.costs.Add(10ms);
-  parent.costs.Add(10s);
-  parent.costs_at = kNow;
-  EXPECT_EQ(Test(parent, child), Refusal::kBad);
+  slow.costs.Add(10ms);
+  slow.costs.Add(10s);
+  slow.costs_at = kNow;
+  EXPECT_EQ(Test(slow, child), Refusal::kSlow);
+  EXPECT_THAT(Find(child), ::testing::ElementsAre(&slow));
+  Peer& other = Add("other", PeerState::kSucceeded);
+  EXPECT_THAT(Find(child), ::testing::ElementsAre(&other));
 }
 
 TEST_F(ParentFinderTest, RefusesHostsWithoutAFreeSlot) {
