@@ -346,7 +346,7 @@ class Bench:
         return result
 
     def scheduler(self):
-        return run_json([program("scheduler_bench")])
+        return json.loads(subprocess.run([program("scheduler_bench")], check=True, stdout=subprocess.PIPE).stdout)
 
     def memory(self):
         base = self.sub(f"memory_{time.monotonic_ns()}")

@@ -439,7 +439,7 @@ int main(int argc, char** argv) {
   CLI::App app("Measures the scheduler", "scheduler_bench");
   size_t peers = 10'000;
   size_t measured = 20'000;
-  size_t in_flight = 16;
+  size_t in_flight = 4;
   size_t memory_peers = 100'000;
   std::string only;
   app.add_option("--peers", peers, "Live peers before the measurement")->capture_default_str();
