@@ -115,6 +115,21 @@ TEST_F(CommandLine, DfgetKeepsAnExistingOutputUnlessToldToReplaceIt) {
   EXPECT_TRUE(SameContent(origin_->root() + "/file", output));
 }
 
+TEST_F(CommandLine, DragonflyStandaloneIsAWholeClusterInOneProcess) {
+  const std::string data = dir_->path() + "/standalone";
+  Process standalone({Program("dragonfly"), "standalone", "--data-dir", data, "--ip", "127.0.0.1", "--scheduler-port",
+                      std::to_string(FreePort())},
+                     dir_->path() + "/standalone.out");
+  ASSERT_TRUE(Await([&] { return standalone.Log().find("Dragonfly runs.") != std::string::npos; }, kTimeout))
+      << standalone.Log();
+  const std::string output = FreshOutput();
+  Process run({Program("dfget"), origin_->Url("file"), "-O", output, "-e", data + "/dfdaemon.sock"},
+              dir_->path() + "/standalone-dfget.out");
+  EXPECT_EQ(run.Wait(kTimeout), 0) << run.Log();
+  EXPECT_TRUE(SameContent(origin_->root() + "/file", output));
+  EXPECT_EQ(standalone.Terminate(), 0) << standalone.Log();
+}
+
 TEST_F(CommandLine, DfdaemonNamesAWrongValueAndWhereItStands) {
   std::ofstream(dir_->path() + "/bad.yaml") << "upload:\n  server:\n    port: 70000\n";
   Process run({Program("dfdaemon"), "--config", dir_->path() + "/bad.yaml"}, dir_->path() + "/bad.out");
