@@ -5,6 +5,7 @@
 
 #include "daemon/io_groups.h"
 #include "daemon/task_calls.h"
+#include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/server_call.h"
 
@@ -15,8 +16,7 @@ namespace wire = dfdaemon::v2;
 
 namespace {
 
-// Methods that are not overridden answer UNIMPLEMENTED.
-class DownloadService final : public wire::DfdaemonDownload::CallbackService, public Service {
+class DownloadService final : public UnservedDownloadCalls, public Service {
  public:
   DownloadService(TaskManager& tasks, runtime::IoThreads& io) : tasks_(tasks), groups_(io) {}
 

@@ -10,6 +10,7 @@
 #include "daemon/piece_message.h"
 #include "daemon/piece_set.h"
 #include "daemon/task_calls.h"
+#include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/server_call.h"
 #include "runtime/timeout.h"
@@ -47,8 +48,7 @@ class UploadCount {
   bool finished_ = false;
 };
 
-// Methods that are not overridden answer UNIMPLEMENTED.
-class UploadService final : public wire::DfdaemonUpload::CallbackService, public Service {
+class UploadService final : public UnservedUploadCalls, public Service {
  public:
   UploadService(TaskManager& tasks, runtime::IoThreads& io, runtime::TokenBucket& limiter, UploadServiceOptions options)
       : tasks_(tasks), limiter_(limiter), options_(std::move(options)), groups_(io) {}

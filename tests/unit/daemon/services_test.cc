@@ -276,12 +276,22 @@ TEST_F(Services, DeletesHereAndAtTheScheduler) {
 }
 
 TEST_F(Services, SaysWhatItDoesNotServe) {
-  grpc::ClientContext context;
+  grpc::ClientContext unary_context;
   wire::ExchangeIBVerbsQueuePairEndpointResponse response;
-  EXPECT_EQ(
-      remote_->ExchangeIBVerbsQueuePairEndpoint(&context, wire::ExchangeIBVerbsQueuePairEndpointRequest(), &response)
-          .error_code(),
-      StatusCode::UNIMPLEMENTED);
+  const grpc::Status unary = remote_->ExchangeIBVerbsQueuePairEndpoint(
+      &unary_context, wire::ExchangeIBVerbsQueuePairEndpointRequest(), &response);
+  EXPECT_EQ(unary.error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(unary.error_message(),
+            "dfdaemon.v2.DfdaemonUpload/ExchangeIBVerbsQueuePairEndpoint is not served by this dfdaemon");
+
+  grpc::ClientContext stream_context;
+  const auto stream = remote_->DownloadPersistentCacheTask(&stream_context, wire::DownloadPersistentCacheTaskRequest());
+  wire::DownloadPersistentCacheTaskResponse message;
+  EXPECT_FALSE(stream->Read(&message));
+  const grpc::Status ended = stream->Finish();
+  EXPECT_EQ(ended.error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(ended.error_message(),
+            "dfdaemon.v2.DfdaemonUpload/DownloadPersistentCacheTask is not served by this dfdaemon");
 }
 
 TEST_F(Services, SyncHostTellsWhoThisIs) {
