@@ -4,8 +4,6 @@
 // override the rest. Pulls in grpc++: for .cc files.
 #pragma once
 
-#include <grpcpp/support/server_callback.h>
-
 #include <string_view>
 
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
