@@ -4,9 +4,8 @@
 //
 //   source_bench [MiB] [rounds] [directory] [KiB of one pwrite]
 //
-// The write step matters more than everything else: from 256 KiB on, Linux 6.16 and later put the page cache into large
-// folios, which on a virtual machine come from memory that the host has yet to back, at two to three times the CPU
-// time.
+// The write step mattered more than everything else where it was varied, on a busy virtual machine: from 256 KiB on the
+// page cache's copy took two to three times the CPU time (docs/origins.md).
 //
 // Prints seconds and CPU seconds of each round (first one is warm-up), and the ratio of the medians.
 #include <fcntl.h>

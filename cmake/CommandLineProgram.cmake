@@ -1,7 +1,8 @@
 # df_command_line_program(<name> SOURCES <file>...)
 #
 # A tool that starts, makes one call and ends. Loading forty shared libraries would take longer than its work (5 ms
-# against 1.8 measured), so what exists as an archive is linked statically. Sanitizer builds link as everything else.
+# against 1.8, measured on a program with the same libraries), so what exists as an archive is linked statically.
+# Sanitizer builds link as everything else.
 function(df_command_line_program name)
   cmake_parse_arguments(P "" "" "SOURCES" ${ARGN})
   if(DF_SANITIZE)

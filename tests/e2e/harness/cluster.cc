@@ -49,7 +49,8 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
   std::ofstream(dir_ + "/dfdaemon.yaml") << "host:\n  ip: 127.0.0.1\n  hostname: " << settings_.name
                                          << "\nscheduler:\n  addrs:\n    - 127.0.0.1:" << scheduler_port
                                          << "\nseedPeer:\n  enable: " << (settings_.seed ? "true" : "false")
-                                         << "\ndownload:\n  server:\n    socketPath: " << socket()
+                                         << "\ndownload:\n  concurrentPieceCount: " << settings_.concurrent_pieces
+                                         << "\n  server:\n    socketPath: " << socket()
                                          << "\nupload:\n  server:\n    ip: 127.0.0.1\n    port: 0"
                                          << "\nstorage:\n  dir: " << dir_
                                          << "/storage\n  keep: " << (settings_.keep ? "true" : "false")

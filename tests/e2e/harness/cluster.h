@@ -40,8 +40,9 @@ class SchedulerProcess {
 struct PeerSettings {
   std::string name;
   bool seed = false;
-  bool keep = true;   // storage.keep
-  std::string extra;  // YAML lines appended to the configuration
+  bool keep = true;           // storage.keep
+  std::string extra;          // YAML lines appended to the configuration
+  int concurrent_pieces = 8;  // download.concurrentPieceCount
 };
 
 class Peer {
