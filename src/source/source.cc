@@ -40,6 +40,12 @@ ObjectVersion VersionOf(const OriginStat& stat) {
   return version;
 }
 
+boost::asio::awaitable<absl::StatusOr<std::vector<OriginEntry>>> Source::List(OriginRequest request, size_t) {
+  const absl::StatusOr<Url> parsed = Url::Parse(request.url);
+  if (!parsed.ok()) co_return parsed.status();
+  co_return absl::UnimplementedError(StrCat("origins of scheme ", Quoted(parsed->scheme), " have no directories"));
+}
+
 std::unique_ptr<SourceSet> MakeSources(boost::asio::io_context& io, const SourceOptions& options) {
   return std::make_unique<Sources>(io, options);
 }

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/byte_range.h"
 #include "base/byte_sink.h"
@@ -22,11 +23,44 @@
 
 namespace dragonfly::source {
 
+// How a caller may enter an origin that is not plain HTTP. Empty: not told. What is secret here is never logged and
+// stands in no error.
+struct OriginAccess {
+  OriginAccess() = default;
+  struct ObjectStorage {
+    ObjectStorage() = default;
+    std::string region;
+    std::string endpoint;  // URL or host[:port] of the service
+    std::string access_key_id;
+    std::string access_key_secret;
+    std::string session_token;    // S3
+    std::string security_token;   // OSS, OBS, COS
+    std::string credential_path;  // GCS: file with the key of a service account, on this host
+    bool insecure_skip_verify = false;
+  } object_storage;
+  struct Hub {
+    Hub() = default;
+    std::string token;
+    std::string revision;  // branch, tag or commit
+    std::string base_url;
+  } hugging_face, model_scope;
+  std::string hdfs_delegation_token;
+};
+
 struct OriginRequest {
   OriginRequest() = default;
   std::string url;
   std::vector<std::pair<std::string, std::string>> header;  // sent to the origin, but for Range
+  OriginAccess access;
   TimePoint deadline = kNoDeadline;
+};
+
+// One thing below a directory of an origin.
+struct OriginEntry {
+  OriginEntry() = default;
+  std::string url;
+  uint64_t content_length = 0;  // bytes; 0 for a directory
+  bool is_directory = false;
 };
 
 // What an origin says about an object.
@@ -68,6 +102,12 @@ class Source {
   // byte was appended.
   virtual boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version,
                                                                    ByteSink& sink, runtime::TokenBucket& limiter) = 0;
+
+  // All that is below the directory that the request's URL names (it ends in '/'), at every depth, in no set order.
+  // Every entry's URL begins with the directory's. Errors: as Stat; UNIMPLEMENTED when origins of this kind have no
+  // directories; RESOURCE_EXHAUSTED when there are more than `entries_max`.
+  virtual boost::asio::awaitable<absl::StatusOr<std::vector<OriginEntry>>> List(OriginRequest request,
+                                                                                size_t entries_max);
 };
 
 struct SourceOptions {
@@ -79,6 +119,7 @@ struct SourceOptions {
   std::string ca_file;  // PEM, beside the system's CAs; empty: only those
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds stall_timeout{30'000};  // without a byte
+  std::string plugin_dir;                           // holds lib<scheme>.so of further schemes; empty: none
   int redirects_max = 10;
   std::chrono::seconds redirect_cache_ttl{600};  // how long a redirect's target is asked at once; 0: never
   // Waits between attempts: from `backoff_min`, doubled each time up to `backoff_max`, less up to half of it by chance.
@@ -96,7 +137,7 @@ class SourceSet {
   virtual absl::StatusOr<Source*> For(std::string_view url) = 0;
 };
 
-// Sources for http and https on `io`.
+// Sources of every scheme that this program knows (docs/origins.md), on `io`.
 std::unique_ptr<SourceSet> MakeSources(boost::asio::io_context& io, const SourceOptions& options);
 
 }  // namespace dragonfly::source
