@@ -16,6 +16,7 @@ find_package(Boost 1.81 REQUIRED)
 pkg_check_modules(grpc++ REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
+pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 find_library(DF_GRPC_REFLECTION NAMES grpc++_reflection REQUIRED)
 
