@@ -60,7 +60,8 @@ bool IsToken(std::string_view text) {
   });
 }
 
-absl::StatusOr<HeaderList> MakeHeaderList(const std::vector<std::pair<std::string, std::string>>& header) {
+absl::StatusOr<HeaderList> MakeHeaderList(const std::vector<std::pair<std::string, std::string>>& header,
+                                          bool has_body) {
   HeaderList list;
   const auto append = [&list](const std::string& line) {
     curl_slist* longer = curl_slist_append(list.get(), line.c_str());
@@ -81,6 +82,10 @@ absl::StatusOr<HeaderList> MakeHeaderList(const std::vector<std::pair<std::strin
     }
   }
   if (!names_encoding && !append("Accept-Encoding: identity")) {
+    return absl::ResourceExhaustedError("no memory for the headers");
+  }
+  // libcurl asks before it sends a body of more than 1 KiB, and waits a second where nobody answers that.
+  if (has_body && !append("Expect:")) {
     return absl::ResourceExhaustedError("no memory for the headers");
   }
   return list;
@@ -429,7 +434,7 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   if (HasLineBreak(request.url) || !IsHttpUrl(request.url)) {
     return absl::InvalidArgumentError("not a URL of http or https");
   };
-  DF_ASSIGN_OR_RETURN(transfer.header, MakeHeaderList(request.header));
+  DF_ASSIGN_OR_RETURN(transfer.header, MakeHeaderList(request.header, !request.body.empty()));
   if (request.verify_tls && !request.ca_file.empty()) {
     DF_ASSIGN_OR_RETURN(transfer.ca_store, ca_stores.For(request.ca_file));
   }
@@ -452,7 +457,11 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1});
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  if (request.method == "HEAD") {
+  if (!request.body.empty()) {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  } else if (request.method == "HEAD") {
     curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   } else if (request.method != "GET") {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());

@@ -28,6 +28,7 @@ struct CurlRequest {
   // Sent as they stand. "Accept-Encoding: identity" is added when the caller names none, so that the bytes are the
   // object's own; nothing is ever decompressed.
   std::vector<std::pair<std::string, std::string>> header;
+  std::string body;  // sent when not empty, with its Content-Length; for methods that take one
   TimePoint deadline = kNoDeadline;
   std::chrono::milliseconds connect_timeout{5'000};  // name look-up, TCP and TLS together
   std::chrono::milliseconds stall_timeout{30'000};   // without a byte

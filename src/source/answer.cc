@@ -184,9 +184,9 @@ std::optional<std::chrono::milliseconds> RetryAfter(const http::CurlResponse& re
   return absl::ToChronoMilliseconds(std::max(date - now, absl::ZeroDuration()));
 }
 
-absl::Status RefusalOf(const http::CurlResponse& response) {
+absl::Status RefusalOf(const http::CurlResponse& response, std::string_view why) {
   BackendError error;
-  error.message = response.status_text;
+  error.message = why.empty() ? response.status_text : StrCat(response.status_text, ": ", why);
   error.status_code = response.status;
   size_t size = 0;
   for (auto& [name, value] : DescribeHeader(response)) {

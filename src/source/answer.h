@@ -60,8 +60,9 @@ bool IsTransient(int status);
 // Retry-After (RFC 9110 §10.2.3), in seconds or as a date seen from `now`; not below 0.
 std::optional<std::chrono::milliseconds> RetryAfter(const http::CurlResponse& response, absl::Time now);
 
-// The origin's refusal as the error for the user. The headers are cut to what fits into the trailers of a gRPC call.
-absl::Status RefusalOf(const http::CurlResponse& response);
+// The origin's refusal as the error for the user; `why` stands after the status line. The headers are cut to what fits
+// into the trailers of a gRPC call.
+absl::Status RefusalOf(const http::CurlResponse& response, std::string_view why = "");
 
 // The error for the user when no answer came.
 absl::Status UnreachableOf(const absl::Status& transport);

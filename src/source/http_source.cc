@@ -11,6 +11,7 @@
 #include "base/url.h"
 #include "runtime/timeout.h"
 #include "source/answer.h"
+#include "source/signer.h"
 
 namespace dragonfly::source {
 
@@ -36,6 +37,11 @@ bool IsRedirect(int status) {
 bool MayBeStale(const absl::StatusOr<http::CurlResponse>& answer) {
   if (!answer.ok()) return absl::IsUnavailable(answer.status());
   return answer->status == 401 || answer->status == 403 || answer->status == 404 || answer->status == 410;
+}
+
+bool MayBeMisSigned(const http::CurlResponse& answer) {
+  return answer.status == 400 || answer.status == 401 || answer.status == 403 ||
+         (answer.status == 301 && answer.location.empty());
 }
 
 bool ForbidsCaching(const http::CurlResponse& response) {
@@ -67,11 +73,14 @@ class HttpSource::Answer : public http::CurlSink {
   // The derived class or the drain limit has ended the transfer, which counts as success.
   bool ended() const { return ended_; }
   const http::CurlResponse& response() const { return response_; }
+  // The beginning of the body of an answer that is no object.
+  const std::string& refusal() const { return refusal_; }
 
   absl::Status OnHeader(const http::CurlResponse& response) final {
     response_ = response;
     ended_ = false;
     drained_ = 0;
+    refusal_.clear();
     is_object_ = IsSuccess(response.status);
     if (!is_object_) {
       const std::optional<uint64_t> length = ContentLengthOf(response);
@@ -83,6 +92,8 @@ class HttpSource::Answer : public http::CurlSink {
   absl::Status OnBody(std::span<const std::byte> bytes) final {
     if (is_object_) return Judge(OnBytes(bytes));
     drained_ += bytes.size();
+    const size_t kept = std::min(bytes.size(), kRefusalBodyMax - refusal_.size());
+    refusal_.append(reinterpret_cast<const char*>(bytes.data()), kept);
     return drained_ > kDrainMax ? End() : absl::OkStatus();
   }
 
@@ -115,6 +126,7 @@ class HttpSource::Answer : public http::CurlSink {
   bool is_object_ = false;
   bool ended_ = false;
   size_t drained_ = 0;
+  std::string refusal_;
 };
 
 // Wants the headers only.
@@ -240,9 +252,10 @@ struct Failure {
   std::optional<std::chrono::milliseconds> retry_after;
 };
 
-Failure FailureOf(const absl::StatusOr<http::CurlResponse>& answer) {
+Failure FailureOf(const absl::StatusOr<http::CurlResponse>& answer, const Target& asked, std::string_view body) {
   if (answer.ok()) {
-    Failure refused(RefusalOf(*answer), IsTransient(answer->status));
+    const std::string why = asked.signer == nullptr ? "" : asked.signer->Explain(body);
+    Failure refused(RefusalOf(*answer, why), IsTransient(answer->status));
     refused.retry_after = RetryAfter(*answer, absl::Now());
     return refused;
   }
@@ -264,6 +277,8 @@ absl::StatusOr<Target> HttpSource::TargetOf(const OriginRequest& request) const 
   Target target;
   target.url = url.ToString();
   DF_ASSIGN_OR_RETURN(target.header, MakeOriginHeader(request.header, options_.request_header, options_.user_agent));
+  target.signer = request.signer;
+  target.verify_tls = options_.verify_tls && !request.insecure_skip_verify;
   return target;
 }
 
@@ -278,8 +293,9 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Follow(Target& t
     request.deadline = deadline;
     request.connect_timeout = options_.connect_timeout;
     request.stall_timeout = options_.stall_timeout;
-    request.verify_tls = options_.verify_tls;
+    request.verify_tls = target.verify_tls;
     request.ca_file = options_.ca_file;
+    if (target.signer != nullptr) DF_CO_RETURN_IF_ERROR(co_await target.signer->Sign(request));
     absl::StatusOr<http::CurlResponse> response = co_await client_.Run(std::move(request), answer);
     if (!response.ok() && answer.ended()) response = answer.response();
     if (!response.ok() || !IsRedirect(response->status) || response->location.empty()) co_return response;
@@ -292,7 +308,10 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Follow(Target& t
     if (!from.ok() || !to.ok() || !IsHttp(*to)) co_return RedirectRefusal(*response, "its Location cannot be followed");
     to->has_fragment = false;
     to->fragment.clear();
-    if (!SameOrigin(*from, *to)) DropCredentials(target.header);
+    if (!SameOrigin(*from, *to)) {
+      DropCredentials(target.header);
+      target.signer = nullptr;
+    }
     if (ForbidsCaching(*response)) may_remember = false;
     target.url = to->ToString();
   }
@@ -300,7 +319,7 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Follow(Target& t
 
 asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Exchange(Target asked, std::string range,
                                                                          TimePoint deadline, Redirects redirects,
-                                                                         Answer& answer) {
+                                                                         Renewal& renewal, Answer& answer) {
   bool may_remember = true;
   if (redirects == Redirects::kRemembered) {
     std::optional<Target> known = redirects_.Find(asked, Clock::now());
@@ -315,6 +334,14 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Exchange(Target 
   may_remember = true;
   Target target = asked;
   absl::StatusOr<http::CurlResponse> response = co_await Follow(target, range, deadline, may_remember, answer);
+  if (response.ok() && !renewal.used && target.signer != nullptr && MayBeMisSigned(*response)) {
+    renewal.used = true;
+    if (target.signer->Renew(*response, answer.refusal())) {
+      may_remember = true;
+      target = asked;
+      response = co_await Follow(target, range, deadline, may_remember, answer);
+    }
+  }
   if (response.ok() && IsSuccess(response->status) && may_remember && target.url != asked.url) {
     redirects_.Put(asked, std::move(target), Clock::now());
   }
@@ -324,13 +351,14 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Exchange(Target 
 asio::awaitable<absl::StatusOr<OriginStat>> HttpSource::Stat(OriginRequest request) {
   DF_CO_ASSIGN_OR_RETURN(const Target target, TargetOf(request));
   Attempts attempts(options_, random_, request.deadline);
+  Renewal renewal;
   bool ranged = true;
   bool accepts_ranges = false;
   for (;;) {
     StatAnswer answer;
     const std::string range = ranged ? "bytes=0-0" : "";
     const absl::StatusOr<http::CurlResponse> response =
-        co_await Exchange(target, range, request.deadline, Redirects::kAsk, answer);
+        co_await Exchange(target, range, request.deadline, Redirects::kAsk, renewal, answer);
     if (response.ok() && IsSuccess(response->status)) {
       std::optional<OriginStat> stat = StatOf(*response);
       if (stat.has_value()) {
@@ -357,7 +385,7 @@ asio::awaitable<absl::StatusOr<OriginStat>> HttpSource::Stat(OriginRequest reque
       ranged = false;
       continue;
     }
-    const Failure failure = FailureOf(response);
+    const Failure failure = FailureOf(response, target, answer.refusal());
     if (!failure.transient) co_return failure.status;
     const bool again = co_await attempts.Next(failure.retry_after);
     if (!again) co_return failure.status;
@@ -368,10 +396,11 @@ asio::awaitable<absl::Status> HttpSource::Read(OriginRequest request, ByteRange 
                                                ByteSink& sink, runtime::TokenBucket& limiter) {
   DF_CO_ASSIGN_OR_RETURN(const Target target, TargetOf(request));
   Attempts attempts(options_, random_, request.deadline);
+  Renewal renewal;
   for (ByteRange rest = range; rest.length > 0;) {
     RangeAnswer answer(rest, version, sink, limiter);
     const absl::StatusOr<http::CurlResponse> response =
-        co_await Exchange(target, ToHttpRange(rest), request.deadline, Redirects::kRemembered, answer);
+        co_await Exchange(target, ToHttpRange(rest), request.deadline, Redirects::kRemembered, renewal, answer);
     if (!answer.verdict().ok()) co_return answer.verdict();
     rest.offset += answer.taken();
     rest.length -= answer.taken();
@@ -383,8 +412,8 @@ asio::awaitable<absl::Status> HttpSource::Read(OriginRequest request, ByteRange 
       if (told.has_value()) DF_CO_RETURN_IF_ERROR(CheckVersion(version, *response, told->total));
     }
     const bool ended_early = response.ok() && IsSuccess(response->status);
-    Failure failure =
-        ended_early ? Failure(absl::DataLossError("the answer is shorter than the range"), true) : FailureOf(response);
+    Failure failure = ended_early ? Failure(absl::DataLossError("the answer is shorter than the range"), true)
+                                  : FailureOf(response, target, answer.refusal());
     if (rest.length < range.length && failure.transient && !(response.ok() && !ended_early)) {
       failure.status = absl::DataLossError(StrCat("origin broke off after ", rest.offset - range.offset, " of ",
                                                   range.length, " bytes: ", failure.status.message()));
@@ -400,11 +429,12 @@ asio::awaitable<absl::StatusOr<uint64_t>> HttpSource::ReadAll(OriginRequest requ
                                                               ByteSink& sink, runtime::TokenBucket& limiter) {
   DF_CO_ASSIGN_OR_RETURN(const Target target, TargetOf(request));
   Attempts attempts(options_, random_, request.deadline);
+  Renewal renewal;
   for (;;) {
     WholeAnswer answer(version, sink, limiter);
     const std::string no_range;
     const absl::StatusOr<http::CurlResponse> response =
-        co_await Exchange(target, no_range, request.deadline, Redirects::kRemembered, answer);
+        co_await Exchange(target, no_range, request.deadline, Redirects::kRemembered, renewal, answer);
     if (!answer.verdict().ok()) co_return answer.verdict();
     if (response.ok() && IsSuccess(response->status)) {
       if (version.content_length.has_value() && *version.content_length != answer.taken()) {
@@ -413,7 +443,7 @@ asio::awaitable<absl::StatusOr<uint64_t>> HttpSource::ReadAll(OriginRequest requ
       }
       co_return answer.taken();
     }
-    const Failure failure = FailureOf(response);
+    const Failure failure = FailureOf(response, target, answer.refusal());
     if (answer.taken() > 0 && failure.transient) {
       co_return absl::DataLossError(
           StrCat("origin broke off after ", answer.taken(), " bytes: ", failure.status.message()));

@@ -23,6 +23,10 @@ class HttpSource : public Source {
                                                            runtime::TokenBucket& limiter) override;
 
  private:
+  // Of one call of the source.
+  struct Renewal {
+    bool used = false;
+  };
   class Answer;
   class StatAnswer;
   class RangeAnswer;
@@ -36,7 +40,7 @@ class HttpSource : public Source {
   // INTERNAL with a BackendError for a redirect that cannot be followed.
   boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Exchange(Target asked, std::string range,
                                                                       TimePoint deadline, Redirects redirects,
-                                                                      Answer& answer);
+                                                                      Renewal& renewal, Answer& answer);
   boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Follow(Target& target, std::string range,
                                                                     TimePoint deadline, bool& may_remember,
                                                                     Answer& answer);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "source/redirect_cache.h"
 
+#include "source/signer.h"
+
 namespace dragonfly::source {
 namespace {
 
@@ -8,6 +10,8 @@ namespace {
 std::string KeyOf(const Target& target) {
   std::string key = target.url;
   for (const auto& [name, value] : target.header) key.append("\n").append(name).append(":").append(value);
+  if (!target.verify_tls) key.append("\n?");
+  if (target.signer != nullptr) key.append("\n\n").append(target.signer->Identity());
   return key;
 }
 

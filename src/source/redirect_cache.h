@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -14,15 +15,19 @@
 
 namespace dragonfly::source {
 
-// A URL and the headers to ask it with.
+class Signer;
+
+// A URL and what to ask it with.
 struct Target {
   std::string url;
   HeaderFields header;
+  std::shared_ptr<Signer> signer = nullptr;  // null: the headers say all
+  bool verify_tls = true;
 };
 
-// The final target of a redirected request. The headers are part of the key, since origins send callers with different
-// credentials to different places. Entries live for `ttl`; the oldest leave when there are more than `capacity`. Not
-// thread-safe.
+// The final target of a redirected request. Headers and signer are part of the key, since origins send callers with
+// different credentials to different places. Entries live for `ttl`; the oldest leave when there are more than
+// `capacity`. Not thread-safe.
 class RedirectCache {
  public:
   RedirectCache(size_t capacity, Clock::duration ttl) : capacity_(capacity), ttl_(ttl) {}

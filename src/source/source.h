@@ -23,6 +23,8 @@
 
 namespace dragonfly::source {
 
+class Signer;
+
 // How a caller may enter an origin that is not plain HTTP. Empty: not told. What is secret here is never logged and
 // stands in no error.
 struct OriginAccess {
@@ -52,6 +54,9 @@ struct OriginRequest {
   std::string url;
   std::vector<std::pair<std::string, std::string>> header;  // sent to the origin, but for Range
   OriginAccess access;
+  // Of HTTP sources, for the other sources that speak HTTP: signs the requests. Null: the headers say all.
+  std::shared_ptr<Signer> signer;
+  bool insecure_skip_verify = false;  // any certificate will do, for this request
   TimePoint deadline = kNoDeadline;
 };
 

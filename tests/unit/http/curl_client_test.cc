@@ -144,6 +144,27 @@ TEST_F(CurlClientTest, AsksForTheBytesAsTheyAre) {
   EXPECT_THAT(server.requests()[1], Not(HasSubstr("identity")));
 }
 
+TEST_F(CurlClientTest, SendsABody) {
+  std::string body(3000, 'a');
+  body[1500] = '\0';
+  ScriptedServer server([](ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    connection.Close();
+  });
+  CurlRequest request = Get(server.Url());
+  request.method = "POST";
+  request.body = body;
+  request.header = {{"Content-Type", "text/plain"}};
+  Collector sink;
+  const Outcome outcome = Run(std::move(request), sink);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  const std::string head = server.requests().at(0);
+  EXPECT_THAT(head, StartsWith("POST /file HTTP/1.1"));
+  EXPECT_EQ(HeaderOf(head, "Content-Length"), "3000");
+  EXPECT_EQ(HeaderOf(head, "Content-Type"), "text/plain");
+  EXPECT_THAT(head, Not(HasSubstr("Expect")));
+}
+
 TEST_F(CurlClientTest, RefusesHeadersThatWouldInjectOthers) {
   const std::vector<std::pair<std::string, std::string>> table[] = {{{"X", "a\r\nHost: evil"}},
                                                                     {{"X", "a\nb"}},

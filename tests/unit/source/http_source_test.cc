@@ -15,6 +15,7 @@
 
 #include "base/backend_error.h"
 #include "base/text.h"
+#include "source/signer.h"
 #include "source/source.h"
 #include "tests/support/certificates.h"
 #include "tests/support/nginx.h"
@@ -693,6 +694,119 @@ TEST_F(HttpSourceTest, DrainsShortRefusalsAndEndsLongOnes) {
     connection.Close();
   });
   EXPECT_EQ(CodeOf(Stat(Ask(endless.Url())).status()), 404);
+}
+
+// ---- signers ----
+
+// Signs by an Authorization that counts what it has signed.
+class CountingSigner : public Signer {
+ public:
+  explicit CountingSigner(std::string identity) : identity_(std::move(identity)) {}
+  asio::awaitable<absl::Status> Sign(http::CurlRequest& request) override {
+    seen.push_back(request);
+    request.header.emplace_back("Authorization", StrCat(identity_, " ", seen.size()));
+    co_return outcome;
+  }
+  std::string Identity() const override { return identity_; }
+  bool Renew(const http::CurlResponse& refusal, std::string_view body) override {
+    renewals.push_back(StrCat(refusal.status, " ", body));
+    return may_renew;
+  }
+  std::string Explain(std::string_view body) const override { return StrCat("<", body, ">"); }
+
+  std::vector<http::CurlRequest> seen;
+  std::vector<std::string> renewals;
+  absl::Status outcome;
+  bool may_renew = false;
+
+ private:
+  const std::string identity_;
+};
+
+OriginRequest Signed(OriginRequest request, const std::shared_ptr<Signer>& signer) {
+  request.signer = signer;
+  return request;
+}
+
+TEST_F(HttpSourceTest, SignsEveryAttemptOfItsOwn) {
+  const std::string content = Pattern(100);
+  ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string& request, int number) {
+    if (number == 0) return (void)connection.Send(Status("503 Service Unavailable"));
+    connection.Send(Partial(request, content));
+  });
+  const auto signer = std::make_shared<CountingSigner>("key");
+  ASSERT_TRUE(Read(Signed(Ask(server.Url("/a%20b?c=d")), signer), {10, 20}).ok());
+  EXPECT_EQ(sink_.text, content.substr(10, 20));
+  ASSERT_THAT(server.requests(), SizeIs(2));
+  EXPECT_EQ(HeaderOf(server.requests()[0], "Authorization"), "key 1");
+  EXPECT_EQ(HeaderOf(server.requests()[1], "Authorization"), "key 2");
+  ASSERT_THAT(signer->seen, SizeIs(2));
+  EXPECT_EQ(signer->seen[0].method, "GET");
+  EXPECT_EQ(signer->seen[0].url, server.Url("/a%20b?c=d"));
+  EXPECT_THAT(signer->seen[0].header, Contains(Pair("Range", "bytes=10-29")));
+}
+
+TEST_F(HttpSourceTest, NeverSignsForAnotherOrigin) {
+  ScriptedServer other({Ok("content")});
+  ScriptedServer origin([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    const bool first = request.starts_with("GET /file ");
+    connection.Send(Status("307 Temporary Redirect", StrCat("Location: ", first ? "/near" : other.Url(), "\r\n")));
+  });
+  const auto signer = std::make_shared<CountingSigner>("key");
+  ASSERT_TRUE(Stat(Signed(Ask(origin.Url()), signer)).ok());
+  ASSERT_THAT(origin.requests(), SizeIs(2));
+  EXPECT_EQ(HeaderOf(origin.requests()[1], "Authorization"), "key 2");
+  ASSERT_THAT(other.requests(), SizeIs(1));
+  EXPECT_EQ(HeaderOf(other.requests()[0], "Authorization"), "");
+  EXPECT_THAT(signer->seen, SizeIs(2));
+}
+
+TEST_F(HttpSourceTest, RemembersRedirectsForEqualSignersOnly) {
+  const std::string content = Pattern(100);
+  ScriptedServer target([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    connection.Send(Partial(request, content));
+  });
+  ScriptedServer origin({Status("307 Temporary Redirect", StrCat("Location: ", target.Url(), "\r\n"))});
+  const auto alice = std::make_shared<CountingSigner>("alice");
+  ASSERT_TRUE(Read(Signed(Ask(origin.Url()), alice), {0, 10}).ok());
+  ASSERT_TRUE(Read(Signed(Ask(origin.Url()), std::make_shared<CountingSigner>("alice")), {10, 10}).ok());
+  EXPECT_THAT(origin.requests(), SizeIs(1));
+  ASSERT_TRUE(Read(Signed(Ask(origin.Url()), std::make_shared<CountingSigner>("bob")), {0, 10}).ok());
+  EXPECT_THAT(origin.requests(), SizeIs(2));
+  ASSERT_TRUE(Read(Ask(origin.Url()), {0, 10}).ok());
+  EXPECT_THAT(origin.requests(), SizeIs(3));
+}
+
+TEST_F(HttpSourceTest, SignsAnewOnceWhenTheSignerKnowsBetter) {
+  const std::string refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 7\r\n\r\nexpired";
+  for (const bool may_renew : {true, false}) {
+    ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+      connection.Send(HeaderOf(request, "Authorization") == "key 2" ? Ok("content") : refusal);
+    });
+    const auto signer = std::make_shared<CountingSigner>("key");
+    signer->may_renew = may_renew;
+    const absl::StatusOr<OriginStat> stat = Stat(Signed(Ask(server.Url()), signer));
+    EXPECT_EQ(stat.ok(), may_renew);
+    EXPECT_THAT(signer->renewals, ElementsAre("401 expired"));
+    if (!may_renew) {
+      EXPECT_EQ(CodeOf(stat.status()), 401);
+      EXPECT_THAT(std::string(stat.status().message()), HasSubstr("401 Unauthorized: <expired>"));
+    }
+  }
+  ScriptedServer server({refusal});
+  const auto signer = std::make_shared<CountingSigner>("key");
+  signer->may_renew = true;
+  EXPECT_EQ(CodeOf(Stat(Signed(Ask(server.Url()), signer)).status()), 401);
+  EXPECT_THAT(server.requests(), SizeIs(2));
+}
+
+TEST_F(HttpSourceTest, AsksNobodyWhenItCannotSign) {
+  ScriptedServer server({Ok("content")});
+  const auto signer = std::make_shared<CountingSigner>("key");
+  signer->outcome = absl::InvalidArgumentError("the key is no key");
+  const absl::Status stat = Stat(Signed(Ask(server.Url()), signer)).status();
+  EXPECT_THAT(std::string(stat.message()), HasSubstr("the key is no key"));
+  EXPECT_THAT(server.requests(), IsEmpty());
 }
 
 }  // namespace
