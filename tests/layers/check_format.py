@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that every .h and .cc file of ours is formatted by .clang-format.
 
-    check_format.py CLANG_FORMAT ROOT
+    check_format.py [CLANG_FORMAT] ROOT
+
+CLANG_FORMAT is clang-format-19 when it is not given.
 """
 
 import concurrent.futures
@@ -24,7 +26,7 @@ def files_of(root):
 
 
 def main():
-    clang_format, root = sys.argv[1:]
+    clang_format, root = ["clang-format-19", *sys.argv[1:]][-2:]
     files = list(files_of(root))
     batches = [files[i:i + BATCH] for i in range(0, len(files), BATCH)]
 
