@@ -11,6 +11,7 @@
 #include "base/url.h"
 #include "common/v2/common.pb.h"
 #include "daemon/interrupt.h"
+#include "daemon/origin_access.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -182,6 +183,7 @@ asio::awaitable<absl::Status> TaskDownload::Prepare() {
   DF_CO_ASSIGN_OR_RETURN(source_, lane_.sources->For(wire_->url()));
   request_.url = wire_->url();
   for (const auto& [name, value] : wire_->request_header()) request_.header.emplace_back(name, value);
+  request_.access = OriginAccessOf(*wire_);
 
   const absl::StatusOr<Url> url = Url::Parse(wire_->url());
   const std::string scheme = url.ok() ? url->scheme : "";

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/origin_access.h"
+
+#include <gtest/gtest.h>
+
+#include "dfdaemon/v2/dfdaemon.pb.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+template <typename Request>
+class OriginAccess : public ::testing::Test {};
+using Requests = ::testing::Types<common::v2::Download, dfdaemon::v2::ListTaskEntriesRequest>;
+TYPED_TEST_SUITE(OriginAccess, Requests);
+
+TYPED_TEST(OriginAccess, CarriesEveryCredential) {
+  TypeParam request;
+  auto& storage = *request.mutable_object_storage();
+  storage.set_region("region");
+  storage.set_endpoint("endpoint");
+  storage.set_access_key_id("id");
+  storage.set_access_key_secret("secret");
+  storage.set_session_token("session");
+  storage.set_security_token("security");
+  storage.set_credential_path("/path");
+  storage.set_insecure_skip_verify(true);
+  request.mutable_hdfs()->set_delegation_token("delegation");
+  request.mutable_hugging_face()->set_token("hf token");
+  request.mutable_hugging_face()->set_revision("hf revision");
+  request.mutable_hugging_face()->set_base_url("hf base");
+  request.mutable_model_scope()->set_token("ms token");
+  request.mutable_model_scope()->set_revision("ms revision");
+  request.mutable_model_scope()->set_base_url("ms base");
+
+  const source::OriginAccess access = OriginAccessOf(request);
+  EXPECT_EQ(access.object_storage.region, "region");
+  EXPECT_EQ(access.object_storage.endpoint, "endpoint");
+  EXPECT_EQ(access.object_storage.access_key_id, "id");
+  EXPECT_EQ(access.object_storage.access_key_secret, "secret");
+  EXPECT_EQ(access.object_storage.session_token, "session");
+  EXPECT_EQ(access.object_storage.security_token, "security");
+  EXPECT_EQ(access.object_storage.credential_path, "/path");
+  EXPECT_TRUE(access.object_storage.insecure_skip_verify);
+  EXPECT_EQ(access.hdfs_delegation_token, "delegation");
+  EXPECT_EQ(access.hugging_face.token, "hf token");
+  EXPECT_EQ(access.hugging_face.revision, "hf revision");
+  EXPECT_EQ(access.hugging_face.base_url, "hf base");
+  EXPECT_EQ(access.model_scope.token, "ms token");
+  EXPECT_EQ(access.model_scope.revision, "ms revision");
+  EXPECT_EQ(access.model_scope.base_url, "ms base");
+}
+
+TYPED_TEST(OriginAccess, IsEmptyWhereNothingIsTold) {
+  const source::OriginAccess access = OriginAccessOf(TypeParam());
+  EXPECT_EQ(access.object_storage.endpoint, "");
+  EXPECT_FALSE(access.object_storage.insecure_skip_verify);
+  EXPECT_EQ(access.hdfs_delegation_token, "");
+  EXPECT_EQ(access.hugging_face.token, "");
+  EXPECT_EQ(access.model_scope.revision, "");
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon
