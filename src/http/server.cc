@@ -49,6 +49,7 @@ int StatusForReadError(const beast::error_code& error) {
 BeastResponse MakeAnswer(Response&& response, unsigned version, bool keep_alive) {
   BeastResponse answer(static_cast<beast_http::status>(response.status), version);
   answer.set(beast_http::field::content_type, response.content_type);
+  for (const auto& [name, value] : response.header) answer.insert(name, value);
   answer.body() = std::move(response.body);
   answer.keep_alive(keep_alive);
   answer.prepare_payload();
@@ -56,6 +57,12 @@ BeastResponse MakeAnswer(Response&& response, unsigned version, bool keep_alive)
 }
 
 }  // namespace
+
+std::string_view Request::Find(std::string_view name) const {
+  for (const auto& [have, value] : header)
+    if (have == name) return value;
+  return {};
+}
 
 struct Server::State {
   State(const ServerOptions& options_in, asio::io_context& io, Handler handle_in)
@@ -156,6 +163,11 @@ asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
       Request request;
       request.method = head ? "GET" : std::string(message.method_string());
       request.target = std::string(message.target());
+      for (const auto& field : message) {
+        request.header.emplace_back(
+            ToLowerAscii(std::string_view(field.name_string().data(), field.name_string().size())),
+            std::string(field.value()));
+      }
       request.body = std::move(message.body());
       response = co_await Answer(std::move(request));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small HTTP/1.1 server for metrics and health.
+// A small HTTP/1.1 server for metrics, health, profiles and status pages; router.h tells its paths apart.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -9,6 +9,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/io_threads.h"
@@ -18,13 +21,18 @@ namespace dragonfly::http {
 struct Request {
   std::string method;  // GET for a HEAD request: the server leaves the body out of the answer
   std::string target;  // path and query
+  std::vector<std::pair<std::string, std::string>> header;  // names in lower case, in order
   std::string body;
+
+  // The first header of that name (lower case); empty when there is none.
+  std::string_view Find(std::string_view name) const;
 };
 
 struct Response {
   Response() = default;
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
+  std::vector<std::pair<std::string, std::string>> header;  // further ones
   std::string body;
 };
 

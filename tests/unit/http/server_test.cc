@@ -133,6 +133,16 @@ TEST_F(ServerTest, AnswersPipelinedRequestsInOrder) {
   EXPECT_LT(answers.find("GET /2"), answers.find("GET /3"));
 }
 
+TEST_F(ServerTest, HandsHeadersInAndOut) {
+  Start([](Request request) -> boost::asio::awaitable<Response> {
+    Response response;
+    response.header.emplace_back("X-Seen", std::string(request.Find("x-color")));
+    co_return response;
+  });
+  const std::string answer = Ask("GET / HTTP/1.1\r\nHost: x\r\nX-Color: red\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(answer, HasSubstr("X-Seen: red\r\n"));
+}
+
 TEST_F(ServerTest, LeavesTheBodyOutForHead) {
   Start();
   const std::string answer = Ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
