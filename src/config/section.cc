@@ -127,6 +127,22 @@ struct Section::State {
     return indices;
   }
 
+  // The one entry for the key, an alias or else an older name. Marks all of them as asked for.
+  const DocumentEntry* Find(std::string_view key, const KeyOptions& opts) {
+    const DocumentEntry* found = Find(key, opts.aliases);
+    for (const std::string& older : opts.older) {
+      const DocumentEntry* entry = Find(older, std::vector<std::string>());
+      if (entry == nullptr) continue;
+      if (found == nullptr) {
+        found = entry;
+      } else {
+        findings->warnings.emplace(entry->line, StrCat(PathOf(entry->key), ": has no effect beside its newer name ",
+                                                       PathPart(found->key), " in line ", found->line));
+      }
+    }
+    return found;
+  }
+
   // The one entry for `key` or an alias that is not null, or nullptr. Marks all of them as asked for.
   const DocumentEntry* Find(std::string_view key, const std::vector<std::string>& aliases) {
     std::vector<size_t> found;
@@ -154,8 +170,8 @@ struct Section::State {
   }
 
   // As Find(), for a key whose value must be of `kind`.
-  const DocumentEntry* FindKind(std::string_view key, Kind kind, const std::vector<std::string>& aliases = {}) {
-    const DocumentEntry* entry = Find(key, aliases);
+  const DocumentEntry* FindKind(std::string_view key, Kind kind, const KeyOptions& opts = {}) {
+    const DocumentEntry* entry = Find(key, opts);
     if (entry == nullptr || entry->value->kind == kind) return entry;
     WrongKind(*entry, PathOf(entry->key), *entry->value, kind);
     return nullptr;
@@ -191,7 +207,7 @@ struct Section::State {
 
   template <typename T>
   void ReadInteger(std::string_view key, T* out, const KeyOptions& opts, T max = std::numeric_limits<T>::max()) {
-    const DocumentEntry* entry = FindKind(key, Kind::kScalar, opts.aliases);
+    const DocumentEntry* entry = FindKind(key, Kind::kScalar, opts);
     if (entry == nullptr) return;
     const std::string* text = LiteralText(*entry, "a whole number");
     if (text == nullptr) return;
@@ -231,7 +247,7 @@ struct Section::State {
 Section::Section(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 void Section::Bool(std::string_view key, bool* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts.aliases);
+  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const std::string* text = state_->LiteralText(*entry, "true or false");
   if (text == nullptr) return;
@@ -252,7 +268,7 @@ void Section::Uint(std::string_view key, uint64_t* out, const Opts& opts) { stat
 void Section::Port(std::string_view key, uint16_t* out, const Opts& opts) { state_->ReadInteger(key, out, opts); }
 
 void Section::Double(std::string_view key, double* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts.aliases);
+  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const std::string* text = state_->LiteralText(*entry, "a number");
   if (text == nullptr) return;
@@ -266,7 +282,7 @@ void Section::Double(std::string_view key, double* out, const Opts& opts) {
 }
 
 void Section::String(std::string_view key, std::string* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts.aliases);
+  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const std::string& text = entry->value->text;
   if (!opts.one_of.empty() && std::ranges::find(opts.one_of, text) == opts.one_of.end()) {
@@ -277,7 +293,7 @@ void Section::String(std::string_view key, std::string* out, const Opts& opts) {
 }
 
 void Section::Bytes(std::string_view key, uint64_t* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts.aliases);
+  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const absl::StatusOr<uint64_t> value = ParseByteSize(entry->value->text);
   if (!value.ok()) {
@@ -288,7 +304,7 @@ void Section::Bytes(std::string_view key, uint64_t* out, const Opts& opts) {
 }
 
 void Section::Duration(std::string_view key, absl::Duration* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts.aliases);
+  const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   std::string text = entry->value->text;
   const bool go = state_->findings->dialect == Dialect::kGo;
@@ -311,7 +327,7 @@ void Section::Duration(std::string_view key, absl::Duration* out, const Opts& op
 }
 
 void Section::Strings(std::string_view key, std::vector<std::string>* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->Find(key, opts.aliases);
+  const DocumentEntry* entry = state_->Find(key, opts);
   if (entry == nullptr) return;
   std::vector<std::string> values;
   if (entry->value->kind == Kind::kScalar && state_->findings->dialect == Dialect::kGo) {
@@ -342,7 +358,7 @@ void Section::Strings(std::string_view key, std::vector<std::string>* out, const
 }
 
 void Section::StringMap(std::string_view key, std::vector<std::pair<std::string, std::string>>* out, const Opts& opts) {
-  const DocumentEntry* entry = state_->FindKind(key, Kind::kMap, opts.aliases);
+  const DocumentEntry* entry = state_->FindKind(key, Kind::kMap, opts);
   if (entry == nullptr) return;
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const DocumentEntry& named : entry->value->entries) {
@@ -400,6 +416,17 @@ void Section::Fail(std::string_view key, std::string_view reason) {
   const std::vector<size_t> indices = state_->IndicesOf(key);
   const int line = indices.empty() ? state_->node->line : state_->node->entries[indices.front()].line;
   state_->Error(line, state_->PathOf(key), reason);
+}
+
+void Section::Warn(std::string_view key, std::string_view text) {
+  const std::vector<size_t> indices = state_->IndicesOf(key);
+  const int line = indices.empty() ? state_->node->line : state_->node->entries[indices.front()].line;
+  state_->findings->warnings.emplace(line, StrCat(state_->PathOf(key), ": ", text));
+}
+
+bool Section::IsNull(std::string_view key) const {
+  const std::vector<size_t> indices = state_->IndicesOf(key);
+  return !indices.empty() && !Has(key);
 }
 
 bool Section::Has(std::string_view key) const {

@@ -23,6 +23,7 @@ enum class Dialect { kRust, kGo };
 // What one key may be.
 struct KeyOptions {
   std::vector<std::string> aliases;  // other spellings of the key
+  std::vector<std::string> older;    // earlier names of the key; the key itself wins over them, with a warning
   std::optional<double> min;         // inclusive bounds of numbers, bytes, and seconds of durations
   std::optional<double> max;
   std::vector<std::string> one_of;  // allowed texts
@@ -30,8 +31,8 @@ struct KeyOptions {
 
 // One mapping of a YAML document, read key by key into variables that hold the defaults. Each Key() call names a key
 // that may be absent (then the variable keeps its default) or null (same). Of a key and its aliases the file may use
-// one. A wrong value leaves the variable alone and is reported. After everything was read, keys that nobody asked for
-// are the unknown ones.
+// one; older names give way to it. A wrong value leaves the variable alone and is reported. After everything was read,
+// keys that nobody asked for are the unknown ones.
 //
 // The dialects: in Go's, keys are found in any case, numbers and booleans may be quoted, a list of strings may be one
 // text with commas, the names of a StringMap become lower case, and durations are Go's. In Rust's, keys are exact,
@@ -67,8 +68,12 @@ class Section {
   void Ignore(std::string_view key);
   // Reports a wrong value of `key` found by the caller's own check.
   void Fail(std::string_view key, std::string_view reason);
+  // Reports that the value of `key` does not do what its reader may expect.
+  void Warn(std::string_view key, std::string_view text);
   // True when the key is there and not null.
   bool Has(std::string_view key) const;
+  // True when the key is there and null.
+  bool IsNull(std::string_view key) const;
 
   struct State;
   explicit Section(std::shared_ptr<State> state);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "absl/status/status.h"
 #include "base/status.h"
@@ -38,6 +39,7 @@ Section::Opts OneOf(std::vector<std::string> allowed) {
 constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
 constexpr double kBufferMin = 4 << 10;
 constexpr double kBufferMax = 256 << 20;
+constexpr double kRequestBufferMax = 1'000'000;
 
 Section::Opts Interval() { return Between(1, kDurationMaxSeconds); }
 Section::Opts Timeout() { return Between(0.001, kDurationMaxSeconds); }
@@ -60,31 +62,39 @@ void Tls(Section& section, std::string* ca_cert, std::string* cert, std::string*
   }
 }
 
-// The original knows buffers of this size; here they follow from the data path.
-void UnusedBuffer(Section& section, std::string_view key) {
-  uint64_t ignored = 0;
-  section.Bytes(key, &ignored, Between(kBufferMin, kBufferMax));
+// Permission bits as chmod takes them, in octal digits: 0660. A file may quote them.
+void SocketMode(Section& section, uint32_t* out) {
+  std::string text;
+  section.String("socketMode", &text);
+  if (text.empty()) return;
+  std::string_view digits = text;
+  if (digits.starts_with("0o")) digits.remove_prefix(2);
+  uint32_t mode = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
+  if (error != std::errc() || end != digits.data() + digits.size() || mode > 0777) {
+    section.Fail("socketMode", StrCat(Quoted(text), " is no mode of a file such as 0660"));
+    return;
+  }
+  if ((mode & 0600) != 0600) {
+    section.Fail("socketMode", "must let the owner read and write");
+    return;
+  }
+  *out = mode;
 }
 
-// A rate under its old and its new name; the new one wins when a file has both.
-void Rate(Section& section, std::string_view old_name, std::string_view new_name, uint64_t* out) {
-  section.Bytes(old_name, out);
-  section.Bytes(new_name, out);
+bool Between1And20(const std::string& text) { return !text.empty() && text.size() <= 20; }
+
+Section::Opts Renamed(std::string older, Section::Opts opts = Section::Opts()) {
+  opts.older.push_back(std::move(older));
+  return opts;
 }
 
 class Reader {
  public:
-  explicit Reader(std::string_view file_name) : file_name_(file_name) {}
-
   void Read(Section& root);
   LoadedConfig Take() { return std::move(loaded_); }
 
  private:
-  // Beside a section's own key, because the value has no effect or is not what it seems.
-  void Warn(std::string_view key, std::string_view text) {
-    loaded_.warnings.push_back(StrCat(file_name_, ": ", key, ": ", text));
-  }
-
   void ReadHost(Section& section);
   void ReadServer(Section& section);
   void ReadDownload(Section& section);
@@ -101,7 +111,6 @@ class Reader {
   void ReadBackend(Section& section);
   void CheckPorts(Section& root);
 
-  const std::string file_name_;
   LoadedConfig loaded_;
   DaemonConfig& config_ = loaded_.config;
 };
@@ -117,20 +126,30 @@ void Reader::ReadHost(Section& section) {
 void Reader::ReadServer(Section& section) {
   section.String("pluginDir", &config_.server.plugin_dir);
   section.String("cacheDir", &config_.server.cache_dir);
-  section.Ignore("adaptiveRateLimit");
+  auto& adaptive = config_.server.adaptive_rate_limit;
+  if (section.IsNull("adaptiveRateLimit")) adaptive.reset();
+  section.Sub("adaptiveRateLimit", [&](Section& limit) {
+    limit.Uint("bucketCount", &adaptive->bucket_count, Between(1, 10'000));
+    limit.Duration("bucketInterval", &adaptive->bucket_interval, Between(0.001, 3600));
+    limit.Uint("cpuThreshold", &adaptive->cpu_threshold, Between(1, 100));
+    limit.Uint("memoryThreshold", &adaptive->memory_threshold, Between(1, 100));
+    limit.Duration("shedCooldown", &adaptive->shed_cooldown, Between(0, kDurationMaxSeconds));
+    limit.Duration("collectInterval", &adaptive->collect_interval, Between(0.1, 3600));
+  });
 }
 
 void Reader::ReadDownload(Section& section) {
   auto& download = config_.download;
   section.Sub("server", [&](Section& server) {
     server.String("socketPath", &download.socket_path);
+    SocketMode(server, &download.socket_mode);
     server.Uint("requestRateLimit", &download.request_rate_limit, AtLeast(1));
-    server.Ignore("requestBufferSize");
+    server.Uint("requestBufferSize", &download.request_buffer_size, Between(0, kRequestBufferMax));
     if (!download.socket_path.starts_with('/')) server.Fail("socketPath", "must be an absolute path");
   });
   section.Ignore("parentSelector");
   section.String("protocol", &download.protocol, OneOf({"tcp", "quic", "grpc"}));
-  Rate(section, "rateLimit", "bandwidthLimit", &download.rate_limit);
+  section.Bytes("bandwidthLimit", &download.rate_limit, Renamed("rateLimit"));
   section.Bytes("backToSourceBandwidthLimit", &download.back_to_source_rate_limit);
   section.Duration("pieceTimeout", &download.piece_timeout, Timeout());
   section.Duration("collectedPieceTimeout", &download.collected_piece_timeout, Timeout());
@@ -144,16 +163,13 @@ void Reader::ReadUpload(Section& section) {
     server.Port("port", &upload.port);
     Tls(server, &upload.ca_cert, &upload.cert, &upload.key);
     server.Uint("requestRateLimit", &upload.request_rate_limit, AtLeast(1));
-    server.Ignore("requestBufferSize");
+    server.Uint("requestBufferSize", &upload.request_buffer_size, Between(0, kRequestBufferMax));
   });
   section.Sub("client", [&](Section& client) {
-    DaemonConfig::TlsFiles tls;
-    Tls(client, &tls.ca_cert, &tls.cert, &tls.key);
-    if (!tls.cert.empty())
-      Warn("upload.client", "TLS towards other peers has no effect: peers are dialled in plaintext");
+    Tls(client, &upload.client_tls.ca_cert, &upload.client_tls.cert, &upload.client_tls.key);
   });
   section.Bool("disableShared", &upload.disable_shared);
-  Rate(section, "rateLimit", "bandwidthLimit", &upload.rate_limit);
+  section.Bytes("bandwidthLimit", &upload.rate_limit, Renamed("rateLimit"));
 }
 
 void Reader::ReadManager(Section& section) {
@@ -179,9 +195,7 @@ void Reader::ReadScheduler(Section& section) {
   section.Duration("announceInterval", &scheduler.announce_interval, Interval());
   section.Duration("scheduleTimeout", &scheduler.schedule_timeout, Timeout());
   section.Uint("maxScheduleCount", &scheduler.max_schedule_count, Between(1, 1'000'000));
-  DaemonConfig::TlsFiles tls;
-  Tls(section, &tls.ca_cert, &tls.cert, &tls.key);
-  if (!tls.cert.empty()) Warn("scheduler", "TLS towards the schedulers has no effect: they are dialled in plaintext");
+  Tls(section, &scheduler.tls.ca_cert, &scheduler.tls.cert, &scheduler.tls.key);
 }
 
 void Reader::ReadSeedPeer(Section& section) {
@@ -199,16 +213,22 @@ void Reader::ReadStorage(Section& section) {
     server.String("protocol", &protocol, OneOf({"grpc"}));
     Ip(server, "ip", &storage.ip);
     server.Port("tcpPort", &storage.tcp_port);
-    server.Ignore("tcpFastopen");
-    server.Ignore("quicPort");
+    server.Bool("tcpFastopen", &storage.tcp_fastopen);
+    server.Port("quicPort", &storage.quic_port);
   });
   section.String("dir", &storage.dir);
   if (!storage.dir.starts_with('/')) section.Fail("dir", "must be an absolute path");
   section.Bool("keep", &storage.keep);
   section.Duration("writePieceTimeout", &storage.write_piece_timeout, Timeout());
-  UnusedBuffer(section, "writeBufferSize");
-  UnusedBuffer(section, "readBufferSize");
+  section.Bytes("writeBufferSize", &storage.write_buffer_size, Between(kBufferMin, kBufferMax));
+  section.Bytes("readBufferSize", &storage.read_buffer_size, Between(kBufferMin, kBufferMax));
   section.Bytes("cacheCapacity", &storage.cache_capacity);
+  std::string revalidate = "always";
+  section.String("revalidate", &revalidate, OneOf({"always", "interval", "never"}));
+  storage.revalidate = revalidate == "never"      ? DaemonConfig::Revalidate::kNever
+                       : revalidate == "interval" ? DaemonConfig::Revalidate::kInterval
+                                                  : DaemonConfig::Revalidate::kAlways;
+  section.Duration("revalidateInterval", &storage.revalidate_interval, Between(0, kDurationMaxSeconds));
 }
 
 void Reader::ReadGc(Section& section) {
@@ -216,15 +236,12 @@ void Reader::ReadGc(Section& section) {
   section.Duration("interval", &gc.interval, Interval());
   section.Sub("policy", [&](Section& policy) {
     policy.Duration("taskTTL", &gc.task_ttl, Interval());
-    policy.Ignore("persistentTaskTTL");
-    policy.Ignore("persistentCacheTaskTTL");
-    policy.Ignore("pageCacheIdleTimeout");
-    policy.Bytes("distThreshold", &gc.dist_threshold);
-    policy.Bytes("diskThreshold", &gc.dist_threshold);
-    policy.Uint("distHighThresholdPercent", &gc.high_percent, Between(1, 99));
-    policy.Uint("diskHighThresholdPercent", &gc.high_percent, Between(1, 99));
-    policy.Uint("distLowThresholdPercent", &gc.low_percent, Between(1, 99));
-    policy.Uint("diskLowThresholdPercent", &gc.low_percent, Between(1, 99));
+    policy.Duration("persistentTaskTTL", &gc.persistent_task_ttl, Interval());
+    policy.Duration("persistentCacheTaskTTL", &gc.persistent_cache_task_ttl, Interval());
+    policy.Duration("pageCacheIdleTimeout", &gc.page_cache_idle_timeout, Interval());
+    policy.Bytes("diskThreshold", &gc.dist_threshold, Renamed("distThreshold"));
+    policy.Uint("diskHighThresholdPercent", &gc.high_percent, Renamed("distHighThresholdPercent", Between(1, 99)));
+    policy.Uint("diskLowThresholdPercent", &gc.low_percent, Renamed("distLowThresholdPercent", Between(1, 99)));
     if (gc.low_percent >= gc.high_percent) {
       const bool renamed = policy.Has("diskLowThresholdPercent") || policy.Has("diskHighThresholdPercent");
       const std::string prefix = renamed ? "disk" : "dist";
@@ -262,11 +279,10 @@ void Reader::ReadProxy(Section& section) {
     server.Sub("basicAuth", [&](Section& auth) {
       auth.String("username", &proxy.username);
       auth.String("password", &proxy.password);
-      if (proxy.username.empty()) auth.Fail("username", "must not be empty");
-      if (proxy.password.empty()) auth.Fail("password", "must not be empty");
+      if (!Between1And20(proxy.username)) auth.Fail("username", "must have 1 to 20 bytes");
+      if (!Between1And20(proxy.password)) auth.Fail("password", "must have 1 to 20 bytes");
     });
-    server.Ignore("requestRateLimit");
-    server.Ignore("requestBufferSize");
+    server.Uint("requestRateLimit", &proxy.request_rate_limit, AtLeast(1));
   });
   section.List("rules", [&](Section& rule) { ReadProxyRule(rule); });
   section.Sub("registryMirror", [&](Section& mirror) {
@@ -276,8 +292,8 @@ void Reader::ReadProxy(Section& section) {
   });
   section.Bool("disableBackToSource", &proxy.disable_back_to_source);
   section.Bool("prefetch", &proxy.prefetch);
-  Rate(section, "prefetchRateLimit", "prefetchBandwidthLimit", &proxy.prefetch_rate_limit);
-  UnusedBuffer(section, "readBufferSize");
+  section.Bytes("prefetchBandwidthLimit", &proxy.prefetch_rate_limit, Renamed("prefetchRateLimit"));
+  section.Bytes("readBufferSize", &proxy.read_buffer_size, Between(kBufferMin, kBufferMax));
 }
 
 void Reader::ReadHttpServer(Section& section, DaemonConfig::HttpServer* out) {
@@ -288,11 +304,15 @@ void Reader::ReadHttpServer(Section& section, DaemonConfig::HttpServer* out) {
 }
 
 void Reader::ReadTracing(Section& section) {
-  std::string protocol;
-  section.String("protocol", &protocol, OneOf({"grpc", "http", "https"}));
-  section.Ignore("endpoint");
-  section.Ignore("path");
-  section.Ignore("headers");
+  auto& tracing = config_.tracing;
+  section.String("protocol", &tracing.protocol, OneOf({"grpc", "http", "https"}));
+  section.String("endpoint", &tracing.endpoint);
+  section.String("path", &tracing.path);
+  section.StringMap("headers", &tracing.headers);
+  if (tracing.protocol.empty() != tracing.endpoint.empty()) {
+    section.Warn(tracing.protocol.empty() ? "endpoint" : "protocol",
+                 "has no effect: traces are exported when protocol and endpoint are set");
+  }
 }
 
 void Reader::ReadBackend(Section& section) {
@@ -303,10 +323,12 @@ void Reader::ReadBackend(Section& section) {
   section.Bool("insecureSkipVerify", &insecure);
   backend.verify_tls = !insecure;
   section.String("caCert", &backend.ca_file);
-  for (const char* key : {"enableCacheTemporaryRedirect", "cacheTemporaryRedirectTTL", "putConcurrentChunkCount",
-                          "putChunkSize", "putTimeout", "enableHickoryDNS"}) {
-    section.Ignore(key);
-  }
+  section.Bool("enableCacheTemporaryRedirect", &backend.cache_temporary_redirect);
+  section.Duration("cacheTemporaryRedirectTTL", &backend.cache_temporary_redirect_ttl, Interval());
+  section.Uint("putConcurrentChunkCount", &backend.put_concurrent_chunk_count, Between(1, 1024));
+  section.Bytes("putChunkSize", &backend.put_chunk_size, Between(100 << 10, 5e9));
+  section.Duration("putTimeout", &backend.put_timeout, Timeout());
+  section.Bool("enableHickoryDNS", &backend.hickory_dns);
 }
 
 // Two servers on one port would fail one after the other with a less helpful message.
@@ -323,6 +345,7 @@ void Reader::CheckPorts(Section& root) {
       Listener{"proxy", "server.port", config_.proxy.server.ip, config_.proxy.server.port},
       Listener{"metrics", "server.port", config_.metrics.ip, config_.metrics.port},
       Listener{"health", "server.port", config_.health.ip, config_.health.port},
+      Listener{"stats", "server.port", config_.stats.ip, config_.stats.port},
   };
   const auto wildcard = [](const std::string& ip) { return ip == "0.0.0.0" || ip == "::"; };
   for (size_t i = 0; i < listeners.size(); ++i) {
@@ -337,13 +360,11 @@ void Reader::CheckPorts(Section& root) {
 }
 
 void Reader::Read(Section& root) {
-  root.Sub("network", [&](Section& network) {
-    network.Bool("enableIpv6", &config_.network.enable_ipv6);
-    network.Bool("enableIPv6", &config_.network.enable_ipv6);
-  });
+  root.Sub("network",
+           [&](Section& network) { network.Bool("enableIPv6", &config_.network.enable_ipv6, Renamed("enableIpv6")); });
   if (config_.network.enable_ipv6) {
-    for (std::string* ip :
-         {&config_.upload.ip, &config_.storage.ip, &config_.proxy.server.ip, &config_.health.ip, &config_.metrics.ip}) {
+    for (std::string* ip : {&config_.upload.ip, &config_.storage.ip, &config_.proxy.server.ip, &config_.health.ip,
+                            &config_.metrics.ip, &config_.stats.ip}) {
       *ip = "::";
     }
   }
@@ -363,10 +384,7 @@ void Reader::Read(Section& root) {
   root.Sub("proxy", [&](Section& section) { ReadProxy(section); });
   root.Sub("health", [&](Section& section) { ReadHttpServer(section, &config_.health); });
   root.Sub("metrics", [&](Section& section) { ReadHttpServer(section, &config_.metrics); });
-  root.Sub("stats", [&](Section& section) {
-    DaemonConfig::HttpServer ignored;
-    ReadHttpServer(section, &ignored);
-  });
+  root.Sub("stats", [&](Section& section) { ReadHttpServer(section, &config_.stats); });
   root.Sub("tracing", [&](Section& section) { ReadTracing(section); });
   root.Sub("backend", [&](Section& section) { ReadBackend(section); });
   CheckPorts(root);
@@ -382,12 +400,12 @@ absl::StatusOr<LoadedConfig> Finish(absl::StatusOr<config::LoadResult> result, R
 }  // namespace
 
 absl::StatusOr<LoadedConfig> LoadDaemonConfig(const std::string& path) {
-  Reader reader(path);
+  Reader reader;
   return Finish(config::LoadFile(path, config::Dialect::kRust, [&](Section& root) { reader.Read(root); }), reader);
 }
 
 absl::StatusOr<LoadedConfig> ParseDaemonConfig(std::string_view text, std::string_view file_name) {
-  Reader reader(file_name);
+  Reader reader;
   return Finish(config::LoadText(text, file_name, config::Dialect::kRust, [&](Section& root) { reader.Read(root); }),
                 reader);
 }

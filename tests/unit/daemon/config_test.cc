@@ -181,7 +181,7 @@ TEST(DaemonConfig, AnEmptyFileMeansTheDefaults) {
   EXPECT_EQ(loaded.config.download.socket_path, "/var/run/dragonfly/dfdaemon.sock");
   EXPECT_EQ(loaded.config.upload.port, 4000);
   EXPECT_EQ(loaded.config.storage.tcp_port, 4005);
-  EXPECT_EQ(loaded.config.gc.task_ttl, absl::Hours(6));
+  EXPECT_EQ(loaded.config.gc.task_ttl, absl::Hours(24 * 30));
   EXPECT_EQ(loaded.config.scheduler.schedule_timeout, absl::Hours(3));
   EXPECT_EQ(loaded.config.upload.ip, "0.0.0.0");
 }
@@ -232,7 +232,9 @@ TEST(DaemonConfig, ReadsTheNamesOfBothGenerations) {
 }
 
 TEST(DaemonConfig, TheNewNameWinsWhenBothAreGiven) {
-  EXPECT_EQ(Parse("download: {bandwidthLimit: 2MiB, rateLimit: 1MiB}").config.download.rate_limit, 2ull << 20);
+  const LoadedConfig both = Parse("download: {bandwidthLimit: 2MiB, rateLimit: 1MiB}");
+  EXPECT_EQ(both.config.download.rate_limit, 2ull << 20);
+  EXPECT_THAT(both.warnings, ElementsAre(HasSubstr("download.rateLimit: has no effect beside")));
   EXPECT_EQ(Parse("upload: {rateLimit: 1MiB, bandwidthLimit: 2MiB}").config.upload.rate_limit, 2ull << 20);
 }
 
@@ -258,9 +260,67 @@ TEST(DaemonConfig, ANumberWithoutAUnitIsSecondsAndAWarning) {
   EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("download.pieceTimeout")));
 }
 
-TEST(DaemonConfig, WarnsThatTlsTowardsSchedulersHasNoEffect) {
-  const LoadedConfig loaded = Parse("scheduler: {caCert: /a, cert: /b, key: /c}");
-  EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("scheduler")));
+TEST(DaemonConfig, ReadsTheTlsFilesOfEveryLink) {
+  const DaemonConfig config = Parse(R"(
+upload:
+  server: {caCert: /ua, cert: /ub, key: /uc}
+  client: {caCert: /ca, cert: /cb, key: /cc}
+manager: {caCert: /ma, cert: /mb, key: /mc}
+scheduler: {caCert: /sa, cert: /sb, key: /sc}
+)")
+                                  .config;
+  EXPECT_EQ(config.upload.ca_cert, "/ua");
+  EXPECT_EQ(config.upload.client_tls.cert, "/cb");
+  EXPECT_EQ(config.manager.tls.key, "/mc");
+  EXPECT_EQ(config.scheduler.tls.ca_cert, "/sa");
+}
+
+TEST(DaemonConfig, AdaptiveLimitIsOnByDefaultAndOffWhenNull) {
+  EXPECT_TRUE(Parse("").config.server.adaptive_rate_limit.has_value());
+  EXPECT_EQ(Parse("").config.server.adaptive_rate_limit->memory_threshold, 90u);
+  const LoadedConfig off = Parse("server: {adaptiveRateLimit: null}");
+  EXPECT_FALSE(off.config.server.adaptive_rate_limit.has_value());
+  EXPECT_THAT(off.warnings, IsEmpty());
+  const DaemonConfig set = Parse("server: {adaptiveRateLimit: {cpuThreshold: 80, shedCooldown: 1s}}").config;
+  EXPECT_EQ(set.server.adaptive_rate_limit->cpu_threshold, 80u);
+  EXPECT_EQ(set.server.adaptive_rate_limit->shed_cooldown, absl::Seconds(1));
+  EXPECT_EQ(set.server.adaptive_rate_limit->bucket_count, 50u);
+}
+
+TEST(DaemonConfig, NullSectionsAndKeysMeanTheDefaults) {
+  const LoadedConfig loaded = Parse("proxy:\ndownload:\n  server:\n  bandwidthLimit: null\nhost: ~\n");
+  EXPECT_THAT(loaded.warnings, IsEmpty());
+  EXPECT_EQ(loaded.config.download.rate_limit, 50'000'000'000u);
+}
+
+TEST(DaemonConfig, TheSocketModeIsOctal) {
+  EXPECT_EQ(Parse("").config.download.socket_mode, 0660u);
+  for (const std::string_view mode : {"0666", "'0666'", "0o666", "666"}) {
+    const std::string text = "download: {server: {socketMode: " + std::string(mode) + "}}";
+    EXPECT_EQ(Parse(text).config.download.socket_mode, 0666u) << text;
+  }
+}
+
+TEST(DaemonConfig, ReadsWhenACompleteTaskIsCheckedAgainstItsOrigin) {
+  using Revalidate = DaemonConfig::Revalidate;
+  EXPECT_EQ(Parse("").config.storage.revalidate, Revalidate::kAlways);
+  EXPECT_EQ(Parse("storage: {revalidate: never}").config.storage.revalidate, Revalidate::kNever);
+  const DaemonConfig config = Parse("storage: {revalidate: interval, revalidateInterval: 5m}").config;
+  EXPECT_EQ(config.storage.revalidate, Revalidate::kInterval);
+  EXPECT_EQ(config.storage.revalidate_interval, absl::Minutes(5));
+}
+
+TEST(DaemonConfig, HeadersMayHaveOneValueOrMany) {
+  const DaemonConfig config = Parse("tracing: {protocol: grpc, endpoint: 'o:4317', headers: {a: b, c: [d, e]}}").config;
+  EXPECT_THAT(config.tracing.headers,
+              ElementsAre(testing::Pair("a", "b"), testing::Pair("c", "d"), testing::Pair("c", "e")));
+  EXPECT_TRUE(config.tracing.enabled());
+}
+
+TEST(DaemonConfig, SaysThatTracingNeedsProtocolAndEndpoint) {
+  const LoadedConfig loaded = Parse("tracing: {protocol: grpc}");
+  EXPECT_FALSE(loaded.config.tracing.enabled());
+  EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("tracing.protocol: has no effect")));
 }
 
 TEST(DaemonConfig, RefusesWrongValuesNamingFileLineAndKey) {
@@ -293,6 +353,15 @@ TEST(DaemonConfig, RefusesWrongValuesNamingFileLineAndKey) {
       {"scheduler: {addrs: [a]}", {"scheduler.addrs", "no port"}},
       {"scheduler: {addrs: ['a:0']}", {"scheduler.addrs", "bad port"}},
       {"metrics: {server: {port: 4000}}", {"metrics", "4000", "upload.server.port"}},
+      {"download: {server: {socketMode: 0999}}", {"download.server.socketMode", "0999"}},
+      {"download: {server: {socketMode: 0060}}", {"download.server.socketMode", "owner"}},
+      {"server: {adaptiveRateLimit: {cpuThreshold: 0}}", {"server.adaptiveRateLimit.cpuThreshold"}},
+      {"server: {adaptiveRateLimit: {memoryThreshold: 101}}", {"server.adaptiveRateLimit.memoryThreshold"}},
+      {"storage: {revalidate: sometimes}", {"storage.revalidate"}},
+      {"scheduler: {caCert: /a}", {"scheduler.cert", "together"}},
+      {"upload: {client: {cert: /a, key: /b}}", {"upload.client.caCert", "together"}},
+      {"proxy: {server: {basicAuth: {username: u, password: aaaaaaaaaaaaaaaaaaaaa}}}",
+       {"proxy.server.basicAuth.password", "20"}},
       {"- a\n- b\n", {"dfdaemon.yaml"}},
       {"a: [", {"dfdaemon.yaml"}},
   };
