@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "rpc/library.h"
-#include "rpc/tls_files.h"
+#include "rpc/tls_credentials.h"
 #include "runtime/clock.h"
 #include "telemetry/log.h"
 
@@ -53,16 +53,6 @@ grpc::ChannelArguments MakeArguments(const ChannelOptions& options) {
   return arguments;
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const TlsFiles& files, bool local) {
-  if (!files.enabled() || local) return grpc::InsecureChannelCredentials();
-  DF_ASSIGN_OR_RETURN(TlsMaterial material, ReadTlsFiles(files));
-  grpc::SslCredentialsOptions options;
-  options.pem_root_certs = std::move(material.ca_cert);
-  options.pem_cert_chain = std::move(material.cert);
-  options.pem_private_key = std::move(material.key);
-  return grpc::SslCredentials(options);
-}
-
 }  // namespace
 
 struct ChannelPool::State {
@@ -82,8 +72,19 @@ struct ChannelPool::State {
     std::erase_if(channels, [&](const auto& item) { return now - item.second.used >= options.idle_timeout; });
   }
 
+  // Made once, since TLS credentials watch their files.
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(bool local)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    if (local) return grpc::InsecureChannelCredentials();
+    if (credentials == nullptr) {
+      DF_ASSIGN_OR_RETURN(credentials, ChannelCredentialsOf(options.tls));
+    }
+    return credentials;
+  }
+
   const ChannelOptions options;
   mutable absl::Mutex mutex;
+  std::shared_ptr<grpc::ChannelCredentials> credentials ABSL_GUARDED_BY(mutex);
   std::unordered_map<std::string, Entry> channels ABSL_GUARDED_BY(mutex);
   TimePoint next_sweep ABSL_GUARDED_BY(mutex);
 };
@@ -103,8 +104,7 @@ std::shared_ptr<grpc::Channel> ChannelPool::Get(const std::string& address) {
     return found->second.channel;
   }
   const bool local = std::string_view(address).starts_with("unix:");
-  const absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials =
-      MakeCredentials(state_->options.tls, local);
+  const absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials = state_->Credentials(local);
   if (!credentials.ok()) {
     // Not kept: the files are read again at the next try. Calls on this one fail at once.
     DF_LOG(Error, "connect to {}: {}", address, MessageOf(credentials.status()));

@@ -17,7 +17,7 @@ namespace dragonfly::rpc {
 
 struct ChannelOptions {
   ChannelOptions() = default;
-  TlsFiles tls;
+  TlsFiles tls;  // not for unix sockets; names and addresses of servers must stand in their certificates
   std::chrono::milliseconds connect_timeout{2'000};
   std::chrono::milliseconds idle_timeout{420'000};  // a channel without calls is dropped from the pool after that
 };
@@ -28,7 +28,8 @@ class ChannelPool {
   explicit ChannelPool(ChannelOptions options);
   ~ChannelPool();
   // The channel to `address` ("10.0.0.1:8002", "[::1]:8002", "unix:/path"), made when missing; does not connect by
-  // itself. Messages are unlimited both ways; windows are large (or grow) so that a piece per message is quick.
+  // itself. Messages are unlimited both ways; windows are large (or grow) so that a piece per message is quick. With
+  // TLS files that cannot be read, the calls of the channel fail with the reason, and the next Get() tries again.
   std::shared_ptr<grpc::Channel> Get(const std::string& address);
   // Forgets the channel, so that the next Get() makes a new one.
   void Drop(const std::string& address);

@@ -16,7 +16,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "rpc/library.h"
-#include "rpc/tls_files.h"
+#include "rpc/tls_credentials.h"
 #include "rpc/unix_socket.h"
 
 namespace dragonfly::rpc {
@@ -66,15 +66,6 @@ void SetArguments(grpc::ServerBuilder& builder, const ServerOptions& options) {
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files) {
-  if (!files.enabled()) return grpc::InsecureServerCredentials();
-  DF_ASSIGN_OR_RETURN(TlsMaterial material, ReadTlsFiles(files));
-  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.pem_root_certs = std::move(material.ca_cert);
-  options.pem_key_cert_pairs.push_back({std::move(material.key), std::move(material.cert)});
-  return grpc::SslServerCredentials(options);
-}
-
 constexpr std::string_view kUnixScheme = "unix:";
 
 }  // namespace
@@ -90,10 +81,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   static std::once_flag once;
   std::call_once(once, [] { grpc::EnableDefaultHealthCheckService(true); });
 
-  const bool all_or_none =
-      options.tls.ca_cert.empty() == options.tls.cert.empty() && options.tls.cert.empty() == options.tls.key.empty();
-  if (!all_or_none) return absl::InvalidArgumentError("TLS needs all of caCert, cert and key, or none of them");
-  DF_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
+  DF_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, ServerCredentialsOf(options.tls));
 
   auto state = std::make_unique<State>();
   const size_t count = options.addresses.size();

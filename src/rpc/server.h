@@ -3,6 +3,7 @@
 // large as a piece where the method needs it, keep-alive pings are tolerated, health and reflection are served.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,13 +18,16 @@ class Service;
 
 namespace dragonfly::rpc {
 
-// PEM files of mutual TLS; all three or none.
+// PEM files of mutual TLS; all three or none. Changed files are read again without a restart: connections that are made
+// later use them.
 struct TlsFiles {
   TlsFiles() = default;
   std::string ca_cert;
   std::string cert;
   std::string key;
-  bool enabled() const { return !ca_cert.empty(); }
+  std::string section;                       // where a configuration names them, for messages: "upload.server"
+  std::chrono::seconds reload_interval{30};  // at least 1 s
+  bool enabled() const { return !ca_cert.empty() || !cert.empty() || !key.empty(); }
 };
 
 struct ServerOptions {

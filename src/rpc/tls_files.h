@@ -15,8 +15,11 @@ struct TlsMaterial {
   std::string key;
 };
 
-// Errors: INVALID_ARGUMENT naming the file that is missing, unreadable, of another format, or the key that does not
-// belong to the certificate.
+// Errors: INVALID_ARGUMENT naming the file that is not given, missing, unreadable, of another format, expired or not
+// yet valid, or the key that does not belong to the certificate.
 absl::StatusOr<TlsMaterial> ReadTlsFiles(const TlsFiles& files);
+
+// The same without their content; OK when no file is given, which means plaintext.
+absl::Status CheckTlsFiles(const TlsFiles& files);
 
 }  // namespace dragonfly::rpc

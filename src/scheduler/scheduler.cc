@@ -46,6 +46,7 @@ ShardOptions ToShardOptions(const SchedulerConfig& config) {
 
 rpc::ChannelOptions ToChannelOptions(const SchedulerConfig& config) {
   rpc::ChannelOptions options;
+  options.tls.section = "seedPeer.tls";
   options.tls.ca_cert = config.seed_peer.tls_ca_cert;
   options.tls.cert = config.seed_peer.tls_cert;
   options.tls.key = config.seed_peer.tls_key;
@@ -142,6 +143,7 @@ absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Start(const SchedulerConfi
   const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
   options.addresses = {
       rpc::HostPort(config.server.listen_ip.empty() ? any : config.server.listen_ip, config.server.port)};
+  options.tls.section = "server.tls";
   options.tls.ca_cert = config.server.tls_ca_cert;
   options.tls.cert = config.server.tls_cert;
   options.tls.key = config.server.tls_key;

@@ -23,10 +23,11 @@ class TestAuthority {
     Write(Path(name_ + ".ca.crt"), [&](FILE* f) { PEM_write_X509(f, certificate_.get()); });
   }
 
-  // Files of a certificate for `subject` and the address 127.0.0.1.
-  TlsFiles Issue(const std::string& subject) {
+  // Files of a certificate for `subject` and the address 127.0.0.1 (or other `names`), that has been valid for an hour
+  // and is for `valid_for` seconds from now on.
+  TlsFiles Issue(const std::string& subject, const char* names = "IP:127.0.0.1", long valid_for = 3600) {
     const Key key(EVP_EC_gen("P-256"), EVP_PKEY_free);
-    const Certificate certificate = Make(key.get(), subject, /*authority=*/false);
+    const Certificate certificate = Make(key.get(), subject, /*authority=*/false, names, valid_for);
     TlsFiles files;
     files.ca_cert = Path(name_ + ".ca.crt");
     files.cert = Path(name_ + "." + subject + ".crt");
@@ -49,19 +50,20 @@ class TestAuthority {
     std::fclose(file);
   }
 
-  Certificate Make(EVP_PKEY* subject_key, const std::string& subject, bool authority) {
+  Certificate Make(EVP_PKEY* subject_key, const std::string& subject, bool authority, const char* names = "",
+                   long valid_for = 3600) {
     Certificate certificate(X509_new(), X509_free);
     X509_set_version(certificate.get(), 2);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), ++serial_);
     X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate.get()), valid_for);
     X509_NAME* const name = X509_get_subject_name(certificate.get());
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(subject.c_str()), -1,
                                -1, 0);
     X509_set_issuer_name(certificate.get(), authority ? name : X509_get_subject_name(certificate_.get()));
     X509_set_pubkey(certificate.get(), subject_key);
     Extend(certificate.get(), NID_basic_constraints, authority ? "critical,CA:TRUE" : "CA:FALSE");
-    if (!authority) Extend(certificate.get(), NID_subject_alt_name, "IP:127.0.0.1");
+    if (!authority) Extend(certificate.get(), NID_subject_alt_name, names);
     X509_sign(certificate.get(), key_.get(), EVP_sha256());
     return certificate;
   }

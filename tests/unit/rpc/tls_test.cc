@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
 
+#include "base/status.h"
+#include "rpc/tls_diagnosis.h"
+#include "rpc/tls_files.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 #include "tests/unit/rpc/tls_fixture.h"
 
@@ -75,9 +79,87 @@ TEST_F(TlsTest, StartNamesTheFileThatIsWrong) {
   files = good;
   files.key = authority_.Issue("other").key;
   EXPECT_THAT(std::string(start(files).message()), testing::HasSubstr("does not belong"));
-  files = good;
-  files.key.clear();
-  EXPECT_EQ(start(files).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TlsTest, ATripleThatIsGivenInPartIsAnErrorNotPlaintext) {
+  const TlsFiles good = authority_.Issue("server");
+  for (std::string TlsFiles::* const missing : {&TlsFiles::ca_cert, &TlsFiles::cert, &TlsFiles::key}) {
+    TlsFiles files = good;
+    (files.*missing).clear();
+    ServerOptions options;
+    options.addresses = {"127.0.0.1:0"};
+    options.tls = files;
+    EXPECT_EQ(Server::Start(options).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(MessageOf(CheckTlsFiles(files)), testing::HasSubstr("needs all of caCert, cert and key"));
+  }
+  EXPECT_EQ(CheckTlsFiles(TlsFiles()), absl::OkStatus());
+}
+
+TEST_F(TlsTest, NamesTheKeyAndTheFileThatHasExpired) {
+  TlsFiles files = authority_.Issue("server", "IP:127.0.0.1", /*valid_for=*/-60);
+  files.section = "upload.server";
+  const absl::Status status = CheckTlsFiles(files);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(MessageOf(status),
+              testing::HasSubstr("upload.server.cert " + files.cert + ": the certificate has expired"));
+}
+
+TEST_F(TlsTest, TakesUpFilesThatWereRenewed) {
+  TlsFiles served = authority_.Issue("server");
+  served.reload_interval = std::chrono::seconds(1);
+  ServeTls(served);
+  ASSERT_EQ(CallWith(authority_.Issue("client")), absl::OkStatus());
+
+  // Another authority takes over, as when a cluster's is renewed.
+  const TlsFiles renewed = stranger_.Issue("server");
+  const auto replace = [](const std::string& from, const std::string& to) {
+    std::filesystem::copy_file(from, to + ".new", std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::rename(to + ".new", to);
+  };
+  replace(renewed.ca_cert, served.ca_cert);
+  replace(renewed.key, served.key);
+  replace(renewed.cert, served.cert);
+  const TlsFiles client = stranger_.Issue("client");
+  absl::Status status;
+  for (const TimePoint deadline = Soon(); Clock::now() < deadline;) {
+    status = CallWith(client);
+    if (status.ok()) break;
+  }
+  EXPECT_EQ(status, absl::OkStatus());
+}
+
+TEST_F(TlsTest, SaysWhyAConnectionCannotBeMade) {
+  TlsFiles client = authority_.Issue("client");
+  client.section = "scheduler";
+  const auto diagnose = [&](const TlsFiles& files) {
+    return std::string(MessageOf(DiagnoseTls(address_, files, kPatience)));
+  };
+  ServeTls(authority_.Issue("server"));
+  EXPECT_EQ(DiagnoseTls(address_, client, kPatience), absl::OkStatus());
+  EXPECT_THAT(diagnose(TlsFiles()), testing::HasSubstr("wants TLS"));
+
+  TlsFiles untrusted = stranger_.Issue("client");
+  untrusted.section = "scheduler";
+  EXPECT_THAT(diagnose(untrusted), testing::HasSubstr("check against scheduler.caCert " + untrusted.ca_cert));
+  untrusted.ca_cert = client.ca_cert;
+  EXPECT_THAT(diagnose(untrusted), testing::HasSubstr("refuses scheduler.cert " + untrusted.cert));
+  untrusted.key.clear();
+  EXPECT_EQ(DiagnoseTls(address_, untrusted, kPatience).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TlsTest, SaysThatTheServersCertificateNamesAnotherHost) {
+  ServeTls(authority_.Issue("server", "IP:127.0.0.9"));
+  const TlsFiles client = authority_.Issue("client");
+  EXPECT_EQ(CallWith(client).code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(MessageOf(DiagnoseTls(address_, client, kPatience)), testing::HasSubstr("address mismatch"));
+}
+
+TEST_F(TlsTest, SaysThatTheServerDoesNotSpeakTls) {
+  ServeTls(TlsFiles());
+  const TlsFiles client = authority_.Issue("client");
+  EXPECT_EQ(CallWith(client).code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(MessageOf(DiagnoseTls(address_, client, kPatience)), testing::HasSubstr("does not speak TLS"));
+  EXPECT_EQ(DiagnoseTls(address_, TlsFiles(), kPatience), absl::OkStatus());
 }
 
 // The pool has no way to return an error: the call has.
