@@ -63,6 +63,8 @@ class CheckLayersTest(unittest.TestCase):
 
     def test_refuses_generated_headers_in_the_lower_layers(self):
         self.assert_one_error({"src/runtime/a.cc": '#include "common/v2/common.pb.h"\n'}, "must not know the wire")
+        self.assert_one_error({"src/telemetry/a.cc": '#include "common/v2/common.pb.h"\n'}, "must not know the wire")
+        self.assertEqual([], self.errors_of({"src/telemetry/a.cc": '#include "perftools/profile.pb.h"\n'}))
 
     def test_refuses_heavy_libraries_in_headers(self):
         self.assert_one_error({"src/daemon/a.h": "#include <grpcpp/grpcpp.h>\n"}, "include it in the .cc file")
