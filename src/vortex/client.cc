@@ -3,8 +3,6 @@
 // after the other straight from the socket into the sink. Nothing here is sized by the parent's numbers.
 #include "vortex/client.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -22,6 +20,7 @@
 #include "base/text.h"
 #include "runtime/buffer_pool.h"
 #include "vortex/connection.h"
+#include "vortex/socket_address.h"
 
 namespace dragonfly::vortex {
 
@@ -41,32 +40,6 @@ constexpr std::chrono::seconds kClosesWithin{2};
 constexpr std::chrono::seconds kClosesFor{60};
 
 using ConnectionPtr = std::unique_ptr<Connection>;
-
-std::string ToString(const Endpoint& endpoint) {
-  const bool v6 = endpoint.ip.find(':') != std::string::npos;
-  return StrCat(v6 ? "[" : "", endpoint.ip, v6 ? "]:" : ":", endpoint.port);
-}
-
-absl::Status StatusOf(const Error& error) {
-  const std::string message =
-      StrCat("vortex protocol status: code=", ErrorCodeName(error.code), ", message=", error.message);
-  switch (error.code) {
-    case ErrorCode::kNotFound:
-      return absl::NotFoundError(message);
-    case ErrorCode::kInvalidArgument:
-      return absl::InvalidArgumentError(message);
-    default:
-      return absl::InternalError(message);
-  }
-}
-
-absl::Status CheckExpected(const ContentMetadata& metadata, const FetchRequest& request) {
-  if (metadata.number == request.piece->number && metadata.range == request.expected) return absl::OkStatus();
-  return absl::DataLossError(StrCat("the parent sends piece ", metadata.number.value(), " at ", metadata.range.offset,
-                                    " of ", metadata.range.length, " bytes where ", request.piece->number.value(),
-                                    " at ", request.expected.offset, " of ", request.expected.length,
-                                    " was asked for"));
-}
 
 }  // namespace
 
@@ -173,27 +146,14 @@ void Client::State::Sweep() {
 }
 
 asio::awaitable<absl::StatusOr<ConnectionPtr>> Client::State::Connect(const Endpoint& endpoint, TimePoint deadline) {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  if (auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
-      ::inet_pton(AF_INET, endpoint.ip.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(endpoint.port);
-    size = sizeof(*v4);
-  } else if (auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-             ::inet_pton(AF_INET6, endpoint.ip.c_str(), &v6->sin6_addr) == 1) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(endpoint.port);
-    size = sizeof(*v6);
-  } else {
-    co_return absl::InvalidArgumentError(StrCat(Quoted(endpoint.ip), " is not an IP address"));
-  }
-  UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const absl::StatusOr<SocketAddress> address = SocketAddress::Make(endpoint.ip, endpoint.port);
+  if (!address.ok()) co_return address.status();
+  UniqueFd fd(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) co_return ErrnoStatus(errno, "socket");
   SetConnectionOptions(fd.get());
   auto connection = std::make_unique<Connection>(io, std::move(fd));
   int error = 0;
-  if (::connect(connection->fd(), reinterpret_cast<const sockaddr*>(&storage), size) != 0) error = errno;
+  if (::connect(connection->fd(), address->get(), address->size) != 0) error = errno;
   if (error == EINPROGRESS) {
     connection->SetDeadline(std::min(deadline, Clock::now() + options.connect_timeout));
     if (const absl::Status waited = co_await connection->WaitWritable(); !waited.ok()) {
@@ -216,32 +176,18 @@ asio::awaitable<absl::StatusOr<ContentMetadata>> Client::State::Exchange(Connect
   connection.SetDeadline(Patience(request));
   DF_CO_RETURN_IF_ERROR(co_await connection.Send(packet));
 
-  std::array<std::byte, kHeaderSize> head;
-  DF_CO_RETURN_IF_ERROR(co_await connection.Receive(head));
-  const Header header = DecodeHeader(head);
-  const bool is_error = header.tag == Tag::kError;
-  if (!is_error && header.tag != ContentTagOf(request.tag)) {
-    co_return absl::DataLossError(StrCat("the parent answers with tag ", static_cast<unsigned>(header.tag)));
+  AnswerHead head(request.tag, request.piece->number, request.expected);
+  while (!head.wanted().empty()) {
+    const std::span<std::byte> wanted = head.wanted();
+    DF_CO_RETURN_IF_ERROR(co_await connection.Receive(wanted));
+    connection.SetDeadline(Patience(request));
+    const absl::Status read = head.Filled(wanted.size());
+    reusable = head.refused();
+    DF_CO_RETURN_IF_ERROR(read);
   }
-  if (header.length > (is_error ? kErrorSizeMax : kMetadataSizeMax)) {
-    co_return absl::DataLossError(StrCat("the parent announces a head of ", header.length, " bytes"));
-  }
-  std::vector<std::byte> value(header.length);
-  connection.SetDeadline(Patience(request));
-  DF_CO_RETURN_IF_ERROR(co_await connection.Receive(value));
-
-  if (is_error) {
-    const absl::StatusOr<Error> error = DecodeError(value);
-    if (!error.ok()) co_return absl::DataLossError(error.status().message());
-    reusable = true;
-    co_return StatusOf(*error);
-  }
-  absl::StatusOr<ContentMetadata> metadata = DecodeContentMetadata(value);
-  if (!metadata.ok()) co_return absl::DataLossError(metadata.status().message());
-  DF_CO_RETURN_IF_ERROR(CheckExpected(*metadata, request));
   DF_CO_RETURN_IF_ERROR(co_await ReadContent(connection, request, sink));
   reusable = true;
-  co_return metadata;
+  co_return head.metadata();
 }
 
 asio::awaitable<absl::Status> Client::State::ReadContent(Connection& connection, const FetchRequest& request,
@@ -287,8 +233,7 @@ asio::awaitable<absl::StatusOr<ContentMetadata>> Client::Fetch(Endpoint endpoint
                                                                ByteSink& sink) {
   const std::shared_ptr<State> state = state_;
   if (!request.piece.has_value()) co_return absl::InvalidArgumentError("a fetch without a piece");
-  const std::string what = StrCat("fetch piece ", request.piece->number.value(), " of task ",
-                                  request.piece->task_id.str(), " from ", ToString(endpoint));
+  const std::string what = request.ToString(endpoint);
   const absl::StatusOr<std::array<std::byte, kRequestSize>> packet =
       EncodeRequest(state->next_packet_id++, request.tag, *request.piece);
   if (!packet.ok()) co_return Annotate(packet.status(), what);

@@ -6,31 +6,14 @@
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "base/byte_sink.h"
 #include "runtime/clock.h"
 #include "runtime/token_bucket.h"
-#include "vortex/codec.h"
+#include "vortex/fetch.h"
 
 namespace dragonfly::vortex {
-
-struct Endpoint {
-  std::string ip;
-  uint16_t port = 0;
-  auto operator<=>(const Endpoint&) const = default;
-};
-
-struct FetchRequest {
-  FetchRequest() = default;
-  Tag tag = Tag::kDownloadPiece;
-  std::optional<Request> piece;
-  ByteRange expected;                // from the piece number and the task's layout, never from the parent
-  TimePoint deadline = kNoDeadline;  // for the whole piece
-  std::chrono::milliseconds stall_timeout{10'000};  // without a byte from the parent
-};
 
 // One client per io thread: all methods, the destructor too, run on the thread of its io_context.
 class Client {

@@ -4,7 +4,6 @@
 // cache to the socket (sendfile); this code only decides how many may go.
 #include "vortex/server.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/sendfile.h>
@@ -31,6 +30,7 @@
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
 #include "vortex/connection.h"
+#include "vortex/socket_address.h"
 
 namespace dragonfly::vortex {
 
@@ -45,9 +45,6 @@ constexpr int kAcceptsPerTurn = 64;
 // Bytes of one sendfile(2), and bytes after which a connection that never has to wait lets others run.
 constexpr uint64_t kSendStep = 4 << 20;
 constexpr uint64_t kBytesPerTurn = 16 << 20;
-// With a bandwidth limit: bytes taken from it at a time, an eighth of a second's worth within these bounds.
-constexpr uint64_t kGrantMin = 256 << 10;
-constexpr uint64_t kGrantMax = 1 << 20;
 
 struct Served;
 
@@ -104,24 +101,19 @@ class Seat {
 
 bool IsShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
+Answerer::Options AnswerOptions(const ServerOptions& options) {
+  Answerer::Options out;
+  out.piece_wait_timeout = options.piece_wait_timeout;
+  out.stall_timeout = options.stall_timeout;
+  return out;
+}
+
 // A socket that listens at the address; options set here are inherited by what it accepts.
 absl::StatusOr<UniqueFd> Listen(const std::string& ip, uint16_t port) {
   const std::string what = StrCat("listen for pieces on ", ip, " port ", port);
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  if (auto* v4 = reinterpret_cast<sockaddr_in*>(&storage); ::inet_pton(AF_INET, ip.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    size = sizeof(*v4);
-  } else if (auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-             ::inet_pton(AF_INET6, ip.c_str(), &v6->sin6_addr) == 1) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    size = sizeof(*v6);
-  } else {
-    return absl::InvalidArgumentError(StrCat(what, ": not an IP address"));
-  }
-  UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const absl::StatusOr<SocketAddress> address = SocketAddress::Make(ip, port);
+  if (!address.ok()) return Annotate(address.status(), what);
+  UniqueFd fd(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoStatus(errno, what);
   const int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -130,36 +122,56 @@ absl::StatusOr<UniqueFd> Listen(const std::string& ip, uint16_t port) {
   if (::setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, kCongestion.data(), kCongestion.size()) != 0) {
     DF_LOG(Warn, "{}: congestion control {} is not available, the system's default stays", what, kCongestion);
   }
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
+  if (::bind(fd.get(), address->get(), address->size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, what);
   }
   return fd;
 }
 
-absl::StatusOr<uint16_t> PortOf(int fd) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof(address);
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return ErrnoStatus(errno, "getsockname");
-  return ntohs(address.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(address).sin_port
-                                            : reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
-}
+// The answers of one connection: the kernel moves the bytes of a piece from the page cache to the socket.
+class TcpAnswerWriter final : public AnswerWriter {
+ public:
+  explicit TcpAnswerWriter(Connection& connection) : connection_(connection) {}
 
-std::string PieceId(const Request& request) { return StrCat(request.task_id.str(), "-", request.number.value()); }
+  void SetDeadline(TimePoint deadline) override { connection_.SetDeadline(deadline); }
+  asio::awaitable<absl::Status> Send(std::span<const std::byte> bytes, bool more) override {
+    // Held back by the kernel until the first bytes of the piece fill the segment.
+    return connection_.Send(bytes, more ? MSG_MORE : 0);
+  }
+  asio::awaitable<absl::StatusOr<uint64_t>> SendFile(const UniqueFd& file, uint64_t offset, uint64_t length) override {
+    auto at = static_cast<off_t>(offset);
+    if (turn_ >= kBytesPerTurn) {
+      turn_ = 0;
+      co_await asio::post(asio::use_awaitable);
+    }
+    for (;;) {
+      const ssize_t n = ::sendfile(connection_.fd(), file.get(), &at, std::min(length, kSendStep));
+      if (n > 0) {
+        turn_ += static_cast<uint64_t>(n);
+        co_return static_cast<uint64_t>(n);
+      }
+      if (n == 0) co_return absl::DataLossError(StrCat("the file ends ", length, " bytes before the piece does"));
+      if (errno == EAGAIN) {
+        turn_ = 0;
+        DF_CO_RETURN_IF_ERROR(co_await connection_.WaitWritable());
+      } else if (errno != EINTR) {
+        co_return ErrnoStatus(errno, "sendfile");
+      }
+    }
+  }
+  asio::awaitable<absl::Status> Finish() override { co_return absl::OkStatus(); }
 
-// The reference's words, which its users know from their logs.
-Error ErrorFor(const Request& request, const absl::Status& status) {
-  if (absl::IsNotFound(status)) return {ErrorCode::kNotFound, StrCat("piece ", PieceId(request), " not found")};
-  return {ErrorCode::kInternal, StrCat("failed to get piece ", PieceId(request), " content: ", status.message())};
-}
+ private:
+  Connection& connection_;
+  uint64_t turn_ = 0;  // bytes since this connection last let others run
+};
 
 }  // namespace
 
 struct Server::State {
   State(const ServerOptions& o, runtime::IoThreads& io, PieceProvider& p, runtime::TokenBucket& l, UniqueFd listening)
       : options(o),
-        provider(p),
-        limiter(l),
-        grant(std::clamp(l.rate() / 8, kGrantMin, kGrantMax)),
+        answerer(p, l, AnswerOptions(o)),
         acceptor(io.At(0), listening.Release()),
         accepting(io.At(0).get_executor()) {
     for (size_t i = 0; i < io.size(); ++i) shards.push_back(std::make_unique<Shard>(io.At(i)));
@@ -171,14 +183,9 @@ struct Server::State {
   asio::awaitable<void> Serve(Seat seat, Shard& shard, UniqueFd fd);
   asio::awaitable<absl::StatusOr<Header>> ReadRequest(Served& served, TimePoint first_byte_by,
                                                       std::span<std::byte, kRequestSize> packet);
-  asio::awaitable<absl::Status> Answer(Connection& connection, Header header, Request request);
-  asio::awaitable<absl::Status> SendPiece(Connection& connection, Header header, ServedPiece piece, uint64_t& sent);
-  asio::awaitable<void> Refuse(Connection& connection, uint8_t packet_id, std::string message);
 
   const ServerOptions options;
-  PieceProvider& provider;
-  runtime::TokenBucket& limiter;
-  const uint64_t grant;
+  const Answerer answerer;
   uint16_t port = 0;
   std::atomic<size_t> connections = 0;
   std::vector<std::unique_ptr<Shard>> shards;
@@ -232,23 +239,20 @@ void Server::State::Admit(UniqueFd fd) {
 asio::awaitable<void> Server::State::Serve(Seat /*seat*/, Shard& shard, UniqueFd fd) {
   Served served(shard, std::move(fd));
   Connection& connection = served.connection;
+  TcpAnswerWriter writer(connection);
   std::array<std::byte, kRequestSize> packet;
   TimePoint first_byte_by = Clock::now() + options.first_byte_timeout;
   while (!shard.stopping) {
     const absl::StatusOr<Header> header = co_await ReadRequest(served, first_byte_by, packet);
     if (!header.ok() || header->tag == Tag::kClose) co_return;
-    if (!ContentTagOf(header->tag)) {
-      co_return co_await Refuse(connection, header->id, StrCat("unsupported tag ", static_cast<unsigned>(header->tag)));
-    }
-    if (header->length != kRequestValueSize) {
-      co_return co_await Refuse(connection, header->id, StrCat("a piece request of ", header->length, " bytes"));
-    }
-    const absl::StatusOr<Request> request = DecodeRequest(std::span(packet).subspan(kHeaderSize));
+    const absl::StatusOr<Request> request = ParseRequest(*header, packet);
     if (!request.ok()) {
-      co_return co_await Refuse(connection, header->id, std::string(ToStd(request.status().message())));
+      const absl::Status told = co_await answerer.Refuse(writer, header->id, std::string(MessageOf(request.status())));
+      if (told.ok()) co_await connection.CloseGently();
+      co_return;
     }
-    if (const absl::Status sent = co_await Answer(connection, *header, *request); !sent.ok()) {
-      DF_LOG(Debug, "send piece {}: {}", PieceId(*request), ToStd(sent.message()));
+    if (const absl::Status sent = co_await answerer.Answer(writer, *header, *request); !sent.ok()) {
+      DF_LOG(Debug, "send piece {}: {}", PieceId(*request), MessageOf(sent));
       co_return;
     }
     first_byte_by = Clock::now() + options.idle_timeout;
@@ -275,99 +279,20 @@ asio::awaitable<absl::StatusOr<Header>> Server::State::ReadRequest(Served& serve
       connection.SetDeadline(std::min(first_byte_by, Clock::now() + options.first_byte_timeout));
     }
     have += *n;
-    if (have < kHeaderSize) continue;
-    const Header header = DecodeHeader(packet.first<kHeaderSize>());
-    const bool is_request = ContentTagOf(header.tag).has_value() && header.length == kRequestValueSize;
-    if (!is_request || have == kRequestSize) co_return header;
+    if (const std::optional<Header> header = RequestHeader(packet.first(have))) co_return *header;
   }
-}
-
-asio::awaitable<absl::Status> Server::State::Answer(Connection& connection, Header header, Request request) {
-  // The provider keeps its own deadline; the peer owes nothing meanwhile.
-  connection.SetDeadline(kNoDeadline);
-  absl::StatusOr<ServedPiece> piece =
-      co_await provider.Provide(header.tag, request, Clock::now() + options.piece_wait_timeout);
-  if (!piece.ok()) {
-    connection.SetDeadline(Clock::now() + options.stall_timeout);
-    const std::vector<std::byte> packet = EncodeError(header.id, ErrorFor(request, piece.status()));
-    co_return co_await connection.Send(packet);
-  }
-
-  // Reported on every way out, cancellation included.
-  struct Report {
-    PieceProvider& provider;
-    Tag tag;
-    const Request& request;
-    uint64_t sent = 0;
-    bool complete = false;
-    ~Report() { provider.Sent(tag, request, sent, complete); }
-  };
-  Report report{provider, header.tag, request};
-  const absl::Status status = co_await SendPiece(connection, header, *std::move(piece), report.sent);
-  report.complete = status.ok();
-  co_return status;
-}
-
-asio::awaitable<absl::Status> Server::State::SendPiece(Connection& connection, Header header, ServedPiece piece,
-                                                       uint64_t& sent) {
-  const std::vector<std::byte> prefix = EncodeContent(header.id, *ContentTagOf(header.tag), piece.metadata);
-  uint64_t remaining = piece.metadata.range.length;
-  auto offset = static_cast<off_t>(piece.metadata.range.offset);
-  uint64_t granted = 0;
-  uint64_t turn = 0;
-  bool begun = false;
-  do {
-    if (granted == 0) {
-      granted = limiter.unlimited() ? remaining : std::min(remaining, grant);
-      co_await limiter.Take(granted);
-      connection.SetDeadline(Clock::now() + options.stall_timeout);
-    }
-    if (!begun) {
-      // Held back by the kernel until the first bytes of the piece fill the segment.
-      DF_CO_RETURN_IF_ERROR(co_await connection.Send(prefix, remaining > 0 ? MSG_MORE : 0));
-      begun = true;
-      continue;
-    }
-    const ssize_t n = ::sendfile(connection.fd(), piece.file->get(), &offset, std::min(granted, kSendStep));
-    if (n > 0) {
-      const auto moved = static_cast<uint64_t>(n);
-      granted -= moved;
-      remaining -= moved;
-      sent += moved;
-      turn += moved;
-      connection.SetDeadline(Clock::now() + options.stall_timeout);
-      if (turn >= kBytesPerTurn) {
-        turn = 0;
-        co_await asio::post(asio::use_awaitable);
-      }
-    } else if (n == 0) {
-      co_return absl::DataLossError(StrCat("the file ends ", remaining, " bytes before the piece does"));
-    } else if (errno == EAGAIN) {
-      turn = 0;
-      DF_CO_RETURN_IF_ERROR(co_await connection.WaitWritable());
-    } else if (errno != EINTR) {
-      co_return ErrnoStatus(errno, "sendfile");
-    }
-  } while (remaining > 0);
-  co_return absl::OkStatus();
-}
-
-asio::awaitable<void> Server::State::Refuse(Connection& connection, uint8_t packet_id, std::string message) {
-  connection.SetDeadline(Clock::now() + options.stall_timeout);
-  const std::vector<std::byte> packet = EncodeError(packet_id, {ErrorCode::kInvalidArgument, std::move(message)});
-  if ((co_await connection.Send(packet)).ok()) co_await connection.CloseGently();
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, runtime::IoThreads& io,
                                                       PieceProvider& provider, runtime::TokenBucket& limiter) {
   DF_ASSIGN_OR_RETURN(UniqueFd listening, Listen(options.ip, options.port));
-  DF_ASSIGN_OR_RETURN(const uint16_t port, PortOf(listening.get()));
+  DF_ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::OfSocket(listening.get()));
   // sendfile(2) to a peer that has gone raises SIGPIPE and takes no flag against it.
   struct sigaction action{};
   if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
 
   auto state = std::make_shared<State>(options, io, provider, limiter, std::move(listening));
-  state->port = port;
+  state->port = address.port();
   state->accepting.Spawn(state->Accept());
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }

@@ -8,30 +8,12 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "base/unique_fd.h"
 #include "runtime/clock.h"
 #include "runtime/io_threads.h"
 #include "runtime/token_bucket.h"
-#include "vortex/codec.h"
+#include "vortex/answer.h"
 
 namespace dragonfly::vortex {
-
-// A finished piece to send: `file` at metadata.range.
-struct ServedPiece {
-  std::shared_ptr<const UniqueFd> file;
-  ContentMetadata metadata;
-};
-
-// What the server serves: the daemon's store behind it.
-class PieceProvider {
- public:
-  virtual ~PieceProvider() = default;
-  // Waits, at most until `deadline`, for a piece that is just being written. `tag` is the request's tag. Called on the
-  // thread of the connection. Errors: NOT_FOUND when nobody has or writes the piece; others are sent as Internal.
-  virtual boost::asio::awaitable<absl::StatusOr<ServedPiece>> Provide(Tag tag, Request request, TimePoint deadline) = 0;
-  // After the last byte of a piece was handed to the kernel (`sent` of them), or the transfer broke.
-  virtual void Sent(Tag tag, const Request& request, uint64_t sent, bool complete) = 0;
-};
 
 struct ServerOptions {
   ServerOptions() = default;
