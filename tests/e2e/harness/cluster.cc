@@ -50,12 +50,14 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
                                          << "\nscheduler:\n  addrs:\n    - 127.0.0.1:" << scheduler_port
                                          << "\nseedPeer:\n  enable: " << (settings_.seed ? "true" : "false")
                                          << "\ndownload:\n  concurrentPieceCount: " << settings_.concurrent_pieces
+                                         << "\n  pieceTimeout: " << settings_.piece_timeout
                                          << "\n  server:\n    socketPath: " << socket()
                                          << "\nupload:\n  server:\n    ip: 127.0.0.1\n    port: 0"
-                                         << "\nstorage:\n  dir: " << dir_
-                                         << "/storage\n  keep: " << (settings_.keep ? "true" : "false")
-                                         << "\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0"
+                                         << "\nstorage:\n  dir: " << storage()
+                                         << "\n  keep: " << (settings_.keep ? "true" : "false")
+                                         << "\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0"
                                          << "\nproxy:\n  server:\n    port: 0"
+                                         << "\nstats:\n  server:\n    ip: 127.0.0.1\n    port: 0"
                                          << "\nhealth:\n  server:\n    ip: 127.0.0.1\n    port: " << health_port_
                                          << "\nmetrics:\n  server:\n    ip: 127.0.0.1\n    port: " << metrics_port_
                                          << "\n"

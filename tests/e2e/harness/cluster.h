@@ -43,6 +43,7 @@ struct PeerSettings {
   bool keep = true;           // storage.keep
   std::string extra;          // YAML lines appended to the configuration
   int concurrent_pieces = 8;  // download.concurrentPieceCount
+  std::string piece_timeout = "120s";
 };
 
 class Peer {
@@ -53,6 +54,7 @@ class Peer {
   const std::string& name() const { return settings_.name; }
   const std::string& dir() const { return dir_; }
   std::string socket() const { return dir_ + "/dfdaemon.sock"; }
+  std::string storage() const { return dir_ + "/storage"; }
   Process& process() { return process_; }
   // Again on the same directory.
   void Restart();

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -58,17 +59,21 @@ class ClusterTest : public test::DaemonFixture {
   // All peers ask for `url` at the same moment; `meanwhile` runs while they download. The first error, if any.
   absl::Status DownloadByAll(const std::string& url, const std::function<void()>& meanwhile = nullptr) {
     std::vector<absl::Status> results(peers_.size());
+    std::vector<TimePoint> begins(peers_.size());
     std::latch together(static_cast<std::ptrdiff_t>(peers_.size()));
     std::vector<std::thread> callers;
     for (size_t i = 0; i < peers_.size(); ++i) {
       callers.emplace_back([&, i] {
         together.arrive_and_wait();
+        begins[i] = Clock::now();
         results[i] = Download(peers_[i]->socket_path(), url, Output(i));
       });
     }
     const TimePoint begin = Clock::now();
     if (meanwhile) meanwhile();
     for (std::thread& caller : callers) caller.join();
+    const auto [first, last] = std::ranges::minmax(begins);
+    begun_within_ = last - first;
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
     RecordProperty("download_milliseconds", static_cast<int>(took.count()));
     for (const absl::Status& result : results) {
@@ -85,6 +90,8 @@ class ClusterTest : public test::DaemonFixture {
     }
   }
 
+  // Between the first and the last call of DownloadByAll().
+  Clock::duration begun_within_{};
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<Daemon> seed_;
   std::vector<std::unique_ptr<Daemon>> peers_;
@@ -116,14 +123,20 @@ TEST_F(ClusterTest, SharesSmallFilesToo) {
 }
 
 TEST_F(ClusterTest, SixtyFourPeersAtTheSameMomentReadTheOriginOnce) {
-  const ScriptedOrigin origin(RandomBytes((12 << 20) + 5));
   StartSeed();
   StartPeers(64);
-  const absl::Status status = DownloadByAll(origin.Url());
-  ASSERT_TRUE(status.ok()) << status;
-  ExpectAllHave(origin.content());
-  EXPECT_EQ(origin.reads_of_any_byte(), 1);
-  EXPECT_EQ(origin.bytes_read(), origin.content().size());
+  // A busy machine may need some tries to begin 64 calls in so short a time; the promise holds for each of them.
+  constexpr int kTries = 20;
+  for (int tries = 0; tries < kTries; ++tries) {
+    const ScriptedOrigin origin(RandomBytes((12 << 20) + 5));
+    const absl::Status status = DownloadByAll(origin.Url());
+    ASSERT_TRUE(status.ok()) << status;
+    ExpectAllHave(origin.content());
+    EXPECT_EQ(origin.reads_of_any_byte(), 1);
+    EXPECT_EQ(origin.bytes_read(), origin.content().size());
+    if (begun_within_ <= std::chrono::milliseconds(10)) return;
+  }
+  ADD_FAILURE() << "64 calls never began within 10 ms";
 }
 
 TEST_F(ClusterTest, APeerThatComesLaterIsServedByTheOthers) {
