@@ -83,6 +83,7 @@ TransferOptions ParseTransferOptions(int argc, char** argv) {
   app.add_option("--dir", options.dir)->capture_default_str();
   app.add_option("--target", options.target)->check(CLI::IsMember({"new", "same", "none"}))->capture_default_str();
   app.add_option("--congestion", options.congestion)->capture_default_str();
+  app.add_option("--transport", options.transport)->check(CLI::IsMember({"tcp", "quic"}))->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -23,9 +23,10 @@ struct TransferOptions {
   // "new": a preallocated file of its own for each run; "same": one whose pages exist; "none": nothing is written
   std::string target = "new";
   std::string congestion = "cubic";  // of the sender
+  std::string transport = "tcp";     // of the piece protocol: tcp or quic
 };
-// Reads --bytes, --piece, --streams, --threads, --runs, --dir, --target, --congestion; ends the program with a usage
-// text when it cannot.
+// Reads --bytes, --piece, --streams, --threads, --runs, --dir, --target, --congestion, --transport; ends the program
+// with a usage text when it cannot.
 TransferOptions ParseTransferOptions(int argc, char** argv);
 
 // The file that is sent, filled with random bytes, all in the page cache.

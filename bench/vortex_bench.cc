@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The piece protocol between two processes: our server, and our client on one io thread with --streams pieces in
-// flight, each checksummed and written to its place. Divide by limit_bench.
+// The piece protocol between two processes, over TCP or QUIC: our server, and our client on --threads io threads with
+// --streams pieces in flight, each checksummed and written to its place. Divide by limit_bench.
 #include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -14,6 +14,8 @@
 #include "bench/transfer.h"
 #include "runtime/io_threads.h"
 #include "vortex/client.h"
+#include "vortex/quic_client.h"
+#include "vortex/quic_server.h"
 #include "vortex/server.h"
 
 namespace asio = boost::asio;
@@ -63,8 +65,9 @@ class FileSink final : public ByteSink {
 };
 
 // Fetches pieces until none is left; several of these share `next`.
-asio::awaitable<void> FetchPieces(vortex::Client& client, uint16_t port, PieceLayout layout,
-                                  std::atomic<uint32_t>& next, int target) {
+template <typename Client>
+asio::awaitable<void> FetchPieces(Client& client, uint16_t port, PieceLayout layout, std::atomic<uint32_t>& next,
+                                  int target) {
   for (uint32_t n = next++; n < layout.piece_count(); n = next++) {
     const PieceNumber number(n);
     vortex::FetchRequest request;
@@ -76,26 +79,23 @@ asio::awaitable<void> FetchPieces(vortex::Client& client, uint16_t port, PieceLa
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  bench::TransferOptions options = bench::ParseTransferOptions(argc, argv);
-  options.congestion = "cubic";  // whatever was asked for: the server chooses it
+template <typename Server, typename ServerOptions, typename Client>
+void Measure(const bench::TransferOptions& options) {
   const PieceLayout layout = PieceLayout::Make(options.bytes, options.piece_length).value();
   UniqueFd source = bench::MakeSource(options);
 
   runtime::TokenBucket unlimited(0);
   std::unique_ptr<runtime::IoThreads> io;
   std::unique_ptr<OneFile> provider;
-  std::unique_ptr<vortex::Server> server;
+  std::unique_ptr<Server> server;
   bench::Sender sender(
       [&] {
-        vortex::ServerOptions server_options;
+        ServerOptions server_options;
         server_options.ip = "127.0.0.1";
         server_options.port = 0;
         io = std::make_unique<runtime::IoThreads>();
         provider = std::make_unique<OneFile>(std::move(source), layout);
-        server = vortex::Server::Start(server_options, *io, *provider, unlimited).value();
+        server = Server::Start(server_options, *io, *provider, unlimited).value();
         return server->port();
       },
       [&] {
@@ -105,11 +105,11 @@ int main(int argc, char** argv) {
       });
 
   runtime::IoThreads receiving(options.threads);
-  std::vector<std::unique_ptr<vortex::Client>> clients;
+  std::vector<std::unique_ptr<Client>> clients;
   for (size_t i = 0; i < receiving.size(); ++i) {
-    clients.push_back(std::make_unique<vortex::Client>(receiving.At(i), unlimited, vortex::Client::Options()));
+    clients.push_back(std::make_unique<Client>(receiving.At(i), unlimited, typename Client::Options()));
   }
-  bench::MeasureTransfer("vortex", options, sender, [&](int target) {
+  bench::MeasureTransfer("vortex_" + options.transport, options, sender, [&](int target) {
     std::atomic<uint32_t> next = 0;
     std::vector<std::future<void>> fetches;
     for (size_t i = 0; i < options.streams; ++i) {
@@ -129,6 +129,18 @@ int main(int argc, char** argv) {
       ended.set_value();
     });
     ended.get_future().get();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bench::TransferOptions options = bench::ParseTransferOptions(argc, argv);
+  options.congestion = "cubic";  // whatever was asked for: the server chooses it
+  if (options.transport == "quic") {
+    Measure<vortex::QuicServer, vortex::QuicServerOptions, vortex::QuicClient>(options);
+  } else {
+    Measure<vortex::Server, vortex::ServerOptions, vortex::Client>(options);
   }
   return 0;
 }

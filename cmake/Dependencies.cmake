@@ -18,6 +18,9 @@ pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
+pkg_check_modules(gnutls REQUIRED IMPORTED_TARGET gnutls)
+pkg_check_modules(ngtcp2 REQUIRED IMPORTED_TARGET libngtcp2)
+pkg_check_modules(ngtcp2_crypto_gnutls REQUIRED IMPORTED_TARGET libngtcp2_crypto_gnutls)
 find_library(DF_GRPC_REFLECTION NAMES grpc++_reflection REQUIRED)
 
 # Boost.Asio with coroutines, header only, one translation unit's worth of settings for all.
