@@ -23,6 +23,7 @@
 #include "daemon/probe.h"
 #include "daemon/scheduler_set.h"
 #include "daemon/task_manager.h"
+#include "daemon/tracing.h"
 #include "daemon/upload_service.h"
 #include "http/server.h"
 #include "rpc/channel.h"
@@ -43,6 +44,8 @@ constexpr char kDownloadService[] = "dfdaemon.v2.DfdaemonDownload";
 
 // How long a start waits for the schedulers. Longer than a probe takes, so that one that is there is found.
 constexpr auto kSchedulerWait = std::chrono::seconds(3);
+// How long a stop waits for the collector to take the last spans, also when the shutdown has no time left.
+constexpr auto kFlushWait = std::chrono::seconds(2);
 // How long a stop waits for the schedulers to strike this host off.
 constexpr auto kLeaveWait = std::chrono::seconds(2);
 
@@ -99,6 +102,7 @@ struct Daemon::State {
 
   // In the order of their making; what stands below uses what stands above.
   telemetry::Metrics metrics;
+  std::unique_ptr<telemetry::Tracer> tracer;  // null: no traces are exported
   runtime::TokenBucket download_limiter;
   runtime::TokenBucket upload_limiter;
   runtime::TokenBucket back_to_source_limiter;
@@ -306,6 +310,8 @@ void Daemon::State::CollectGarbage() {
 
 absl::Status Daemon::State::Start() {
   DF_RETURN_IF_ERROR(Identify());
+  DF_ASSIGN_OR_RETURN(tracer, MakeTracer(config, identity));
+  probe.UseTracer(tracer.get());
   DF_RETURN_IF_ERROR(OpenStore());
   LinkSchedulers();
   tasks = std::make_unique<TaskManager>(TaskManagerParts{
@@ -371,6 +377,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (health_server != nullptr) Await(loop, health_server->Stop());
   if (metrics_server != nullptr) Await(loop, metrics_server->Stop());
   if (schedulers != nullptr) Await(loop, schedulers->Stop());
+  if (tracer != nullptr) tracer->Stop(Clock::now() + kFlushWait);
   DF_LOG(Info, "dfdaemon {} stopped", identity.host_id);
   if (!in_time) return absl::DeadlineExceededError("calls that still ran were cut at the deadline of the shutdown");
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon's counters. Names and labels: client v1.0.0, dragonfly-client-metric/src/lib.rs; see docs/metrics.md.
+// What the daemon tells about itself: counters, and where its spans begin. Names and labels: client v1.0.0 and v1.5.1,
+// dragonfly-client-metric/src/lib.rs; see docs/telemetry.md.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "base/ids.h"
 #include "storage/piece_record.h"
 #include "telemetry/metrics.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -25,10 +27,21 @@ struct TaskLabels {
 // Registers the families once; thread-safe. Several probes over one Metrics share their counters.
 class Probe {
  public:
+  // Tags and applications come from strangers: so many different pairs have series of their own, further ones count as
+  // "other".
+  static constexpr size_t kLabelPairsMax = 256;
+
   explicit Probe(telemetry::Metrics& metrics);
   ~Probe();
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
+
+  // From here on spans are recorded. Once, before the first span; `tracer` must outlive the probe's use, or be null.
+  void UseTracer(telemetry::Tracer* tracer);
+  bool tracing() const;
+  // Where a span stands that nobody asked for, and one that answers a caller.
+  telemetry::SpanParent Root() const { return Under(telemetry::SpanContext()); }
+  telemetry::SpanParent Under(telemetry::SpanContext caller) const;
 
   // A download by this daemon. Started and exactly one of the two ends.
   void DownloadStarted(const TaskLabels& labels);
@@ -50,11 +63,31 @@ class Probe {
   void BackendFinished(const std::string& scheme, const std::string& method, absl::Duration cost);
   void BackendFailed(const std::string& scheme, const std::string& method);
 
-  // Calls of the gRPC services.
+  // A file of this host that is imported. Started and exactly one of the two ends.
+  void UploadTaskStarted(const TaskLabels& labels);
+  void UploadTaskFinished(const TaskLabels& labels, uint64_t content_length, absl::Duration cost);
+  void UploadTaskFailed(const TaskLabels& labels);
+
+  // A request to the proxy; some of them become downloads of this daemon.
+  void ProxyRequestStarted();
+  void ProxyRequestFailed();
+  void ProxyRequestViaDfdaemon();
+
+  // Calls of the gRPC services. The local ones ask this host only.
   void StatTaskStarted(TaskType type);
   void StatTaskFailed(TaskType type);
   void DeleteTaskStarted(TaskType type);
   void DeleteTaskFailed(TaskType type);
+  void UpdateTaskStarted(TaskType type);
+  void UpdateTaskFailed(TaskType type);
+  void StatLocalTaskStarted(TaskType type);
+  void StatLocalTaskFailed(TaskType type);
+  void DeleteLocalTaskStarted(TaskType type);
+  void DeleteLocalTaskFailed(TaskType type);
+  void ListLocalTasksStarted(TaskType type);
+  void ListLocalTasksFailed(TaskType type);
+  void ListTaskEntriesStarted(TaskType type);
+  void ListTaskEntriesFailed(TaskType type);
   void DeleteHostStarted();
   void DeleteHostFailed();
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The export of this daemon's traces, as dfdaemon.yaml and the environment say. Source: client v1.0.0,
+// dragonfly-client/src/tracing/mod.rs; see docs/telemetry.md.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "daemon/config.h"
+#include "daemon/host_identity.h"
+#include "telemetry/trace.h"
+
+namespace dragonfly::daemon {
+
+// Null when nothing is to be exported. Does not connect yet. Errors: INVALID_ARGUMENT naming the key.
+absl::StatusOr<std::unique_ptr<telemetry::Tracer>> MakeTracer(const DaemonConfig& config, const HostIdentity& identity);
+
+}  // namespace dragonfly::daemon
