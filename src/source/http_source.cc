@@ -40,8 +40,7 @@ bool MayBeStale(const absl::StatusOr<http::CurlResponse>& answer) {
 }
 
 bool MayBeMisSigned(const http::CurlResponse& answer) {
-  return answer.status == 400 || answer.status == 401 || answer.status == 403 ||
-         (answer.status == 301 && answer.location.empty());
+  return answer.status == 400 || answer.status == 401 || answer.status == 403;
 }
 
 bool ForbidsCaching(const http::CurlResponse& response) {

@@ -24,9 +24,9 @@ class Signer {
   // Equal texts mean equal rights: the key under which the target of a redirect is remembered. Never shown.
   virtual std::string Identity() const = 0;
 
-  // The origin has refused a signed request with 400, 401 or 403, or answered 301 without a Location. True when a
-  // request that is signed anew may succeed: the token had run out, the clock or the region was wrong. Asked once a
-  // call of the source. `body`: the first kRefusalBodyMax bytes of the answer's.
+  // The origin has refused a signed request with 400, 401 or 403. True when a request that is signed anew may succeed:
+  // the token had run out, the clock or the region was wrong. Asked once a call of the source. `body`: the first
+  // kRefusalBodyMax bytes of the answer's.
   virtual bool Renew(const http::CurlResponse& /*refusal*/, std::string_view /*body*/) { return false; }
 
   // What the body of a refusal says, to stand in the user's error after the status line; empty: nothing. Not longer

@@ -5,6 +5,8 @@
 #include "base/url.h"
 #include "source/answer.h"
 #include "source/http_source.h"
+#include "source/object_location.h"
+#include "source/object_source.h"
 
 namespace dragonfly::source {
 namespace {
@@ -16,17 +18,20 @@ std::string Find(const std::map<std::string, std::string>& header, const std::st
 
 class Sources : public SourceSet {
  public:
-  Sources(boost::asio::io_context& io, const SourceOptions& options) : http_(io, options) {}
+  Sources(boost::asio::io_context& io, const SourceOptions& options)
+      : http_(io, options), objects_(io, options, http_) {}
 
   absl::StatusOr<Source*> For(std::string_view url) override {
     const absl::StatusOr<Url> parsed = Url::Parse(url);
     if (!parsed.ok()) return parsed.status();
     if (parsed->scheme == "http" || parsed->scheme == "https") return &http_;
+    if (ObjectVendorOf(parsed->scheme).has_value()) return &objects_;
     return absl::InvalidArgumentError(StrCat("unsupported scheme ", Quoted(parsed->scheme)));
   }
 
  private:
   HttpSource http_;
+  ObjectSource objects_;
 };
 
 }  // namespace

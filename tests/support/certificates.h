@@ -22,6 +22,8 @@ class Certificates {
         "-out server.pem");
   }
   std::string ca_file() const { return Path("ca.pem"); }
+  std::string server_pem() const { return Path("server.pem"); }
+  std::string server_key() const { return Path("server.key"); }
   // The lines of an nginx server block.
   std::string NginxLines() const {
     return "ssl_certificate " + Path("server.pem") + "; ssl_certificate_key " + Path("server.key") + ";";

@@ -143,7 +143,7 @@ class HttpSourceTest : public ::testing::Test {
 TEST_F(HttpSourceTest, PicksBySchemeAndRefusesOthers) {
   EXPECT_TRUE(sources().For("http://a/b").ok());
   EXPECT_TRUE(sources().For("HTTPS://a/b").ok());
-  for (const char* url : {"s3://bucket/key", "file:///etc/passwd", "nonsense", ""}) {
+  for (const char* url : {"s4://bucket/key", "file:///etc/passwd", "nonsense", ""}) {
     EXPECT_TRUE(absl::IsInvalidArgument(sources().For(url).status())) << url;
   }
 }
