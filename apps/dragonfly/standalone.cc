@@ -40,6 +40,7 @@ daemon::DaemonConfig PeerConfig(const StandaloneOptions& options, const Standalo
   config.storage.keep = !options.temporary;
   config.storage.tcp_port = 0;
   config.health.port = 0;
+  config.stats.port = 0;
   return config;
 }
 

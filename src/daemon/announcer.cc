@@ -5,6 +5,7 @@
 #include <grpcpp/channel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <utility>
 
@@ -40,9 +41,10 @@ struct Announcer::State {
   SchedulerSet& schedulers;
   HostInfo& host;
   runtime::TaskGroup tasks;
-  runtime::Signal known;             // an announcement was taken
-  runtime::Signal ended;             // an announcement has ended, well or not
-  std::map<std::string, Told> told;  // by address
+  std::atomic<Clock::duration> last_known{Clock::duration::zero()};  // of the clock; 0: never
+  runtime::Signal known;                                             // an announcement was taken
+  runtime::Signal ended;                                             // an announcement has ended, well or not
+  std::map<std::string, Told> told;                                  // by address
 };
 
 asio::awaitable<absl::Status> Announcer::State::AnnounceTo(std::string address) {
@@ -58,7 +60,10 @@ asio::awaitable<absl::Status> Announcer::State::AnnounceTo(std::string address) 
   };
   auto answer = co_await rpc::Unary<google::protobuf::Empty>(start, std::move(request), options.call_timeout);
   if (absl::IsUnavailable(answer.status())) schedulers.Suspect(address);
-  if (answer.ok()) known.Notify();
+  if (answer.ok()) {
+    last_known = Clock::now().time_since_epoch();
+    known.Notify();
+  }
   co_return answer.status();
 }
 
@@ -131,6 +136,12 @@ asio::awaitable<bool> Announcer::WaitUntilKnown(TimePoint deadline) {
   const std::shared_ptr<State> state = state_;
   if (state->known.version() > 0) co_return true;
   co_return co_await state->known.Wait(0, deadline);
+}
+
+std::optional<TimePoint> Announcer::last_known() const {
+  const Clock::duration last = state_->last_known;
+  if (last == Clock::duration::zero()) return std::nullopt;
+  return TimePoint(last);
 }
 
 asio::awaitable<absl::Status> Announcer::AnnounceTo(std::string address) {

@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -37,6 +38,8 @@ class Announcer {
   void Start();
   // Completes when a scheduler has taken the announcement (true), or at `deadline`.
   boost::asio::awaitable<bool> WaitUntilKnown(TimePoint deadline);
+  // When a scheduler took an announcement last; nullopt before the first.
+  std::optional<TimePoint> last_known() const;
   // Announces to one scheduler now, whenever it was last done.
   boost::asio::awaitable<absl::Status> AnnounceTo(std::string address);
   boost::asio::awaitable<void> Stop();

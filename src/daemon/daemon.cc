@@ -18,6 +18,7 @@
 #include "daemon/grpc_scheduler_link.h"
 #include "daemon/host_gauges.h"
 #include "daemon/host_info.h"
+#include "daemon/http_pages.h"
 #include "daemon/local_address.h"
 #include "daemon/piece_provider.h"
 #include "daemon/probe.h"
@@ -89,8 +90,7 @@ struct Daemon::State {
   void StopServers(TimePoint deadline);
 
   asio::awaitable<absl::Status> AnnounceTo(std::string address);
-  asio::awaitable<http::Response> Health(http::Request request);
-  asio::awaitable<http::Response> MetricsPage(http::Request request);
+  std::vector<ReadinessCheck> Readiness() const;
 
   const DaemonConfig config;
   runtime::IoThreads& io;
@@ -126,6 +126,7 @@ struct Daemon::State {
   std::unique_ptr<rpc::Server> download_server;
   std::unique_ptr<http::Server> health_server;
   std::unique_ptr<http::Server> metrics_server;
+  std::unique_ptr<http::Server> stats_server;
   std::unique_ptr<GarbageCollector> garbage;
 };
 
@@ -248,51 +249,53 @@ absl::Status Daemon::State::ServeLocalPrograms() {
   return absl::OkStatus();
 }
 
-asio::awaitable<http::Response> Daemon::State::Health(http::Request request) {
-  http::Response response;
-  if (request.target != "/healthy") {
-    response.status = 404;
-  } else if (request.method != "GET" && request.method != "HEAD") {
-    response.status = 405;
-  } else if (!ready) {
-    response.status = 503;
-  }
-  co_return response;
-}
+std::vector<ReadinessCheck> Daemon::State::Readiness() const {
+  using Check = ReadinessCheck::State;
+  std::vector<ReadinessCheck> checks;
+  checks.push_back({"servers", ready ? Check::kOk : Check::kFailed, ready ? "all serve" : "not all serve"});
+  if (!ready) return checks;  // the parts are on their way, or on their way out
 
-asio::awaitable<http::Response> Daemon::State::MetricsPage(http::Request request) {
-  http::Response response;
-  if (request.target != "/metrics") {
-    response.status = 404;
-  } else if (request.method == "GET") {
-    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    gauges.Refresh();
-    response.body = metrics.Render();
-  } else if (request.method == "DELETE") {
-    metrics.Reset();
-  } else {
-    response.status = 405;
+  const size_t known = config.scheduler.addrs.size();
+  const size_t serving = schedulers->members().size();
+  checks.push_back({"schedulers", serving > 0 || known == 0 ? Check::kOk : Check::kWarning,
+                    serving > 0 ? StrCat(serving, " serve") : "none serves: downloads come from their origin"});
+  const std::optional<TimePoint> announced = announcer.load()->last_known();
+  checks.push_back({"announcement", announced || known == 0 ? Check::kOk : Check::kWarning,
+                    announced
+                        ? StrCat("taken ", absl::ToInt64Seconds(absl::FromChrono(Clock::now() - *announced)), " s ago")
+                        : "taken by no scheduler yet"});
+  const storage::ContentStore::Usage usage = store->usage();
+  checks.push_back(
+      {"disk", usage.available_bytes > 0 ? Check::kOk : Check::kFailed,
+       StrCat(usage.available_bytes, " of ", usage.total_bytes, " bytes are left in ", config.storage.dir)});
+  if (tracer != nullptr) {
+    const telemetry::Tracer::Counts counts = tracer->counts();
+    checks.push_back({"traces", counts.exported > 0 || counts.failed_exports == 0 ? Check::kOk : Check::kWarning,
+                      StrCat(counts.exported, " spans exported, ", counts.dropped, " dropped")});
   }
-  co_return response;
+  return checks;
 }
 
 absl::Status Daemon::State::ServeHttp() {
-  const auto serve = [this](const DaemonConfig::HttpServer& where, std::string_view key, http::Server::Handler handle,
+  const auto serve = [this](const DaemonConfig::HttpServer& where, std::string_view key, http::Router pages,
                             std::unique_ptr<http::Server>& out) -> absl::Status {
     http::ServerOptions options;
     options.ip = where.ip;
     options.port = where.port;
-    auto served = http::Server::Start(options, io, std::move(handle));
+    auto served = http::Server::Start(options, io, std::move(pages));
     if (!served.ok()) return Annotate(served.status(), key);
     out = *std::move(served);
     return absl::OkStatus();
   };
-  DF_RETURN_IF_ERROR(serve(
-      config.health, "health.server", [this](http::Request request) { return Health(std::move(request)); },
-      health_server));
-  return serve(
-      config.metrics, "metrics.server", [this](http::Request request) { return MetricsPage(std::move(request)); },
-      metrics_server);
+  DF_RETURN_IF_ERROR(serve(config.health, "health.server",
+                           MakeHealthPages([this] { return ready.load(); }, [this] { return Readiness(); }),
+                           health_server));
+  DF_RETURN_IF_ERROR(
+      serve(config.metrics, "metrics.server", MakeMetricsPages(metrics, [this] { gauges.Refresh(); }), metrics_server));
+  // Profiles are for engineers: a daemon does its work without them.
+  const absl::Status stats = serve(config.stats, "stats.server", MakeStatsPages(blocking), stats_server);
+  if (!stats.ok()) DF_LOG(Warn, "no profiles: {}", MessageOf(stats));
+  return absl::OkStatus();
 }
 
 void Daemon::State::CollectGarbage() {
@@ -376,6 +379,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (vortex_server != nullptr) Await(loop, vortex_server->Stop(deadline));
   if (health_server != nullptr) Await(loop, health_server->Stop());
   if (metrics_server != nullptr) Await(loop, metrics_server->Stop());
+  if (stats_server != nullptr) Await(loop, stats_server->Stop());
   if (schedulers != nullptr) Await(loop, schedulers->Stop());
   if (tracer != nullptr) tracer->Stop(Clock::now() + kFlushWait);
   DF_LOG(Info, "dfdaemon {} stopped", identity.host_id);
@@ -404,6 +408,7 @@ uint16_t Daemon::upload_port() const { return state_->identity.upload_port; }
 uint16_t Daemon::vortex_port() const { return state_->identity.vortex_port; }
 uint16_t Daemon::health_port() const { return state_->health_server->port(); }
 uint16_t Daemon::metrics_port() const { return state_->metrics_server->port(); }
+uint16_t Daemon::stats_port() const { return state_->stats_server != nullptr ? state_->stats_server->port() : 0; }
 size_t Daemon::scheduler_count() const { return state_->schedulers->members().size(); }
 
 absl::Status Daemon::Stop(TimePoint deadline) { return state_->Stop(deadline); }

@@ -44,6 +44,7 @@ class Daemon {
   uint16_t vortex_port() const;
   uint16_t health_port() const;
   uint16_t metrics_port() const;
+  uint16_t stats_port() const;  // 0: its port was taken
   // How many schedulers serve now.
   size_t scheduler_count() const;
 

@@ -51,6 +51,11 @@ TEST_F(DaemonTest, ServesAllThatItSays) {
   EXPECT_THAT(page.body, HasSubstr("dragonfly_client_disk_space_total "));
   EXPECT_EQ(HttpCall(daemon->metrics_port(), "DELETE", "/metrics").status, 200);
   EXPECT_THAT(HttpCall(daemon->metrics_port(), "GET", "/metrics").body, HasSubstr("dragonfly_client_version{"));
+  EXPECT_EQ(HttpCall(daemon->stats_port(), "GET", "/debug/pprof/profile?seconds=x").status, 400);
+  const auto readiness = HttpCall(daemon->health_port(), "GET", "/readyz");
+  EXPECT_EQ(readiness.status, 200);
+  EXPECT_THAT(readiness.body, HasSubstr("ready\nok servers: all serve\n"));
+  EXPECT_THAT(readiness.body, HasSubstr("\nok disk: "));
   EXPECT_TRUE(std::filesystem::is_socket(daemon->socket_path()));
   EXPECT_TRUE(daemon->Stop(In(kSecond)).ok());
   EXPECT_FALSE(std::filesystem::exists(daemon->socket_path()));
