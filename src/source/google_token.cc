@@ -236,8 +236,7 @@ asio::awaitable<absl::StatusOr<std::string>> GoogleToken::Fetch(TimePoint deadli
   if (!response.ok()) co_return Annotate(response.status(), "token of gs");
   if (response->status != 200) {
     const ObjectError why = ParseObjectError(sink.body);
-    const std::string text = StrCat("token of gs refused", why.code.empty() ? "" : ": ", why.code,
-                                    why.message.empty() ? "" : ": ", why.message.substr(0, 200));
+    const std::string text = StrCat("token of gs refused: ", why.ToString());
     if (IsTransient(response->status)) {
       co_return absl::UnavailableError(StrCat(response->status_text, ": ", text));
     }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "absl/strings/ascii.h"
 #include "base/text.h"
 #include "base/url.h"
 
@@ -17,6 +18,7 @@ namespace dragonfly::source {
 namespace {
 
 constexpr size_t kDepthMax = 16;
+constexpr size_t kErrorMax = 300;
 
 // Walks through an XML document and tells each element at its end: the path of names below the root ("Contents/Key"),
 // and its own text. Attributes are not told but for the one that `encoded` asks for.
@@ -221,6 +223,17 @@ absl::StatusOr<ListPage> ParseGooglePage(std::string_view body) {
 }
 
 }  // namespace
+
+std::string ObjectError::ToString() const {
+  // Azure's messages go on in further lines with the ids of the request.
+  const std::string_view line = TrimSpace(std::string_view(message).substr(0, message.find('\n')));
+  std::string text = StrCat(code, code.empty() || line.empty() ? "" : ": ", line);
+  text.resize(std::min(text.size(), kErrorMax));
+  for (char& c : text) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = ' ';
+  }
+  return text;
+}
 
 absl::StatusOr<ListPage> ParseListPage(ObjectVendor vendor, std::string_view body) {
   switch (vendor) {

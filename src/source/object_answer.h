@@ -36,6 +36,9 @@ struct ObjectError {
   std::string code;     // "SignatureDoesNotMatch"
   std::string message;  // for people
   std::string region;   // of the bucket, by S3
+
+  // "Code: message", what there is of it: one line of printable ASCII, not longer than 300 bytes.
+  std::string ToString() const;
 };
 ObjectError ParseObjectError(std::string_view body);
 

@@ -17,8 +17,6 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr size_t kExplanationMax = 300;
-
 // Services take signatures up to 15 minutes off; the date of an answer is good to a second.
 constexpr absl::Duration kSkewMin = absl::Seconds(30);
 
@@ -26,14 +24,7 @@ bool IsSigned(const ObjectPlace& place) { return !place.key.id.empty(); }
 
 // "Code: message" in one line, and that nobody has signed where that may be why.
 std::string ExplainRefusal(const ObjectPlace& place, bool is_signed, std::string_view body) {
-  const ObjectError error = ParseObjectError(body);
-  std::string text = StrCat(error.code, error.code.empty() || error.message.empty() ? "" : ": ", error.message);
-  text.resize(std::min(text.size(), kExplanationMax));
-  for (char& c : text) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = ' ';
-  }
-  // Azure's messages go on in further lines with ids of the request.
-  text = std::string(TrimSpace(text));
+  const std::string text = ParseObjectError(body).ToString();
   if (is_signed) return text;
   const char* const fields =
       place.vendor == ObjectVendor::kGs ? "credential_path" : "access_key_id and access_key_secret";

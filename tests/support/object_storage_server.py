@@ -400,13 +400,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return super().date_time_string(self.storage.now() if timestamp is None else timestamp)
 
     def answer(self, status, headers, body):
+        # Told before it is sent, so that whoever has the answer finds it told.
+        with self.storage.lock:
+            sys.stdout.write(f"{status} {self.command} {self.path}\n")
+            sys.stdout.flush()
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        print(status, self.command, self.path, flush=True)
 
     def refuse(self, refusal):
         if self.storage.vendor == "gs":

@@ -402,6 +402,24 @@ TEST_F(GoogleTest, SaysThatNobodyHasSigned) {
               HasSubstr("the request was not signed: credential_path not given"));
 }
 
+TEST_F(ObjectSourceTest, ExplainsARefusalInOneLine) {
+  const std::string body = "<Error><Code>Auth</Code><Message>Not &#10;you.\nRequestId:1\nTime:2</Message></Error>";
+  for (const bool cut : {false, true}) {
+    const std::string sent = cut ? "<Error><Code>Auth</Code><Message>Not you." + std::string(1000, '!') : body;
+    ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string&, int) {
+      connection.Send(StrCat("HTTP/1.1 403 Forbidden\r\nContent-Length: ", sent.size(), "\r\n\r\n", sent));
+    });
+    scheme_ = "s3";
+    access_.endpoint = StrCat("http://127.0.0.1:", server.port());
+    access_.access_key_id = "id";
+    access_.access_key_secret = "secret";
+    const std::string message(Stat(Ask("other")).status().message());
+    EXPECT_THAT(message, StartsWith("backend error 403 Forbidden: Auth"));
+    EXPECT_THAT(message, Not(HasSubstr("\n")));
+    EXPECT_LT(message.size(), 400u);
+  }
+}
+
 // ---- credentials ----
 
 TEST_F(ObjectSourceTest, ReadsPublicBucketsUnsigned) {
