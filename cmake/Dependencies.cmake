@@ -24,6 +24,7 @@ pkg_check_modules(gnutls REQUIRED IMPORTED_TARGET gnutls)
 pkg_check_modules(ngtcp2 REQUIRED IMPORTED_TARGET libngtcp2)
 pkg_check_modules(ngtcp2_crypto_gnutls REQUIRED IMPORTED_TARGET libngtcp2_crypto_gnutls)
 find_library(DF_GRPC_REFLECTION NAMES grpc++_reflection REQUIRED)
+find_library(DF_JEMALLOC NAMES jemalloc REQUIRED)  # built with --enable-prof, as the distribution's is
 
 # Boost.Asio with coroutines, header only, one translation unit's worth of settings for all.
 add_library(df_asio INTERFACE)

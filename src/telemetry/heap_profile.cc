@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "telemetry/heap_profile.h"
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cinttypes>
 #include <cmath>
@@ -57,6 +59,22 @@ std::vector<uint64_t> ReadAddresses(std::string_view text) {
   return addresses;
 }
 
+// Whether `address` is in the library that mallctl is in.
+bool InAllocator(uint64_t address) {
+  Dl_info allocator{};
+  Dl_info here{};
+  return ::dladdr(reinterpret_cast<const void*>(&mallctl), &allocator) != 0 &&
+         ::dladdr(reinterpret_cast<const void*>(address), &here) != 0 && here.dli_fbase == allocator.dli_fbase;
+}
+
+// Who allocates is of interest, not how.
+void DropAllocatorFrames(Profile& profile) {
+  for (ProfileSample& sample : profile.samples) {
+    const auto first = std::ranges::find_if_not(sample.addresses, InAllocator);
+    if (first != sample.addresses.end()) sample.addresses.erase(sample.addresses.begin(), first);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Profile> ParseHeapDump(const std::string& dump) {
@@ -107,7 +125,9 @@ absl::StatusOr<Profile> TakeHeapProfile() {
     return ErrnoStatus(error, "dump the heap");
   }
   DF_ASSIGN_OR_RETURN(const std::string dump, ReadAll(file.get()));
-  return ParseHeapDump(dump);
+  DF_ASSIGN_OR_RETURN(Profile profile, ParseHeapDump(dump));
+  DropAllocatorFrames(profile);
+  return profile;
 }
 
 }  // namespace dragonfly::telemetry
