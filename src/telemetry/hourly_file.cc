@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <ctime>
 #include <filesystem>
 #include <system_error>
@@ -39,22 +40,25 @@ HourlyFile::Time BeginOfHour(HourlyFile::Time time) {
          std::chrono::seconds(local.tm_sec);
 }
 
-// Whether `text` has the shape of "-2026-01-02-03.log".
-bool IsHourSuffix(std::string_view text) {
-  constexpr std::string_view kShape = "-dddd-dd-dd-dd.log";
-  return text.size() == kShape.size() && std::equal(text.begin(), text.end(), kShape.begin(), [](char c, char shape) {
-           return shape == 'd' ? c >= '0' && c <= '9' : c == shape;
+bool HasShape(std::string_view text, std::string_view shape) {
+  return text.size() == shape.size() && std::equal(text.begin(), text.end(), shape.begin(), [](char c, char of_shape) {
+           return of_shape == 'd' ? c >= '0' && c <= '9' : c == of_shape;
          });
+}
+
+// Whether `text` has the shape of "-2026-01-02-03.log" or "-2026-01-02-03-000001.log".
+bool IsHourSuffix(std::string_view text) {
+  return HasShape(text, "-dddd-dd-dd-dd.log") || HasShape(text, "-dddd-dd-dd-dd-dddddd.log");
 }
 
 }  // namespace
 
-HourlyFile::HourlyFile(std::string dir, std::string name, size_t files_max)
-    : dir_(std::move(dir)), name_(std::move(name)), files_max_(std::max<size_t>(files_max, 1)) {}
+HourlyFile::HourlyFile(std::string dir, std::string name, size_t files_max, uint64_t bytes_max)
+    : dir_(std::move(dir)), name_(std::move(name)), files_max_(std::max<size_t>(files_max, 1)), bytes_max_(bytes_max) {}
 
-absl::StatusOr<HourlyFile> HourlyFile::Open(const std::string& dir, const std::string& name, size_t files_max,
-                                            Time now) {
-  HourlyFile file(dir, name, files_max);
+absl::StatusOr<HourlyFile> HourlyFile::Open(const std::string& dir, const std::string& name, size_t files_max, Time now,
+                                            uint64_t bytes_max) {
+  HourlyFile file(dir, name, files_max, bytes_max);
   std::error_code error;
   fs::create_directories(dir, error);
   if (error) return ErrnoStatus(error.value(), StrCat("make log directory ", dir));
@@ -71,20 +75,41 @@ absl::StatusOr<HourlyFile> HourlyFile::Open(const std::string& dir, const std::s
 
 absl::Status HourlyFile::Write(std::string_view text, Time now) {
   // A failed rotation must not lose the line: the old file goes on, and the next line tries again.
-  const absl::Status rotated = now >= next_hour_ ? Rotate(now) : absl::OkStatus();
+  const bool full = bytes_max_ != 0 && bytes_ != 0 && bytes_ + text.size() > bytes_max_;
+  const absl::Status rotated = now >= next_hour_ || full ? Rotate(now) : absl::OkStatus();
   while (!text.empty()) {
     const ssize_t written = ::write(fd_.get(), text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return ErrnoStatus(errno, StrCat("write ", CurrentPath()));
+    bytes_ += static_cast<uint64_t>(written);
     text.remove_prefix(static_cast<size_t>(written));
   }
   return rotated;
 }
 
 absl::Status HourlyFile::Rotate(Time now) {
-  DF_RETURN_IF_ERROR(SetAside());
+  DF_RETURN_IF_ERROR(now >= next_hour_ ? SetAside() : SetFullAside());
   DF_RETURN_IF_ERROR(OpenCurrent(now));
   DeleteOld();
+  return absl::OkStatus();
+}
+
+absl::Status HourlyFile::SetFullAside() {
+  const std::string stem = StrCat(name_, fmt::format("-{:%Y-%m-%d-%H}-", LocalTime(hour_)));
+  unsigned number = 0;
+  std::error_code error;
+  for (fs::directory_iterator it(dir_, error), end; !error && it != end; it.increment(error)) {
+    const std::string file = it->path().filename().string();
+    const std::string_view rest = std::string_view(file).substr(std::min(stem.size(), file.size()));
+    unsigned taken = 0;
+    if (file.starts_with(stem) && HasShape(rest, "dddddd.log") &&
+        std::from_chars(rest.data(), rest.data() + 6, taken).ec == std::errc()) {
+      number = std::max(number, taken);
+    }
+  }
+  const std::string path = StrCat(dir_, "/", stem, fmt::format("{:06}", number + 1), kSuffix);
+  if (::rename(CurrentPath().c_str(), path.c_str()) != 0 && errno != ENOENT)
+    return ErrnoStatus(errno, StrCat("rotate ", CurrentPath()));
   return absl::OkStatus();
 }
 
@@ -114,6 +139,8 @@ void HourlyFile::DeleteOld() const {
 absl::Status HourlyFile::OpenCurrent(Time now) {
   UniqueFd fd(::open(CurrentPath().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!fd.valid()) return ErrnoStatus(errno, StrCat("open log file ", CurrentPath()));
+  struct stat state{};
+  bytes_ = ::fstat(fd.get(), &state) == 0 ? static_cast<uint64_t>(state.st_size) : 0;
   fd_ = std::move(fd);
   hour_ = BeginOfHour(now);
   next_hour_ = hour_ + std::chrono::hours(1);

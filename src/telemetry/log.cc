@@ -132,7 +132,7 @@ absl::Status Setup(const Options& options) {
   std::vector<spdlog::sink_ptr> sinks;
   if (!options.dir.empty()) {
     DF_ASSIGN_OR_RETURN(HourlyFile file, HourlyFile::Open(options.dir, options.name, options.files_max,
-                                                          std::chrono::system_clock::now()));
+                                                          std::chrono::system_clock::now(), options.file_bytes_max));
     sinks.push_back(std::make_shared<FileSink>(std::move(file)));
   }
   if (options.console) sinks.push_back(std::make_shared<spdlog::sinks::stdout_sink_mt>());

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,7 +26,8 @@ struct Options {
   std::string dir;                 // empty: no file
   std::string name = "dragonfly";  // file <dir>/<name>.log, rotated hourly
   size_t files_max = 6;
-  bool console = false;  // to standard output
+  uint64_t file_bytes_max = 0;  // a full file begins another within the hour; 0: no bound
+  bool console = false;         // to standard output
 };
 
 // Sets the program's log up; before that, warnings and errors go to standard error. A directory that cannot be written

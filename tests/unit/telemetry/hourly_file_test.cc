@@ -69,6 +69,33 @@ TEST(HourlyFile, ContinuesTheFileOfThisHourAndSetsAnOlderOneAside) {
   EXPECT_EQ(dir.Read("x.log"), "new\n");
 }
 
+TEST(HourlyFile, BeginsAnotherWhenItIsFull) {
+  const TempDir dir;
+  auto file = HourlyFile::Open(dir.path(), "x", 4, At(3), 8);
+  ASSERT_TRUE(file.ok()) << file.status();
+  for (const char* line : {"1234\n", "56\n", "a line that is longer than a file\n", "7\n", "8\n"})
+    ASSERT_TRUE(file->Write(line, At(3, 30)).ok());
+  EXPECT_THAT(dir.Files(), ElementsAre("x-2026-01-02-03-000001.log", "x-2026-01-02-03-000002.log", "x.log"));
+  EXPECT_EQ(dir.Read("x-2026-01-02-03-000001.log"), "1234\n56\n");
+  EXPECT_EQ(dir.Read("x.log"), "7\n8\n");
+
+  // The last of the hour is the latest, and the oldest goes first.
+  ASSERT_TRUE(file->Write("9\n", At(4)).ok());
+  ASSERT_TRUE(file->Write("12345678\n", At(4)).ok());
+  EXPECT_THAT(dir.Files(),
+              ElementsAre("x-2026-01-02-03-000002.log", "x-2026-01-02-03.log", "x-2026-01-02-04-000001.log", "x.log"));
+}
+
+TEST(HourlyFile, CountsWhatAnEarlierRunHasWritten) {
+  const TempDir dir;
+  const auto now = std::chrono::system_clock::now();
+  for (int run = 0; run < 3; ++run) {
+    auto file = HourlyFile::Open(dir.path(), "x", 9, now, 8);
+    ASSERT_TRUE(file.ok() && file->Write("1234\n", now).ok());
+  }
+  EXPECT_EQ(dir.Files().size(), 3u);
+}
+
 // When clocks are set back, an hour comes twice.
 TEST(HourlyFile, NeverOverwritesWhatWasSetAside) {
   const TempDir dir;
