@@ -9,12 +9,15 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "cli/command_line.h"
 #include "cli/failure_report.h"
+#include "config_command.h"
 #include "daemon/config.h"
+#include "daemon/config_host.h"
 #include "daemon/daemon.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/io_threads.h"
@@ -30,15 +33,20 @@ struct Options {
   std::string log_level = "info";
   std::string log_dir = "/var/log/dragonfly/dfdaemon";
   size_t log_max_files = 6;
+  std::string log_max_file_size = "1GiB";
   bool console = false;
   bool log_dir_given = false;
   std::string shutdown_timeout = "25s";
+
+  enum class Command { kRun, kCheckConfig, kPrintConfig, kPrintConfigKeys };
+  Command command = Command::kRun;
+  bool check_file_only = false;
 };
 
 constexpr char kDescription[] =
-    "The peer of a Dragonfly cluster: fetches files for the programs of this host from other peers and from the "
-    "origin, "
-    "keeps them, and gives them to other peers. With seedPeer.enable in its configuration it is a seed peer.";
+    "The peer of a Dragonfly cluster: fetches files for the programs of this host from other peers and from the\n"
+    "origin, keeps them, and gives them to other peers. With seedPeer.enable in its configuration it is a seed peer.\n"
+    "Without a subcommand it serves until a signal ends it.";
 
 constexpr char kFooter[] =
     "\nFiles:\n"
@@ -46,34 +54,76 @@ constexpr char kFooter[] =
     "  /etc/dragonfly/dynconfig.yaml     where the schedulers are, when dfdaemon.yaml names none\n"
     "  /var/run/dragonfly/dfdaemon.sock  where dfget and other programs ask for files\n"
     "  /var/lib/dragonfly                the files, by task\n"
+    "  /var/log/dragonfly/dfdaemon       dfdaemon.log and its predecessors\n"
+    "\nEnvironment:\n"
+    "  DFDAEMON_CONFIG, DFDAEMON_DYNCONFIG, DFDAEMON_LOG_LEVEL, DFDAEMON_LOG_DIR, DFDAEMON_LOG_MAX_FILES,\n"
+    "  DFDAEMON_LOG_MAX_FILE_SIZE, DFDAEMON_CONSOLE, DFDAEMON_SHUTDOWN_TIMEOUT\n"
+    "                              what the options of these names say; an option wins over its variable\n"
+    "  RUST_LOG                    a level here wins over --log-level\n"
+    "  POD_NAMESPACE, POD_NAME     the announced host name becomes <namespace>-<name>, unless host.hostname is set\n"
+    "  HTTP_PROXY, HTTPS_PROXY, NO_PROXY\n"
+    "                              proxies for requests to origins\n"
     "\nSignals:\n"
     "  SIGTERM, SIGINT, SIGQUIT  stop: no new work, running downloads may end until the shutdown timeout; a second\n"
     "                            signal ends the process at once\n"
     "\nExit status:\n"
-    "  0  stopped by a signal\n"
+    "  0  stopped by a signal; the configuration is good\n"
     "  1  could not start: wrong configuration, a port or a directory in use\n"
     "  2  wrong command line\n"
-    "\nExample:\n"
-    "  dfdaemon --config dfdaemon.yaml --console     with  scheduler: {addrs: [\"10.0.0.1:8002\"]}  in the file\n";
+    "\nExamples:\n"
+    "  dfdaemon --config dfdaemon.yaml --console     with  scheduler: {addrs: [\"10.0.0.1:8002\"]}  in the file\n"
+    "  dfdaemon config check dfdaemon.yaml           everything that is wrong with the file, and on this host\n"
+    "  dfdaemon config print > all.yaml              every key with the value that is in effect\n";
+
+void AddConfigOption(CLI::App& app, Options& options) {
+  app.add_option("-c,--config", options.config, "Configuration file")
+      ->envname("DFDAEMON_CONFIG")
+      ->type_name("PATH")
+      ->capture_default_str();
+}
+
+// dfdaemon config ...
+void AddConfigCommands(CLI::App& app, Options& options) {
+  CLI::App* const config = app.add_subcommand("config", "Check or print the configuration, without starting anything");
+  config->require_subcommand(1);
+  config->footer("");
+  CLI::App* const check = config->add_subcommand(
+      "check",
+      "Print every error and warning of a configuration file and of what it names on this host. Exit status 0: a\n"
+      "dfdaemon would start with it; 1: it would not.");
+  check->add_option("FILE", options.config, "Configuration file")->type_name("")->capture_default_str();
+  check->add_flag("--file-only", options.check_file_only,
+                  "Look at the file alone, not at the directories, certificates and schedulers that it names");
+  check->callback([&options] { options.command = Options::Command::kCheckConfig; });
+  CLI::App* const print = config->add_subcommand(
+      "print", "Print the values in effect, as a file that loads again; secrets are replaced by stars");
+  AddConfigOption(*print, options);
+  print->callback([&options] { options.command = Options::Command::kPrintConfig; });
+  config
+      ->add_subcommand("keys",
+                       "Print all keys, a line each: key, kind of value, default, former names; between them a tab")
+      ->callback([&options] { options.command = Options::Command::kPrintConfigKeys; });
+}
 
 // Parses the command line; an exit code when the program ends here.
 std::optional<int> Parse(std::vector<std::string> arguments, Options& options) {
   CLI::App app(kDescription, "dfdaemon");
   app.footer(kFooter);
   app.set_version_flag("-V,--version", cli::VersionText("dfdaemon"), "Print the version and exit");
-  app.add_option("-c,--config", options.config, "Configuration file")
-      ->envname("DFDAEMON_CONFIG")
-      ->capture_default_str();
+  AddConfigOption(app, options);
   app.add_option("--dynconfig", options.dynconfig, "File that names the schedulers when the configuration does not")
       ->envname("DFDAEMON_DYNCONFIG")
+      ->type_name("PATH")
       ->capture_default_str();
   app.add_option("-l,--log-level", options.log_level,
                  "trace, debug, info, warn, error, or 5 to 1; RUST_LOG overrides it")
       ->envname("DFDAEMON_LOG_LEVEL")
+      ->type_name("LEVEL")
       ->capture_default_str();
   CLI::Option* const log_dir =
       app.add_option("--log-dir", options.log_dir, "Directory of dfdaemon.log and its hourly predecessors")
           ->envname("DFDAEMON_LOG_DIR")
+          ->type_name("PATH")
           ->capture_default_str();
   app.add_option("--log-max-files", options.log_max_files, "How many log files to keep")
       ->envname("DFDAEMON_LOG_MAX_FILES")
@@ -83,11 +133,16 @@ std::optional<int> Parse(std::vector<std::string> arguments, Options& options) {
       ->envname("DFDAEMON_CONSOLE");
   app.add_option("--shutdown-timeout", options.shutdown_timeout, "How long running downloads may go on after a signal")
       ->envname("DFDAEMON_SHUTDOWN_TIMEOUT")
+      ->type_name("DURATION")
       ->capture_default_str();
-  // Known to other releases; without effect here.
   std::string ignored;
-  app.add_option("--log-max-file-size", ignored)->envname("DFDAEMON_LOG_MAX_FILE_SIZE")->group("");
-  app.add_option("--lock-path", ignored)->group("");
+  app.add_option("--log-max-file-size", options.log_max_file_size,
+                 "A log file of this size is ended before the hour is")
+      ->envname("DFDAEMON_LOG_MAX_FILE_SIZE")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  app.add_option("--lock-path", ignored, "Without effect: the storage directory is locked")->type_name("PATH");
+  AddConfigCommands(app, options);
   if (const auto exit_code = cli::ParseCommandLine(app, std::move(arguments))) return exit_code;
   options.log_dir_given = log_dir->count() > 0;
   return std::nullopt;
@@ -111,6 +166,8 @@ int FailToLoad(const std::string& path, const absl::Status& error) {
 
 absl::Status SetUpLog(const Options& options) {
   log::Options log;
+  const auto file_size = ParseByteSize(options.log_max_file_size);
+  if (!file_size.ok()) return Annotate(file_size.status(), "--log-max-file-size");
   DF_ASSIGN_OR_RETURN(log.level, log::ParseLevel(options.log_level));
   // The originals take filter directives here; a plain level is the one that is understood.
   if (const char* filter = std::getenv("RUST_LOG")) {
@@ -119,6 +176,7 @@ absl::Status SetUpLog(const Options& options) {
   }
   log.name = "dfdaemon";
   log.files_max = options.log_max_files;
+  log.file_bytes_max = *file_size;
   log.console = options.console;
   if (!options.console || options.log_dir_given) log.dir = options.log_dir;
   return log::Setup(log);
@@ -132,6 +190,9 @@ int Run(const Options& options) {
   if (!loaded.ok()) return FailToLoad(options.config, loaded.status());
   const absl::Status resolved = daemon::ResolveSchedulerAddrs(options.dynconfig, *loaded);
   if (!resolved.ok()) return FailToLoad(options.config, resolved);
+  const std::vector<std::string> problems = daemon::CheckHost(loaded->config);
+  if (!problems.empty())
+    return FailToLoad(options.config, absl::FailedPreconditionError(absl::StrJoin(problems, "\n")));
   const absl::Status logging = SetUpLog(options);
   if (!logging.ok()) return Fail(MessageOf(logging));
   for (const std::string& warning : loaded->warnings) DF_LOG(Warn, "{}", warning);
@@ -165,6 +226,17 @@ int main(int argc, char** argv) {
   dragonfly::Options options;
   if (const auto exit_code = dragonfly::Parse(std::vector<std::string>(argv + 1, argv + argc), options)) {
     return *exit_code;
+  }
+  using Command = dragonfly::Options::Command;
+  switch (options.command) {
+    case Command::kRun:
+      break;
+    case Command::kCheckConfig:
+      return dragonfly::CheckConfig(options.config, options.dynconfig, options.check_file_only);
+    case Command::kPrintConfig:
+      return dragonfly::PrintConfig(options.config, options.dynconfig);
+    case Command::kPrintConfigKeys:
+      return dragonfly::PrintConfigKeys();
   }
   return dragonfly::Run(options);
 }

@@ -76,6 +76,24 @@ bool IsPlainInteger(const DocumentNode& node) {
          std::ranges::all_of(node.text, [](char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c)); });
 }
 
+constexpr std::string_view kListOfTexts = "list of texts";
+
+std::optional<std::string> CheckText(const std::string& text, const KeyOptions& opts) {
+  return opts.check ? opts.check(text) : std::nullopt;
+}
+
+// What a description shows of a text.
+std::string Shown(const std::string& text, const KeyOptions& opts) {
+  constexpr std::string_view kMask = "******";
+  if (opts.secret) return std::string(text.empty() ? "" : kMask);
+  const size_t authority = text.find("://");
+  if (authority == std::string::npos) return text;
+  const size_t begin = authority + 3;
+  const size_t at = text.substr(0, text.find_first_of("/?#", begin)).rfind('@');
+  if (at == std::string::npos || at < begin) return text;
+  return StrCat(text.substr(0, begin), kMask, text.substr(at));
+}
+
 // The integers of YAML's core schema: decimal with a sign, 0x and 0o.
 template <typename T>
 std::optional<T> ParseYamlInteger(std::string_view text) {
@@ -105,6 +123,9 @@ struct Section::State {
 
   State(std::shared_ptr<Findings> to, std::shared_ptr<const DocumentNode> of, std::string at)
       : findings(std::move(to)), node(std::move(of)), path(std::move(at)), uses(node->entries.size()) {}
+  // Describes into `to` instead of reading.
+  explicit State(Describer* to)
+      : findings(std::make_shared<Findings>()), node(std::make_shared<const DocumentNode>()), describer(to) {}
 
   bool SameKey(std::string_view a, std::string_view b) const {
     return findings->dialect == Dialect::kGo ? EqualsIgnoreCase(a, b) : a == b;
@@ -139,6 +160,9 @@ struct Section::State {
         findings->warnings.emplace(entry->line, StrCat(PathOf(entry->key), ": has no effect beside its newer name ",
                                                        PathPart(found->key), " in line ", found->line));
       }
+    }
+    if (found != nullptr && !opts.no_effect.empty()) {
+      findings->warnings.emplace(found->line, StrCat(PathOf(found->key), ": has no effect: ", opts.no_effect));
     }
     return found;
   }
@@ -242,11 +266,13 @@ struct Section::State {
   std::shared_ptr<const DocumentNode> node;  // a mapping
   std::string path;
   std::vector<Use> uses;
+  Describer* describer = nullptr;  // set: describe instead of reading
 };
 
 Section::Section(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 void Section::Bool(std::string_view key, bool* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "true or false", *out ? "true" : "false", opts);
   const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const std::string* text = state_->LiteralText(*entry, "true or false");
@@ -261,13 +287,23 @@ void Section::Bool(std::string_view key, bool* out, const Opts& opts) {
   }
 }
 
-void Section::Int(std::string_view key, int64_t* out, const Opts& opts) { state_->ReadInteger(key, out, opts); }
+void Section::Int(std::string_view key, int64_t* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "whole number", StrCat(*out), opts);
+  state_->ReadInteger(key, out, opts);
+}
 
-void Section::Uint(std::string_view key, uint64_t* out, const Opts& opts) { state_->ReadInteger(key, out, opts); }
+void Section::Uint(std::string_view key, uint64_t* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "whole number", StrCat(*out), opts);
+  state_->ReadInteger(key, out, opts);
+}
 
-void Section::Port(std::string_view key, uint16_t* out, const Opts& opts) { state_->ReadInteger(key, out, opts); }
+void Section::Port(std::string_view key, uint16_t* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "port, 0 to 65535", StrCat(*out), opts);
+  state_->ReadInteger(key, out, opts);
+}
 
 void Section::Double(std::string_view key, double* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "number", StrCat(*out), opts);
   const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const std::string* text = state_->LiteralText(*entry, "a number");
@@ -282,6 +318,7 @@ void Section::Double(std::string_view key, double* out, const Opts& opts) {
 }
 
 void Section::String(std::string_view key, std::string* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "text", YamlText(Shown(*out, opts)), opts);
   const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const std::string& text = entry->value->text;
@@ -289,10 +326,15 @@ void Section::String(std::string_view key, std::string* out, const Opts& opts) {
     state_->WrongValue(*entry, StrCat("must be one of ", absl::StrJoin(opts.one_of, ", "), ", not ", Quoted(text)));
     return;
   }
+  if (const auto wrong = CheckText(text, opts)) {
+    state_->WrongValue(*entry, *wrong);
+    return;
+  }
   *out = text;
 }
 
 void Section::Bytes(std::string_view key, uint64_t* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "size", ByteSizeText(*out), opts);
   const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   const absl::StatusOr<uint64_t> value = ParseByteSize(entry->value->text);
@@ -304,6 +346,7 @@ void Section::Bytes(std::string_view key, uint64_t* out, const Opts& opts) {
 }
 
 void Section::Duration(std::string_view key, absl::Duration* out, const Opts& opts) {
+  if (describes()) return state_->describer->Key(key, "duration", DurationText(*out), opts);
   const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   std::string text = entry->value->text;
@@ -326,7 +369,19 @@ void Section::Duration(std::string_view key, absl::Duration* out, const Opts& op
   if (state_->CheckBounds(*entry, absl::ToDoubleSeconds(*value), opts, " seconds")) *out = *value;
 }
 
+void Section::Strings(std::string_view key, std::optional<std::vector<std::string>>* out, const Opts& opts) {
+  if (describes() && !out->has_value()) return state_->describer->Key(key, kListOfTexts, "null", opts);
+  std::vector<std::string> values = out->value_or(std::vector<std::string>());
+  Strings(key, &values, opts);
+  if (Has(key)) *out = std::move(values);
+}
+
 void Section::Strings(std::string_view key, std::vector<std::string>* out, const Opts& opts) {
+  if (describes()) {
+    std::vector<std::string> lines;
+    for (const std::string& text : *out) lines.push_back(StrCat("- ", YamlText(Shown(text, opts))));
+    return state_->describer->Lines(key, kListOfTexts, lines, "[]", opts);
+  }
   const DocumentEntry* entry = state_->Find(key, opts);
   if (entry == nullptr) return;
   std::vector<std::string> values;
@@ -353,11 +408,25 @@ void Section::Strings(std::string_view key, std::vector<std::string>* out, const
                          StrCat("each must be one of ", absl::StrJoin(opts.one_of, ", "), ", not ", Quoted(value)));
       return;
     }
+    if (const auto wrong = CheckText(value, opts)) {
+      state_->WrongValue(*entry, *wrong);
+      return;
+    }
   }
   *out = std::move(values);
 }
 
 void Section::StringMap(std::string_view key, std::vector<std::pair<std::string, std::string>>* out, const Opts& opts) {
+  if (describes()) {
+    std::vector<std::string> lines;
+    for (size_t i = 0; i < out->size(); ++i) {
+      const auto& [name, text] = (*out)[i];
+      const bool again = i > 0 && (*out)[i - 1].first == name;
+      if (!again) lines.push_back(StrCat(YamlText(name), ":"));
+      lines.push_back(StrCat("  - ", YamlText(Shown(text, opts))));
+    }
+    return state_->describer->Lines(key, "names to texts", lines, "{}", opts);
+  }
   const DocumentEntry* entry = state_->FindKind(key, Kind::kMap, opts);
   if (entry == nullptr) return;
   std::vector<std::pair<std::string, std::string>> pairs;
@@ -383,6 +452,12 @@ void Section::StringMap(std::string_view key, std::vector<std::pair<std::string,
 }
 
 void Section::Sub(std::string_view key, const std::function<void(Section&)>& read) {
+  if (describes()) {
+    Describer describer = state_->describer->Section(key);
+    Section section(std::make_shared<State>(&describer));
+    read(section);
+    return state_->describer->AddSection(key, describer);
+  }
   const DocumentEntry* entry = state_->FindKind(key, Kind::kMap);
   if (entry == nullptr) return;
   const size_t index = state_->IndexOf(entry);
@@ -393,6 +468,7 @@ void Section::Sub(std::string_view key, const std::function<void(Section&)>& rea
 }
 
 void Section::List(std::string_view key, const std::function<void(Section&)>& read) {
+  if (describes()) return DescribeElements(key, 0, [&](Section& section, size_t) { read(section); });
   const DocumentEntry* entry = state_->FindKind(key, Kind::kList);
   if (entry == nullptr) return;
   const size_t index = state_->IndexOf(entry);
@@ -435,8 +511,47 @@ bool Section::Has(std::string_view key) const {
                              [&](size_t index) { return state_->node->entries[index].value->kind != Kind::kNull; });
 }
 
-absl::StatusOr<LoadResult> LoadText(std::string_view text, std::string_view file_name, Dialect dialect,
-                                    const std::function<void(Section&)>& read) {
+bool Section::describes() const { return state_->describer != nullptr; }
+
+void Section::DescribeAbsent(std::string_view key, const std::function<void(Section&)>& read) {
+  Describer describer = state_->describer->Section(key);
+  Section section(std::make_shared<State>(&describer));
+  read(section);
+  state_->describer->Line(key, "null");
+}
+
+void Section::DescribeElements(std::string_view key, size_t count, const std::function<void(Section&, size_t)>& read) {
+  Describer& own = *state_->describer;
+  std::vector<Describer> elements;
+  size_t keys = 0;
+  for (size_t i = 0; i < std::max<size_t>(count, 1); ++i) {
+    elements.push_back(own.Element(key));
+    Section section(std::make_shared<State>(&elements.back()));
+    read(section, i);
+    if (i == 0) {
+      keys = own.key_count();
+    } else {
+      own.ForgetKeysSince(keys);
+    }
+  }
+  if (count == 0) elements.clear();
+  own.AddElements(key, elements);
+}
+
+Description Describe(const std::function<void(Section&)>& read) {
+  Description description;
+  Describer describer(description.keys, "", 0);
+  Section section(std::make_shared<Section::State>(&describer));
+  read(section);
+  description.yaml = describer.yaml();
+  return description;
+}
+
+namespace {
+
+// Errors: of a text that is no mapping.
+absl::StatusOr<LoadReport> Report(std::string_view text, std::string_view file_name, Dialect dialect,
+                                  const std::function<void(Section&)>& read) {
   DF_ASSIGN_OR_RETURN(std::shared_ptr<const DocumentNode> root, ParseDocument(text, file_name));
   auto findings = std::make_shared<Findings>(Findings{.file_name = std::string(file_name), .dialect = dialect});
   if (root->kind != Kind::kMap && root->kind != Kind::kNull) {
@@ -447,14 +562,10 @@ absl::StatusOr<LoadResult> LoadText(std::string_view text, std::string_view file
   Section section(state);
   read(section);
   state->ReportUnknown();
-  if (!findings->errors.empty()) {
-    return absl::InvalidArgumentError(absl::StrJoin(findings->Lines(findings->errors), "\n"));
-  }
-  return LoadResult{.warnings = findings->Lines(findings->warnings)};
+  return LoadReport{.errors = findings->Lines(findings->errors), .warnings = findings->Lines(findings->warnings)};
 }
 
-absl::StatusOr<LoadResult> LoadFile(const std::string& path, Dialect dialect,
-                                    const std::function<void(Section&)>& read) {
+absl::StatusOr<std::string> ReadText(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoStatus(errno, StrCat("open ", path));
   std::string text(kFileSizeMax + 1, '\0');  // one byte more, to see that it is too large
@@ -466,7 +577,30 @@ absl::StatusOr<LoadResult> LoadFile(const std::string& path, Dialect dialect,
     if (n > 0) size += static_cast<size_t>(n);
   }
   text.resize(size);
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<LoadResult> LoadText(std::string_view text, std::string_view file_name, Dialect dialect,
+                                    const std::function<void(Section&)>& read) {
+  DF_ASSIGN_OR_RETURN(LoadReport report, Report(text, file_name, dialect, read));
+  if (!report.errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(report.errors, "\n"));
+  return LoadResult{.warnings = std::move(report.warnings)};
+}
+
+absl::StatusOr<LoadResult> LoadFile(const std::string& path, Dialect dialect,
+                                    const std::function<void(Section&)>& read) {
+  DF_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
   return LoadText(text, path, dialect, read);
+}
+
+LoadReport CheckFile(const std::string& path, Dialect dialect, const std::function<void(Section&)>& read) {
+  const absl::StatusOr<std::string> text = ReadText(path);
+  absl::StatusOr<LoadReport> report =
+      text.ok() ? Report(*text, path, dialect, read) : absl::StatusOr<LoadReport>(text.status());
+  if (report.ok()) return *std::move(report);
+  return LoadReport{.errors = {std::string(MessageOf(report.status()))}, .warnings = {}};
 }
 
 }  // namespace dragonfly::config

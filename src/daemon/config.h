@@ -12,6 +12,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "config/description.h"
+
+namespace dragonfly::config {
+struct LoadReport;
+}
 
 namespace dragonfly::daemon {
 
@@ -121,6 +126,9 @@ struct DaemonConfig {
     uint64_t high_percent = 80;
     uint64_t low_percent = 60;
   } gc;
+  struct BasicAuth {
+    std::string username, password;
+  };
   struct Proxy {
     struct Rule {
       std::string regex = ".*";
@@ -131,7 +139,7 @@ struct DaemonConfig {
     HttpServer server{.ip = "0.0.0.0", .port = 4001};
     uint64_t request_rate_limit = 4000;  // a second
     std::string ca_cert, ca_key;
-    std::string username, password;  // both empty: no authentication
+    std::optional<BasicAuth> basic_auth;
     std::vector<Rule> rules;
     std::string registry_mirror = "https://index.docker.io";
     std::string registry_cert;
@@ -175,6 +183,12 @@ absl::StatusOr<LoadedConfig> LoadDaemonConfig(const std::string& path);
 
 // The same for the text of a file named `file_name`.
 absl::StatusOr<LoadedConfig> ParseDaemonConfig(std::string_view text, std::string_view file_name);
+
+// What is wrong with the file at `path`, all of it; `config` gets what is right.
+config::LoadReport CheckDaemonConfig(const std::string& path, DaemonConfig& config);
+
+// Every key that dfdaemon.yaml may have, and the values of `config` as such a file. Secrets are masked.
+config::Description DescribeDaemonConfig(DaemonConfig config);
 
 // Where the schedulers are when dfdaemon.yaml names none: takes scheduler.addrs, else scheduler.addr, of the local
 // dynamic configuration at `dynconfig_path` (client v1.4.3, dragonfly-client/src/dynconfig/local.rs). Does nothing when

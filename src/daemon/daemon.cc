@@ -242,6 +242,7 @@ absl::Status Daemon::State::ServeLocalPrograms() {
   download_service = MakeDownloadService(*tasks, io);
   rpc::ServerOptions options;
   options.addresses = {StrCat("unix:", config.download.socket_path)};
+  options.unix_socket_mode = config.download.socket_mode;
   options.services = {download_service->grpc()};
   auto listening = rpc::Server::Start(options);
   if (!listening.ok()) return Annotate(listening.status(), "download.server");

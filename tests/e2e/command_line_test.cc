@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 
 #include "base/digest.h"
@@ -136,6 +137,136 @@ TEST_F(CommandLine, DfdaemonNamesAWrongValueAndWhereItStands) {
   EXPECT_EQ(run.Wait(kTimeout), 1);
   EXPECT_THAT(run.Log(), HasSubstr("bad.yaml:3"));
   EXPECT_THAT(run.Log(), HasSubstr("upload.server.port"));
+}
+
+TEST_F(CommandLine, DfdaemonTellsVersionAndHelp) {
+  Process version({Program("dfdaemon"), "--version"}, dir_->path() + "/version.out");
+  EXPECT_EQ(version.Wait(kTimeout), 0);
+  EXPECT_THAT(version.Log(), testing::MatchesRegex("dfdaemon [0-9.]+ \\(([0-9a-f]{9}|unknown), .*\\)\n"));
+  const std::vector<std::vector<std::string>> helps = {{"--help"},
+                                                       {"-h"},
+                                                       {"config", "--help"},
+                                                       {"config", "check", "--help"},
+                                                       {"config", "print", "--help"},
+                                                       {"config", "keys", "--help"}};
+  for (size_t i = 0; i < helps.size(); ++i) {
+    std::vector<std::string> argv = {Program("dfdaemon")};
+    argv.insert(argv.end(), helps[i].begin(), helps[i].end());
+    Process help(argv, dir_->path() + "/help-" + std::to_string(i) + ".out");
+    EXPECT_EQ(help.Wait(kTimeout), 0);
+    EXPECT_THAT(help.Log(), HasSubstr("Usage: dfdaemon"));
+  }
+  Process wrong({Program("dfdaemon"), "--bogus"}, dir_->path() + "/wrong.out");
+  EXPECT_EQ(wrong.Wait(kTimeout), 2);
+  EXPECT_THAT(wrong.Log(), HasSubstr("error: unexpected argument '--bogus' found"));
+}
+
+// A file by which a dfdaemon runs alone in `dir`.
+std::string WriteLonelyConfig(const std::string& dir) {
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir + "/dfdaemon.yaml") << "host: {ip: 127.0.0.1, hostname: alone}\n"
+                                        << "download: {server: {socketPath: " << dir << "/d.sock, socketMode: 0666}}\n"
+                                        << "storage: {dir: " << dir << "/storage, server: {tcpPort: 0, quicPort: 0}}\n"
+                                        << "upload: {server: {port: 0}}\nproxy: {server: {port: 0}}\n"
+                                        << "health: {server: {port: 0}}\nmetrics: {server: {port: 0}}\n"
+                                        << "stats: {server: {port: 0}}\n";
+  return dir + "/dfdaemon.yaml";
+}
+
+TEST_F(CommandLine, DfdaemonTakesItsOptionsFromTheEnvironmentToo) {
+  const std::string dir = dir_->path() + "/environment";
+  const std::string config = WriteLonelyConfig(dir);
+  std::ofstream(dir + "/dynconfig.yaml") << "scheduler: {addr: '127.0.0.1:1'}\n";
+  std::map<std::string, std::string> environment = {{"DFDAEMON_CONFIG", config},
+                                                    {"DFDAEMON_DYNCONFIG", dir + "/dynconfig.yaml"},
+                                                    {"DFDAEMON_LOG_DIR", dir + "/log"},
+                                                    {"DFDAEMON_LOG_LEVEL", "debug"},
+                                                    {"DFDAEMON_LOG_MAX_FILE_SIZE", "1GiB"},
+                                                    {"DFDAEMON_CONSOLE", "true"}};
+  Process run({Program("dfdaemon"), "--lock-path", dir + "/lock"}, dir + "/out", environment);
+  ASSERT_TRUE(
+      Await([&] { return run.Log().find("dfdaemon 127.0.0.1-alone serves on") != std::string::npos; }, kTimeout))
+      << run.Log();
+  struct stat status{};
+  ASSERT_EQ(::stat((dir + "/d.sock").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777u, 0666u);
+  EXPECT_EQ(run.Terminate(), 0) << run.Log();
+  EXPECT_TRUE(std::filesystem::exists(dir + "/log/dfdaemon.log"));
+
+  // An option wins over its variable.
+  environment["DFDAEMON_CONFIG"] = dir + "/none.yaml";
+  Process print({Program("dfdaemon"), "config", "print", "--config", config}, dir + "/print.out", environment);
+  EXPECT_EQ(print.Wait(kTimeout), 0) << print.Log();
+  EXPECT_THAT(print.Log(), HasSubstr("hostname: alone"));
+  Process missing({Program("dfdaemon")}, dir + "/missing.out", environment);
+  EXPECT_EQ(missing.Wait(kTimeout), 1);
+  EXPECT_THAT(missing.Log(), HasSubstr("Load config " + dir + "/none.yaml error: "));
+  environment["DFDAEMON_CONSOLE"] = "perhaps";
+  Process wrong({Program("dfdaemon")}, dir + "/wrong.out", environment);
+  EXPECT_EQ(wrong.Wait(kTimeout), 2) << wrong.Log();
+}
+
+TEST_F(CommandLine, DfdaemonTakesTheSchedulersFromTheDynamicConfiguration) {
+  const std::string dir = dir_->path() + "/dynconfig";
+  const std::string config = WriteLonelyConfig(dir);
+  std::ofstream(dir + "/dynconfig.yaml") << "scheduler: {addrs: ['10.9.8.7:8002']}\n";
+  Process print({Program("dfdaemon"), "--dynconfig", dir + "/dynconfig.yaml", "config", "print", "-c", config},
+                dir + "/print.out");
+  EXPECT_EQ(print.Wait(kTimeout), 0) << print.Log();
+  EXPECT_THAT(print.Log(), HasSubstr("addrs:\n    - \"10.9.8.7:8002\"\n"));
+}
+
+TEST_F(CommandLine, ConfigCheckTellsEverythingThatIsWrong) {
+  const std::string dir = dir_->path() + "/check";
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir + "/plain") << "no directory";
+  std::ofstream(dir + "/bad.yaml") << "scheduler: {addrs: ['a:1']}\nstorage:\n  dir: " << dir
+                                   << "/plain\n  keep: perhaps\n"
+                                   << "upload: {server: {port: 70000}}\nbackend: {caCert: " << dir
+                                   << "/none.pem}\nfoo: 1\n";
+  Process check({Program("dfdaemon"), "config", "check", dir + "/bad.yaml"}, dir + "/check.out");
+  EXPECT_EQ(check.Wait(kTimeout), 1);
+  for (const std::string& line :
+       {"error: " + dir + "/bad.yaml:4: storage.keep: must be true or false, not \"perhaps\"\n",
+        "error: " + dir + "/bad.yaml:5: upload.server.port: must be a whole number up to 65535, not \"70000\"\n",
+        "error: " + dir + "/bad.yaml: storage.dir: " + dir + "/plain is no directory\n",
+        "error: " + dir + "/bad.yaml: backend.caCert: " + dir + "/none.pem: No such file or directory\n",
+        "warning: " + dir + "/bad.yaml:7: unknown key foo\n", dir + "/bad.yaml is wrong: 4 errors, 1 warning\n"}) {
+    EXPECT_THAT(check.Log(), HasSubstr(line));
+  }
+  Process missing({Program("dfdaemon"), "config", "check", dir + "/none.yaml"}, dir + "/missing.out");
+  EXPECT_EQ(missing.Wait(kTimeout), 1);
+  EXPECT_THAT(missing.Log(), HasSubstr("none.yaml: No such file or directory"));
+}
+
+TEST_F(CommandLine, ConfigCheckLooksAtTheFileAloneWhenToldSo) {
+  const std::string dir = dir_->path() + "/file-only";
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir + "/dfdaemon.yaml") << "backend: {caCert: " << dir << "/none.pem}\n";
+  Process all({Program("dfdaemon"), "config", "check", dir + "/dfdaemon.yaml"}, dir + "/all.out");
+  EXPECT_EQ(all.Wait(kTimeout), 1) << all.Log();
+  Process file({Program("dfdaemon"), "config", "check", "--file-only", dir + "/dfdaemon.yaml"}, dir + "/file.out");
+  EXPECT_EQ(file.Wait(kTimeout), 0) << file.Log();
+  EXPECT_EQ(file.Log(), dir + "/dfdaemon.yaml is good, 0 warnings\n");
+}
+
+TEST_F(CommandLine, ConfigPrintGivesAFileThatLoadsAgain) {
+  const std::string dir = dir_->path() + "/print";
+  const std::string config = WriteLonelyConfig(dir);
+  std::ofstream(config, std::ios::app)
+      << "scheduler: {addrs: ['a:1']}\nbackend: {requestHeader: {Authorization: hunter2}}\n";
+  Process first({Program("dfdaemon"), "config", "print", "--config", config}, dir + "/first.out");
+  EXPECT_EQ(first.Wait(kTimeout), 0) << first.Log();
+  std::string yaml = first.Log();
+  // Warnings go to standard error, which this file has as well.
+  yaml.erase(0, yaml.find("network:"));
+  if (const size_t warning = yaml.find("warning:"); warning != std::string::npos) yaml.erase(warning);
+  EXPECT_THAT(yaml, HasSubstr("socketMode: \"0666\""));
+  EXPECT_THAT(yaml, testing::Not(HasSubstr("hunter2")));
+  std::ofstream(dir + "/again.yaml") << yaml;
+  Process second({Program("dfdaemon"), "config", "print", "--config", dir + "/again.yaml"}, dir + "/second.out");
+  EXPECT_EQ(second.Wait(kTimeout), 0) << second.Log();
+  EXPECT_THAT(second.Log(), HasSubstr(yaml));
 }
 
 TEST_F(CommandLine, DfdaemonLeavesCleanlyOnSigterm) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,10 +38,43 @@ void Read(Section& section) {
   section.Strings("l", &list);
   section.StringMap("m", &map);
   section.Ignore("g");
+  section.Bytes("n", &bytes, {.older = {"o"}, .no_effect = "none"});
   section.Sub("a", Read);
   section.List("e", Read);
   if (number < -5 || number > 5 || ratio > 1 || duration < absl::ZeroDuration()) std::abort();
   if (section.Has("g")) section.Fail("g", "is not wanted");
+}
+
+struct Element {
+  std::string name;
+  std::optional<std::vector<std::string>> tags;
+  std::vector<std::pair<std::string, std::string>> map;
+  absl::Duration duration = absl::ZeroDuration();
+  uint64_t bytes = 0;
+};
+
+void ReadElement(Section& section, Element& element) {
+  section.String("s", &element.name);
+  section.Strings("l", &element.tags);
+  section.StringMap("m", &element.map);
+  section.Duration("d", &element.duration);
+  section.Bytes("z", &element.bytes);
+}
+
+// What a file says, written down, must say the same again.
+void Describe(std::string_view text) {
+  if (text.size() > 1000) return;  // a name of more than 1024 bytes is no plain key
+  std::optional<Element> one;
+  std::vector<Element> many;
+  const auto read = [&](Section& root) {
+    root.Sub("a", &one, ReadElement);
+    root.List("e", &many, ReadElement);
+  };
+  using dragonfly::config::Dialect;
+  if (!dragonfly::config::LoadText(text, "f.yaml", Dialect::kRust, read).ok()) return;
+  const std::string yaml = dragonfly::config::Describe(read).yaml;
+  // Long names, marks in them and user information that is masked change a text; that it loads they must not.
+  if (!dragonfly::config::LoadText(yaml, "f.yaml", Dialect::kRust, read).ok()) std::abort();
 }
 
 }  // namespace
@@ -50,5 +84,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto dialect : {dragonfly::config::Dialect::kRust, dragonfly::config::Dialect::kGo}) {
     (void)dragonfly::config::LoadText(text, "f.yaml", dialect, Read);
   }
+  Describe(text);
   return 0;
 }

@@ -24,6 +24,7 @@ class Certificates {
   std::string ca_file() const { return Path("ca.pem"); }
   std::string server_pem() const { return Path("server.pem"); }
   std::string server_key() const { return Path("server.key"); }
+  std::string ca_key() const { return Path("ca.key"); }
   // The lines of an nginx server block.
   std::string NginxLines() const {
     return "ssl_certificate " + Path("server.pem") + "; ssl_certificate_key " + Path("server.key") + ";";

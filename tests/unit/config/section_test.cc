@@ -366,6 +366,109 @@ TEST(GoDialect, RefusesNegativeDurationsUnlessAllowed) {
   EXPECT_TRUE(Load("d: -5s\n", [&](Section& root) { root.Duration("d", &duration, {.min = -10}); }, Dialect::kGo).ok);
 }
 
+TEST(Section, TheNewerNameWins) {
+  uint64_t rate = 0;
+  const auto read = [&](Section& root) { root.Bytes("new", &rate, {.older = {"old", "oldest"}}); };
+  const Outcome both = Load("old: 1\nnew: 2\noldest: 3\n", read);
+  EXPECT_EQ(rate, 2u);
+  EXPECT_THAT(both.warnings, ElementsAre("f.yaml:1: old: has no effect beside its newer name new in line 2",
+                                         "f.yaml:3: oldest: has no effect beside its newer name new in line 2"));
+  EXPECT_THAT(Load("oldest: 3\n", read).warnings, IsEmpty());
+  EXPECT_EQ(rate, 3u);
+}
+
+TEST(Section, AKeyWithoutEffectIsCheckedAndWarned) {
+  bool flag = false;
+  const auto read = [&](Section& root) { root.Bool("flag", &flag, {.no_effect = "there is no flag"}); };
+  EXPECT_THAT(Load("flag: true\n", read).warnings, ElementsAre("f.yaml:1: flag: has no effect: there is no flag"));
+  EXPECT_THAT(Load("", read).warnings, IsEmpty());
+  EXPECT_FALSE(Load("flag: 5\n", read).ok);
+}
+
+TEST(Section, AnOptionalSectionIsSwitchedOffByNull) {
+  struct Limit {
+    uint64_t count = 7;
+  };
+  std::optional<Limit> limit = Limit();
+  const auto read = [&](Section& root) {
+    root.Sub("limit", &limit, [](Section& section, Limit& of) { section.Uint("count", &of.count); });
+  };
+  EXPECT_TRUE(Load("", read).ok);
+  EXPECT_TRUE(limit.has_value());
+  EXPECT_TRUE(Load("limit: null\n", read).ok);
+  EXPECT_FALSE(limit.has_value());
+  EXPECT_EQ(Describe(read).yaml, "limit: null\n");
+  EXPECT_EQ(Describe(read).keys.at(0).value, "7");
+  EXPECT_TRUE(Load("limit: {}\n", read).ok);
+  EXPECT_EQ(limit->count, 7u);
+  EXPECT_FALSE(Load("limit: 5\n", read).ok);
+}
+
+TEST(Describe, WritesAFileThatReadsBack) {
+  struct Item {
+    std::string name = "none";
+    std::optional<std::vector<std::string>> tags;
+  };
+  std::vector<Item> items = {{"a: b", std::nullopt}, {"", std::vector<std::string>{"x", "- y"}}};
+  std::vector<std::pair<std::string, std::string>> headers = {{"A", "1"}, {"B", "2"}, {"B", "\"\n\x01"}};
+  absl::Duration duration = absl::Milliseconds(1500);
+  uint64_t size = 3 << 20;
+  int64_t number = -4;
+  const auto read = [&](Section& root) {
+    root.List("items", &items, [](Section& section, Item& item) {
+      section.String("name", &item.name);
+      section.Strings("tags", &item.tags);
+    });
+    root.StringMap("headers", &headers);
+    root.Sub("deep", [&](Section& deep) {
+      deep.Sub("deeper", [&](Section& deeper) { deeper.Duration("duration", &duration); });
+      deep.Bytes("size", &size);
+    });
+    root.Int("number", &number);
+  };
+  const Description description = Describe(read);
+  EXPECT_EQ(description.yaml, R"(items:
+  - name: "a: b"
+    tags: null
+  - name: ""
+    tags:
+      - x
+      - "- y"
+headers:
+  A:
+    - "1"
+  B:
+    - "2"
+    - "\"\x0a\x01"
+deep:
+  deeper:
+    duration: 1s 500ms
+  size: 3MiB
+number: -4
+)");
+  std::vector<std::string> paths;
+  for (const KeyDescription& key : description.keys) paths.push_back(key.path);
+  EXPECT_THAT(paths,
+              ElementsAre("items[].name", "items[].tags", "headers", "deep.deeper.duration", "deep.size", "number"));
+
+  items.clear();
+  headers.clear();
+  EXPECT_THAT(Describe(read).yaml, HasSubstr("items: []\nheaders: {}\n"));
+  EXPECT_TRUE(Load(description.yaml, read).ok);
+  EXPECT_EQ(Describe(read).yaml, description.yaml);
+}
+
+TEST(YamlText, QuotesWhatAReaderWouldTakeForSomethingElse) {
+  for (const std::string_view text : {"",    "true", "No", "null", "~", "5", "-1",  "0x1", ".5", "a: b", "a #b",
+                                      "- a", "*a",   "&a", "!a",   "[", "{", "a,b", "\t",  "\\", "'",    "x\ny"}) {
+    std::string back = "unset";
+    const std::string file = "a: " + YamlText(text) + "\n";
+    EXPECT_TRUE(Load(file, [&](Section& root) { root.String("a", &back); }).ok) << file;
+    EXPECT_EQ(back, text) << file;
+  }
+  EXPECT_EQ(YamlText("/var/lib/dragonfly"), "/var/lib/dragonfly");
+}
+
 TEST(LoadText, BoundsWhatItSays) {
   std::string text;
   for (int i = 0; i < 500; ++i) text += "k" + std::to_string(i) + ": 1\n";

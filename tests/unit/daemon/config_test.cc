@@ -7,15 +7,18 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/status.h"
 
 namespace dragonfly::daemon {
 namespace {
 
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 LoadedConfig Parse(std::string_view text) {
   auto loaded = ParseDaemonConfig(text, "dfdaemon.yaml");
@@ -186,11 +189,77 @@ TEST(DaemonConfig, AnEmptyFileMeansTheDefaults) {
   EXPECT_EQ(loaded.config.upload.ip, "0.0.0.0");
 }
 
-TEST(DaemonConfig, LoadsTheOriginalsFilesWithoutAWarning) {
+TEST(DaemonConfig, LoadsTheOriginalsFilesAndWarnsOnlyOfWhatHasNoEffect) {
   for (const std::string_view text : {std::string_view("manager:\n  addr: http://manager.example:65003\n"),
                                       kSeedPeerExample, kEveryKeyOld, kEveryKeyNew}) {
-    EXPECT_THAT(Parse(text).warnings, IsEmpty()) << text;
+    EXPECT_THAT(Parse(text).warnings, Each(HasSubstr("effect"))) << text;
   }
+  EXPECT_THAT(Parse("manager: {addr: 'http://m:65003'}").warnings, IsEmpty());
+  // server.cacheDir, the three of download.parentSelector, two of seedPeer, security.enable, storage.server.protocol,
+  // the timeout and the sizes of storage, proxy.readBufferSize, and the proxy itself.
+  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 14u);
+  EXPECT_THAT(Parse("security: {enable: true}").warnings, ElementsAre(HasSubstr("dfdaemon.yaml:1: security.enable")));
+}
+
+// Keys of a description by path.
+std::map<std::string, config::KeyDescription> KeysOf(const config::Description& description) {
+  std::map<std::string, config::KeyDescription> keys;
+  for (const config::KeyDescription& key : description.keys) {
+    EXPECT_TRUE(keys.emplace(key.path, key).second) << key.path << " is described twice";
+  }
+  return keys;
+}
+
+TEST(DaemonConfig, ADescriptionLoadsAgainAsTheSame) {
+  for (const std::string_view text : {std::string_view(""), kSeedPeerExample, kEveryKeyOld, kEveryKeyNew,
+                                      std::string_view("server: {adaptiveRateLimit: null}")}) {
+    const std::string yaml = DescribeDaemonConfig(Parse(text).config).yaml;
+    const LoadedConfig again = Parse(yaml);
+    EXPECT_THAT(again.warnings, ElementsAre(HasSubstr(": proxy: "))) << yaml;
+    EXPECT_EQ(DescribeDaemonConfig(again.config).yaml, yaml);
+  }
+}
+
+TEST(DaemonConfig, ADescriptionHasTheValuesThatAreInEffect) {
+  const config::Description description = DescribeDaemonConfig(Parse(kEveryKeyNew).config);
+  for (const std::string_view line : {
+           "\nnetwork:\n  enableIPv6: true\n",
+           "    ip: \"::\"\n    port: 4000\n",
+           "  bandwidthLimit: 50GB\n  backToSourceBandwidthLimit: 40GB\n",
+           "    socketMode: \"0660\"\n",
+           "    diskThreshold: 1TiB\n    diskHighThresholdPercent: 70\n",
+           "    taskTTL: 30d\n",
+           "  revalidate: always\n",
+           "    basicAuth: null\n",
+           "  rules: []\n",
+       }) {
+    EXPECT_THAT("\n" + description.yaml, HasSubstr(std::string(line)));
+  }
+  EXPECT_THAT(description.yaml, Not(HasSubstr("parentSelector")));
+}
+
+TEST(DaemonConfig, ADescriptionMasksSecrets) {
+  const std::string yaml = DescribeDaemonConfig(Parse(R"(
+manager: {addr: "http://admin:hunter2@m:65003"}
+proxy: {server: {basicAuth: {username: u, password: hunter2}}}
+backend: {requestHeader: {Authorization: Bearer hunter2}}
+tracing: {headers: {x-token: [hunter2, hunter2]}}
+)")
+                                                    .config)
+                               .yaml;
+  EXPECT_THAT(yaml, Not(HasSubstr("hunter2")));
+  EXPECT_THAT(yaml, HasSubstr("http://******@m:65003"));
+  EXPECT_THAT(yaml, HasSubstr("Authorization:\n      - \"******\"\n"));
+}
+
+TEST(DaemonConfig, DescribesEveryKeyOfBothGenerations) {
+  const auto keys = KeysOf(DescribeDaemonConfig(DaemonConfig()));
+  EXPECT_EQ(keys.at("download.bandwidthLimit").older, std::vector<std::string>{"download.rateLimit"});
+  EXPECT_EQ(keys.at("download.concurrentPieceCount").kind, "whole number, 1 to 1024");
+  EXPECT_EQ(keys.at("dynconfig.refreshInterval").value, "1m");
+  EXPECT_EQ(keys.at("proxy.server.basicAuth.username").kind, "text of 1 to 20 bytes");
+  EXPECT_EQ(keys.at("proxy.rules[].regex").value, "\".*\"");
+  EXPECT_FALSE(keys.at("security.enable").has_effect);
 }
 
 TEST(DaemonConfig, ReadsWhatASeedPeerSets) {
@@ -288,7 +357,7 @@ TEST(DaemonConfig, AdaptiveLimitIsOnByDefaultAndOffWhenNull) {
 }
 
 TEST(DaemonConfig, NullSectionsAndKeysMeanTheDefaults) {
-  const LoadedConfig loaded = Parse("proxy:\ndownload:\n  server:\n  bandwidthLimit: null\nhost: ~\n");
+  const LoadedConfig loaded = Parse("upload:\ndownload:\n  server:\n  bandwidthLimit: null\nhost: ~\n");
   EXPECT_THAT(loaded.warnings, IsEmpty());
   EXPECT_EQ(loaded.config.download.rate_limit, 50'000'000'000u);
 }
@@ -315,6 +384,12 @@ TEST(DaemonConfig, HeadersMayHaveOneValueOrMany) {
   EXPECT_THAT(config.tracing.headers,
               ElementsAre(testing::Pair("a", "b"), testing::Pair("c", "d"), testing::Pair("c", "e")));
   EXPECT_TRUE(config.tracing.enabled());
+}
+
+TEST(DaemonConfig, WarnsOfARateThatNoLargePieceCanKeep) {
+  const LoadedConfig loaded = Parse("download: {rateLimit: 100KiB, pieceTimeout: 60s}");
+  EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("dfdaemon.yaml:1: download.rateLimit: at this rate")));
+  EXPECT_THAT(Parse("download: {rateLimit: 0}").warnings, IsEmpty());
 }
 
 TEST(DaemonConfig, SaysThatTracingNeedsProtocolAndEndpoint) {
@@ -358,6 +433,10 @@ TEST(DaemonConfig, RefusesWrongValuesNamingFileLineAndKey) {
       {"server: {adaptiveRateLimit: {cpuThreshold: 0}}", {"server.adaptiveRateLimit.cpuThreshold"}},
       {"server: {adaptiveRateLimit: {memoryThreshold: 101}}", {"server.adaptiveRateLimit.memoryThreshold"}},
       {"storage: {revalidate: sometimes}", {"storage.revalidate"}},
+      {"proxy: {rules: [{regex: 'a(?=b)'}]}", {"proxy.rules[0].regex", "a(?=b)"}},
+      {"proxy: {rules: [{regex: ok}, {regex: '('}]}", {"proxy.rules[1].regex"}},
+      {"proxy: {registryMirror: {addr: docker.io}}", {"proxy.registryMirror.addr", "URL"}},
+      {"tracing: {endpoint: 'http://o:4317'}", {"tracing.endpoint"}},
       {"scheduler: {caCert: /a}", {"scheduler.cert", "together"}},
       {"upload: {client: {cert: /a, key: /b}}", {"upload.client.caCert", "together"}},
       {"proxy: {server: {basicAuth: {username: u, password: aaaaaaaaaaaaaaaaaaaaa}}}",
