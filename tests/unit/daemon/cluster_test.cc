@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole cluster in one process: the real scheduler, a seed and peers, an origin that counts.
 #include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <functional>
-#include <latch>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "base/text.h"
+#include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/status.h"
 #include "scheduler/config.h"
 #include "scheduler/scheduler.h"
 #include "tests/unit/daemon/daemon_fixture.h"
@@ -22,11 +24,51 @@
 namespace dragonfly::daemon {
 namespace {
 
-using test::Download;
 using test::RandomBytes;
 using test::ReadFile;
 
 TimePoint In(Clock::duration duration) { return Clock::now() + duration; }
+
+// One caller of a daemon, connected and ready to call.
+class DownloadCall : public grpc::ClientReadReactor<dfdaemon::v2::DownloadTaskResponse> {
+ public:
+  DownloadCall(const std::string& socket_path, const std::string& url, const std::string& output)
+      : channel_(grpc::CreateChannel("unix:" + socket_path, grpc::InsecureChannelCredentials())),
+        stub_(dfdaemon::v2::DfdaemonDownload::NewStub(channel_)) {
+    request_.mutable_download()->set_url(url);
+    request_.mutable_download()->set_output_path(output);
+    const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(60);
+    EXPECT_TRUE(channel_->WaitForConnected(deadline)) << socket_path;
+    context_.set_deadline(deadline);
+  }
+
+  void Begin() {
+    stub_->async()->DownloadTask(&context_, &request_, this);
+    StartRead(&response_);
+    StartCall();
+  }
+  absl::Status Wait() {
+    done_.WaitForNotification();
+    return status_;
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (ok) StartRead(&response_);
+  }
+  void OnDone(const grpc::Status& status) override {
+    status_ = rpc::FromGrpc(status);
+    done_.Notify();
+  }
+
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<dfdaemon::v2::DfdaemonDownload::Stub> stub_;
+  grpc::ClientContext context_;
+  dfdaemon::v2::DownloadTaskRequest request_;
+  dfdaemon::v2::DownloadTaskResponse response_;
+  absl::Status status_;
+  absl::Notification done_;
+};
 
 class ClusterTest : public test::DaemonFixture {
  protected:
@@ -58,28 +100,19 @@ class ClusterTest : public test::DaemonFixture {
 
   // All peers ask for `url` at the same moment; `meanwhile` runs while they download. The first error, if any.
   absl::Status DownloadByAll(const std::string& url, const std::function<void()>& meanwhile = nullptr) {
-    std::vector<absl::Status> results(peers_.size());
-    std::vector<TimePoint> begins(peers_.size());
-    std::latch together(static_cast<std::ptrdiff_t>(peers_.size()));
-    std::vector<std::thread> callers;
+    std::vector<std::unique_ptr<DownloadCall>> calls;
     for (size_t i = 0; i < peers_.size(); ++i) {
-      callers.emplace_back([&, i] {
-        together.arrive_and_wait();
-        begins[i] = Clock::now();
-        results[i] = Download(peers_[i]->socket_path(), url, Output(i));
-      });
+      calls.push_back(std::make_unique<DownloadCall>(peers_[i]->socket_path(), url, Output(i)));
     }
     const TimePoint begin = Clock::now();
+    for (const auto& call : calls) call->Begin();
+    begun_within_ = Clock::now() - begin;
     if (meanwhile) meanwhile();
-    for (std::thread& caller : callers) caller.join();
-    const auto [first, last] = std::ranges::minmax(begins);
-    begun_within_ = last - first;
+    absl::Status failure;
+    for (const auto& call : calls) failure.Update(call->Wait());
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
     RecordProperty("download_milliseconds", static_cast<int>(took.count()));
-    for (const absl::Status& result : results) {
-      if (!result.ok()) return result;
-    }
-    return absl::OkStatus();
+    return failure;
   }
 
   // Compares and removes what the peers made.
@@ -90,7 +123,7 @@ class ClusterTest : public test::DaemonFixture {
     }
   }
 
-  // Between the first and the last call of DownloadByAll().
+  // The time in which DownloadByAll() began all its calls.
   Clock::duration begun_within_{};
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<Daemon> seed_;
