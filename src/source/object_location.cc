@@ -121,8 +121,8 @@ absl::Status Missing(ObjectVendor vendor, const std::vector<std::string>& names)
   return MakeBackendErrorStatus(error);
 }
 
-std::string AwsEndpoint(std::string_view region) {
-  return StrCat("https://s3.", region, region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
+std::string AwsEndpoint(std::string_view scheme, std::string_view region) {
+  return StrCat(scheme, "://s3.", region, region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
 }
 
 absl::StatusOr<Url> ParseEndpoint(ObjectVendor vendor, const std::string& text) {
@@ -318,7 +318,7 @@ absl::StatusOr<ObjectPlace> LocateBucket(const ObjectUrl& url, const OriginAcces
     if (place.region.empty()) place.region = "us-east-1";
     if (!IsRegionName(place.region)) return absl::InvalidArgumentError("region of s3 is no name of a region");
     if (text.empty()) text = FirstSet(environment, {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"});
-    if (text.empty()) text = AwsEndpoint(place.region);
+    if (text.empty()) text = AwsEndpoint("https", place.region);
   } else if (url.vendor == ObjectVendor::kGs) {
     if (text.empty()) text = "https://storage.googleapis.com";
   }
@@ -340,11 +340,9 @@ absl::StatusOr<ObjectPlace> LocateBucket(const ObjectUrl& url, const OriginAcces
 bool MoveToRegion(const std::string& region, ObjectPlace& place) {
   if (place.vendor != ObjectVendor::kS3 || !IsRegionName(region) || region == place.region) return false;
   const absl::StatusOr<Url> base = Url::Parse(place.base);
-  if (!base.ok() || base->scheme != "https" || !IsServiceHost(place, base->host)) {
-    return false;
-  }
+  if (!base.ok() || !IsServiceHost(place, base->host)) return false;
   place.region = region;
-  place.base = AwsEndpoint(region);
+  place.base = AwsEndpoint(base->scheme, region);
   place.bucket_path = StrCat("/", place.bucket);
   return true;
 }

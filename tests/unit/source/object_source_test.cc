@@ -36,6 +36,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::HasSubstr;
+using testing::HeaderOf;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::ObjectStorage;
@@ -499,6 +500,30 @@ TEST_F(ObjectSourceTest, FindsTheRegionThatTheServiceNames) {
   EXPECT_TRUE(Stat(Ask("other")).ok());
   EXPECT_EQ(Read(Ask("other"), {0, 1}).value_or(""), "o");
   EXPECT_THAT(storage_->Stop(), ElementsAre(StartsWith("400"), StartsWith("206"), StartsWith("206")));
+}
+
+TEST_F(ObjectSourceTest, FollowsABucketOfAwsToItsRegion) {
+  // Stands in for AWS as the environment's proxy, which gets URLs whole.
+  ScriptedServer aws([](ScriptedServer::Connection& connection, const std::string& request, int) {
+    const bool at_home = request.starts_with("GET http://s3.eu-west-1.amazonaws.com/bkt-125/other ") &&
+                         HeaderOf(request, "Authorization").find("/eu-west-1/s3/") != std::string::npos;
+    connection.Send(at_home ? "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/1\r\nContent-Length: 1\r\n\r\no"
+                            : "HTTP/1.1 301 Moved Permanently\r\nx-amz-bucket-region: eu-west-1\r\n"
+                              "Content-Length: 0\r\n\r\n");
+  });
+  ::setenv("http_proxy", aws.Url("").c_str(), 1);
+  ::unsetenv("no_proxy");
+  scheme_ = "s3";
+  access_.endpoint = "http://s3.us-east-1.amazonaws.com";
+  access_.access_key_id = "id";
+  access_.access_key_secret = "secret";
+  const absl::StatusOr<OriginStat> stat = Stat(Ask("other"));
+  EXPECT_TRUE(stat.ok()) << stat.status();
+  EXPECT_THAT(aws.requests(), SizeIs(2));
+  EXPECT_EQ(Read(Ask("other"), {0, 1}).value_or(""), "o");
+  EXPECT_THAT(aws.requests(), SizeIs(3));
+  ::unsetenv("http_proxy");
+  ::setenv("no_proxy", "*", 1);
 }
 
 TEST_F(ObjectSourceTest, SignsByTheServicesClockWhenItsOwnIsWrong) {
