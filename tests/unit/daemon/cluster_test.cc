@@ -167,6 +167,9 @@ TEST_F(ClusterTest, SixtyFourPeersAtTheSameMomentReadTheOriginOnce) {
     ExpectAllHave(origin.content());
     EXPECT_EQ(origin.reads_of_any_byte(), 1);
     EXPECT_EQ(origin.bytes_read(), origin.content().size());
+    RecordProperty("begun_within_microseconds",
+                   static_cast<int>(std::chrono::duration_cast<std::chrono::microseconds>(begun_within_).count()));
+    RecordProperty("tries", tries + 1);
     if (begun_within_ <= std::chrono::milliseconds(10)) return;
   }
   ADD_FAILURE() << "64 calls never began within 10 ms";
