@@ -63,7 +63,7 @@ struct DaemonConfig {
     uint64_t rate_limit = 50'000'000'000;  // bytes a second; 0: none
     uint64_t back_to_source_rate_limit = 50'000'000'000;
     absl::Duration piece_timeout = absl::Seconds(360);
-    absl::Duration collected_piece_timeout = absl::Seconds(10);
+    absl::Duration collected_piece_timeout = absl::Seconds(360);
     uint64_t concurrent_piece_count = 8;
     std::string protocol = "tcp";  // tcp, quic, grpc
   } download;

@@ -37,8 +37,8 @@ class ParentBatch {
     Options() = default;
     std::string host_id;  // own
     size_t concurrency = 8;
-    Clock::duration news_timeout = std::chrono::seconds(10);  // between two messages of a parent
-    uint64_t seed = 1;                                        // of the order of pieces
+    Clock::duration news_timeout = std::chrono::seconds(360);  // between two messages of a parent
+    uint64_t seed = 1;                                         // of the order of pieces
   };
   struct Reports {
     Reports() = default;
