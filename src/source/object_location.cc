@@ -92,12 +92,6 @@ bool IsBucketName(std::string_view text) {
          });
 }
 
-bool IsRegionName(std::string_view text) {
-  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-';
-  });
-}
-
 bool IsAddress(const std::string& host) {
   in_addr address;
   return host.starts_with('[') || ::inet_pton(AF_INET, host.c_str(), &address) == 1;
@@ -225,6 +219,12 @@ absl::Status FindKey(const OriginAccess::ObjectStorage& access, const Environmen
 
 }  // namespace
 
+bool IsRegionName(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-';
+  });
+}
+
 std::optional<ObjectVendor> ObjectVendorOf(std::string_view scheme) {
   for (const ObjectVendor vendor : {ObjectVendor::kS3, ObjectVendor::kGs, ObjectVendor::kAbs, ObjectVendor::kOss,
                                     ObjectVendor::kObs, ObjectVendor::kCos}) {
@@ -313,11 +313,14 @@ absl::StatusOr<ObjectPlace> LocateBucket(const ObjectUrl& url, const OriginAcces
 
   std::string asked = access.endpoint;
   std::string text = asked;
+  const std::string own_endpoint =
+      url.vendor == ObjectVendor::kS3 ? FirstSet(environment, {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) : "";
+  if (asked == own_endpoint) asked.clear();  // it is this process's own choice as well
   if (url.vendor == ObjectVendor::kS3) {
     if (place.region.empty()) place.region = FirstSet(environment, {"AWS_REGION", "AWS_DEFAULT_REGION"});
     if (place.region.empty()) place.region = "us-east-1";
     if (!IsRegionName(place.region)) return absl::InvalidArgumentError("region of s3 is no name of a region");
-    if (text.empty()) text = FirstSet(environment, {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"});
+    if (text.empty()) text = own_endpoint;
     if (text.empty()) text = AwsEndpoint("https", place.region);
   } else if (url.vendor == ObjectVendor::kGs) {
     if (text.empty()) text = "https://storage.googleapis.com";

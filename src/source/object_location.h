@@ -32,6 +32,9 @@ struct ObjectUrl {
   static absl::StatusOr<ObjectUrl> Parse(std::string_view url);
 };
 
+// Letters, digits and '-', not more than 64.
+bool IsRegionName(std::string_view text);
+
 // Reads an environment variable; empty when it is not set.
 using Environment = std::function<std::string(const char* name)>;
 

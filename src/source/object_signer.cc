@@ -83,11 +83,7 @@ bool KeySigner::Renew(const http::CurlResponse& refusal, std::string_view body) 
   if (place_.vendor == ObjectVendor::kS3) {
     std::string region = refusal.Find("x-amz-bucket-region").value_or("");
     if (region.empty()) region = ParseObjectError(body).region;
-    const bool is_name =
-        !region.empty() && region.size() <= 64 && std::all_of(region.begin(), region.end(), [](char c) {
-          return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-';
-        });
-    if (is_name && region != region_) {
+    if (IsRegionName(region) && region != region_) {
       region_ = region;
       renewed = true;
     }

@@ -181,6 +181,13 @@ TEST(LocateBucket, ShowsItsOwnKeyToTheVendorsServiceOnly) {
   EXPECT_EQ(Locate("s3://b/k", access, env)->key.id, "own");
   access.insecure_skip_verify = true;
   EXPECT_EQ(Locate("s3://b/k", access, env)->key.id, "");
+  // Its own endpoint may be named by the request, too.
+  const Environment own = Env({{"AWS_ACCESS_KEY_ID", "own"},
+                               {"AWS_SECRET_ACCESS_KEY", "own-secret"},
+                               {"AWS_ENDPOINT_URL", "http://minio:9000"}});
+  access = Access();
+  access.endpoint = "http://minio:9000";
+  EXPECT_EQ(Locate("s3://b/k", access, own)->key.id, "own");
 }
 
 TEST(MoveToRegion, ChangesTheUrlOfAwsOnly) {
