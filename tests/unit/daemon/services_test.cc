@@ -7,7 +7,9 @@
 
 #include "base/backend_error.h"
 #include "base/digest.h"
+#include "base/text.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "tests/support/object_storage.h"
 #include "tests/unit/daemon/test_peer.h"
 
 namespace dragonfly::daemon {
@@ -133,6 +135,37 @@ TEST_F(Services, TheOriginsRefusalTravelsAsJsonDetails) {
   const auto error = BackendError::FromJson(progress.status.error_details());
   ASSERT_TRUE(error) << progress.status.error_details();
   EXPECT_EQ(error->status_code, 403);
+}
+
+TEST_F(Services, ReadsFromAnObjectStorageWithTheKeyOfTheRequest) {
+  std::string content(kTestPieceLength + 11, 'x');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>('a' + (i * 7919 >> 4) % 26);
+  testing::ObjectStorage storage(
+      StrCat(R"({"vendor": "s3", "bucket": "models", "region": "eu-west-1", )",
+             R"("access_key_id": "AKID", "access_key_secret": "s3cret", "objects": {"a b": ")", content, R"("}})"));
+  want_.set_url("s3://models/a%20b");
+  want_.set_need_piece_content(true);
+  common::v2::ObjectStorage& access = *want_.mutable_object_storage();
+  access.set_endpoint(storage.Endpoint());
+  access.set_region("eu-west-1");
+  access.set_access_key_id("AKID");
+  access.set_access_key_secret("wrong");
+  Progress progress = DownloadBy(*local_, want_);
+  EXPECT_EQ(progress.status.error_code(), StatusCode::INTERNAL);
+  const auto error = BackendError::FromJson(progress.status.error_details());
+  ASSERT_TRUE(error) << progress.status.error_message();
+  EXPECT_EQ(error->status_code, 403);
+  EXPECT_THAT(error->message, ::testing::HasSubstr("SignatureDoesNotMatch"));
+
+  access.set_access_key_secret("s3cret");
+  progress = DownloadBy(*local_, want_);
+  ASSERT_TRUE(progress.status.ok()) << progress.status.error_message();
+  std::string got(content.size(), '\0');
+  for (size_t i = 1; i < progress.messages.size(); ++i) {
+    const auto& piece = progress.messages[i].download_piece_finished_response().piece();
+    got.replace(piece.offset(), piece.length(), piece.content());
+  }
+  EXPECT_TRUE(got == content);
 }
 
 TEST_F(Services, WritesOutputsForThisHostOnly) {
