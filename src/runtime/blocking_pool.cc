@@ -29,6 +29,7 @@ struct BlockingPool::State {
 
   bool HasWorkOrEnds() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return ending || !queue.empty(); }
   bool Admit();
+  void Release();
   void Enqueue(Job job);
   void RunWorker();
 
@@ -45,6 +46,11 @@ bool BlockingPool::State::Admit() {
   if (admitted == admitted_max) return false;
   ++admitted;
   return true;
+}
+
+void BlockingPool::State::Release() {
+  absl::MutexLock lock(&mutex);
+  --admitted;
 }
 
 void BlockingPool::State::Enqueue(Job job) {
@@ -92,10 +98,7 @@ asio::awaitable<absl::Status> BlockingPool::Run(std::function<absl::Status()> jo
     const auto executor = asio::get_associated_executor(handler);
     state->Enqueue([state, &job, executor, handler = std::move(handler)]() mutable {
       absl::Status status = job();
-      {
-        absl::MutexLock lock(&state->mutex);
-        --state->admitted;
-      }
+      state->Release();
       asio::post(executor, [handler = std::move(handler), status = std::move(status)]() mutable {
         std::move(handler)(std::move(status));
       });
@@ -103,6 +106,17 @@ asio::awaitable<absl::Status> BlockingPool::Run(std::function<absl::Status()> jo
   };
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(absl::Status)>(std::move(initiate),
                                                                                              asio::use_awaitable);
+}
+
+bool BlockingPool::Post(std::function<void()> job) {
+  State* const state = state_.get();
+  if (!state->Admit()) return false;
+  state->Enqueue([state, job = std::move(job)]() mutable {
+    job();
+    job = nullptr;  // what it owns goes before its place is given away
+    state->Release();
+  });
+  return true;
 }
 
 }  // namespace dragonfly::runtime

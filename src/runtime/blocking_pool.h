@@ -27,6 +27,9 @@ class BlockingPool {
   // captured by the job stay good.
   boost::asio::awaitable<absl::Status> Run(std::function<absl::Status()> job);
 
+  // Runs `job` on a worker and waits for nothing; false when the queue is full. The job owns what it uses.
+  bool Post(std::function<void()> job);
+
   template <typename T>
   boost::asio::awaitable<absl::StatusOr<T>> Run(std::function<absl::StatusOr<T>()> job) {
     std::optional<absl::StatusOr<T>> result;

@@ -9,8 +9,8 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
-#include "runtime/timeout.h"
 #include "source/answer.h"
+#include "source/attempts.h"
 #include "source/signer.h"
 
 namespace dragonfly::source {
@@ -22,6 +22,9 @@ namespace {
 constexpr int kPartialContent = 206;
 constexpr int kRangeNotSatisfiable = 416;
 constexpr size_t kRedirectsRemembered = 1000;
+
+// What the second question of a stat may take.
+constexpr Clock::duration kHeadPatience = std::chrono::seconds(10);
 
 // A body nobody wants is read up to here, since the connection can be kept then; a longer one costs more than a new
 // connection does.
@@ -210,35 +213,28 @@ class HttpSource::WholeAnswer : public Answer {
   uint64_t taken_ = 0;
 };
 
-// Counts the attempts of one call and waits between them.
-class HttpSource::Attempts {
+// Keeps a body that is small enough.
+class HttpSource::DocumentAnswer : public Answer {
  public:
-  Attempts(const SourceOptions& options, absl::BitGen& random, TimePoint deadline)
-      : options_(options), random_(random), deadline_(deadline) {}
+  explicit DocumentAnswer(size_t body_max) : Answer(nullptr), body_max_(body_max) {}
 
-  // Waits and returns true when there may be another attempt; false when none is left, when the deadline comes first,
-  // or when `answer` asks for a longer wait than is granted.
-  asio::awaitable<bool> Next(std::optional<std::chrono::milliseconds> retry_after) {
-    if (made_ >= options_.retries) co_return false;
-    Clock::duration wait = options_.backoff_max;
-    if (made_ < 30) wait = std::min<Clock::duration>(wait, options_.backoff_min * (int64_t{1} << made_));
-    wait = std::chrono::duration_cast<Clock::duration>(wait * absl::Uniform(random_, 0.5, 1.0));
-    if (retry_after.has_value()) {
-      if (*retry_after > options_.retry_after_max) co_return false;
-      wait = *retry_after;
-    }
-    ++made_;
-    const TimePoint now = Clock::now();
-    if (deadline_ - now <= wait) co_return false;
-    co_await runtime::SleepUntil(now + wait);
-    co_return true;
-  }
+  std::string& body() { return body_; }
 
  private:
-  const SourceOptions& options_;
-  absl::BitGen& random_;
-  const TimePoint deadline_;
-  int made_ = 0;
+  absl::Status OnObject(const http::CurlResponse&) override {
+    body_.clear();
+    return absl::OkStatus();
+  }
+  absl::Status OnBytes(std::span<const std::byte> bytes) override {
+    if (bytes.size() > body_max_ - body_.size()) {
+      return absl::ResourceExhaustedError(StrCat("the answer is larger than ", body_max_, " bytes"));
+    }
+    body_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return absl::OkStatus();
+  }
+
+  const size_t body_max_;
+  std::string body_;
 };
 
 namespace {
@@ -286,6 +282,7 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Follow(Target& t
                                                                        Answer& answer) {
   for (int hop = 0;; ++hop) {
     http::CurlRequest request;
+    request.method = target.method;
     request.url = target.url;
     request.header = target.header;
     if (!range.empty()) request.header.emplace_back("Range", range);
@@ -362,6 +359,7 @@ asio::awaitable<absl::StatusOr<OriginStat>> HttpSource::Stat(OriginRequest reque
       std::optional<OriginStat> stat = StatOf(*response);
       if (stat.has_value()) {
         stat->accepts_ranges = stat->accepts_ranges || accepts_ranges;
+        if (!stat->content_length.has_value()) co_await AskLengthByHead(target, request.deadline, *stat);
         co_return *std::move(stat);
       }
       if (!ranged) co_return RedirectRefusal(*response, "a range that was not asked for");
@@ -383,6 +381,47 @@ asio::awaitable<absl::StatusOr<OriginStat>> HttpSource::Stat(OriginRequest reque
       }
       ranged = false;
       continue;
+    }
+    const Failure failure = FailureOf(response, target, answer.refusal());
+    if (!failure.transient) co_return failure.status;
+    const bool again = co_await attempts.Next(failure.retry_after);
+    if (!again) co_return failure.status;
+  }
+}
+
+// A chunked answer may have a length all the same, which HEAD tells. Whatever else HEAD says is of no importance: a URL
+// may be signed for GET only. 0 is what servers say that do not know HEAD's length.
+asio::awaitable<void> HttpSource::AskLengthByHead(Target target, TimePoint deadline, OriginStat& stat) {
+  target.method = "HEAD";
+  Renewal renewal;
+  renewal.used = true;
+  StatAnswer answer;
+  const std::string no_range;
+  const TimePoint soon = std::min(deadline, Clock::now() + kHeadPatience);
+  const absl::StatusOr<http::CurlResponse> response =
+      co_await Exchange(std::move(target), no_range, soon, Redirects::kAsk, renewal, answer);
+  if (!response.ok() || !IsSuccess(response->status)) co_return;
+  const std::optional<uint64_t> length = ContentLengthOf(*response);
+  if (!length.has_value() || *length == 0 || !CheckVersion(VersionOf(stat), *response, length).ok()) co_return;
+  stat.content_length = length;
+  stat.header["content-length"] = StrCat(*length);
+}
+
+asio::awaitable<absl::StatusOr<HttpDocument>> HttpSource::Fetch(OriginRequest request, size_t body_max) {
+  DF_CO_ASSIGN_OR_RETURN(const Target target, TargetOf(request));
+  Attempts attempts(options_, random_, request.deadline);
+  Renewal renewal;
+  for (;;) {
+    DocumentAnswer answer(body_max);
+    const std::string no_range;
+    const absl::StatusOr<http::CurlResponse> response =
+        co_await Exchange(target, no_range, request.deadline, Redirects::kAsk, renewal, answer);
+    if (!answer.verdict().ok()) co_return answer.verdict();
+    if (response.ok() && IsSuccess(response->status)) {
+      HttpDocument document;
+      document.header = DescribeHeader(*response);
+      document.body = std::move(answer.body());
+      co_return document;
     }
     const Failure failure = FailureOf(response, target, answer.refusal());
     if (!failure.transient) co_return failure.status;

@@ -2,6 +2,8 @@
 // The origin behind http and https URLs. The rules it follows are told in docs/origins.md.
 #pragma once
 
+#include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -11,6 +13,13 @@
 #include "source/source.h"
 
 namespace dragonfly::source {
+
+// A small answer as a whole.
+struct HttpDocument {
+  HttpDocument() = default;
+  std::map<std::string, std::string> header;  // as OriginStat::header
+  std::string body;
+};
 
 class HttpSource : public Source {
  public:
@@ -22,6 +31,10 @@ class HttpSource : public Source {
   boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version, ByteSink& sink,
                                                            runtime::TokenBucket& limiter) override;
 
+  // The whole answer to a GET without Range, for protocols that speak in documents. Asked again like a stat. Errors: as
+  // Stat(); RESOURCE_EXHAUSTED when the body is longer than `body_max` bytes.
+  boost::asio::awaitable<absl::StatusOr<HttpDocument>> Fetch(OriginRequest request, size_t body_max);
+
  private:
   // Of one call of the source.
   struct Renewal {
@@ -31,7 +44,7 @@ class HttpSource : public Source {
   class StatAnswer;
   class RangeAnswer;
   class WholeAnswer;
-  class Attempts;
+  class DocumentAnswer;
   enum class Redirects { kAsk, kRemembered };
 
   absl::StatusOr<Target> TargetOf(const OriginRequest& request) const;
@@ -44,6 +57,7 @@ class HttpSource : public Source {
   boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Follow(Target& target, std::string range,
                                                                     TimePoint deadline, bool& may_remember,
                                                                     Answer& answer);
+  boost::asio::awaitable<void> AskLengthByHead(Target target, TimePoint deadline, OriginStat& stat);
 
   const SourceOptions options_;
   http::CurlClient client_;

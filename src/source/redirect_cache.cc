@@ -8,7 +8,8 @@ namespace {
 
 // Neither URLs nor checked headers contain a line break.
 std::string KeyOf(const Target& target) {
-  std::string key = target.url;
+  std::string key = target.method;
+  key.append(" ").append(target.url);
   for (const auto& [name, value] : target.header) key.append("\n").append(name).append(":").append(value);
   if (!target.verify_tls) key.append("\n?");
   if (target.signer != nullptr) key.append("\n\n").append(target.signer->Identity());

@@ -23,6 +23,7 @@ struct Target {
   HeaderFields header;
   std::shared_ptr<Signer> signer = nullptr;  // null: the headers say all
   bool verify_tls = true;
+  std::string method = "GET";
 };
 
 // The final target of a redirected request. Headers and signer are part of the key, since origins send callers with

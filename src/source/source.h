@@ -23,6 +23,7 @@
 
 namespace dragonfly::source {
 
+class PluginSet;
 class Signer;
 
 // How a caller may enter an origin that is not plain HTTP. Empty: not told. What is secret here is never logged and
@@ -124,7 +125,7 @@ struct SourceOptions {
   std::string ca_file;  // PEM, beside the system's CAs; empty: only those
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds stall_timeout{30'000};  // without a byte
-  std::string plugin_dir;                           // holds lib<scheme>.so of further schemes; empty: none
+  std::shared_ptr<PluginSet> plugins;               // of further schemes, see source/plugin_set.h; null: none
   int redirects_max = 10;
   std::chrono::seconds redirect_cache_ttl{600};  // how long a redirect's target is asked at once; 0: never
   // Waits between attempts: from `backoff_min`, doubled each time up to `backoff_max`, less up to half of it by chance.
@@ -138,11 +139,15 @@ struct SourceOptions {
 class SourceSet {
  public:
   virtual ~SourceSet() = default;
-  // Errors: INVALID_ARGUMENT "unsupported scheme ...".
+  // A source is made when it is asked for first, and lives as long as the set. Errors: INVALID_ARGUMENT "unsupported
+  // scheme ...", with the reason when a plugin for it could not be loaded.
   virtual absl::StatusOr<Source*> For(std::string_view url) = 0;
 };
 
-// Sources of every scheme that this program knows (docs/origins.md), on `io`.
+// Whether this program knows `scheme` (lower case) without a plugin.
+bool IsBuiltInScheme(std::string_view scheme);
+
+// Sources of every scheme that this program or a plugin knows (docs/origins.md), on `io`.
 std::unique_ptr<SourceSet> MakeSources(boost::asio::io_context& io, const SourceOptions& options);
 
 }  // namespace dragonfly::source

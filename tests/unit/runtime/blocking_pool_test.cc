@@ -85,5 +85,24 @@ TEST(BlockingPool, RunsQueuedJobsBeforeItEnds) {
   }
 }
 
+TEST(BlockingPool, PostsWhatNobodyWaitsFor) {
+  std::binary_semaphore running(0);
+  std::binary_semaphore release(0);
+  std::atomic<int> ran = 0;
+  {
+    BlockingPool pool(1, 1);
+    ASSERT_TRUE(pool.Post([&] {
+      running.release();
+      release.acquire();
+      ++ran;
+    }));
+    ASSERT_TRUE(running.try_acquire_for(kPatience));
+    EXPECT_TRUE(pool.Post([&] { ++ran; }));
+    EXPECT_FALSE(pool.Post([&] { ++ran; })) << "the queue is full";
+    release.release();
+  }
+  EXPECT_EQ(ran, 2);
+}
+
 }  // namespace
 }  // namespace dragonfly::runtime

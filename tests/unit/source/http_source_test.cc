@@ -809,5 +809,145 @@ TEST_F(HttpSourceTest, AsksNobodyWhenItCannotSign) {
   EXPECT_THAT(server.requests(), IsEmpty());
 }
 
+// ---- the length of chunked answers ----
+
+TEST_F(HttpSourceTest, AsksHeadForTheLengthOfAChunkedAnswer) {
+  const std::string content = Pattern(5000);
+  ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    if (request.starts_with("HEAD ")) {
+      EXPECT_EQ(HeaderOf(request, "X-Mine"), "yes");
+      connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nETag: \"a\"\r\n\r\n");
+      return;
+    }
+    connection.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"a\"\r\n\r\n1388\r\n");
+    connection.Send(content);
+    connection.Send("\r\n0\r\n\r\n");
+  });
+  const OriginRequest request = Ask(server.Url(), {{"X-Mine", "yes"}});
+  const absl::StatusOr<OriginStat> stat = Stat(request);
+  ASSERT_TRUE(stat.ok()) << stat.status();
+  EXPECT_EQ(stat->content_length, 5000u);
+  EXPECT_FALSE(stat->accepts_ranges);
+  EXPECT_THAT(stat->header, Contains(Pair("content-length", "5000")));
+  ASSERT_TRUE(ReadAll(request, VersionOf(*stat)).ok());
+  EXPECT_TRUE(sink_.text == content);
+}
+
+TEST_F(HttpSourceTest, LeavesTheLengthOpenWhereHeadIsNoHelp) {
+  for (const std::string& head : {Status("403 Forbidden"), Status("200 OK"),
+                                  std::string("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"b\"\r\n\r\n"),
+                                  std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")}) {
+    ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+      if (request.starts_with("HEAD ")) {
+        connection.Send(head);
+      } else {
+        connection.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"a\"\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+      }
+      connection.Close();
+    });
+    const absl::StatusOr<OriginStat> stat = Stat(Ask(server.Url()));
+    ASSERT_TRUE(stat.ok()) << stat.status() << head;
+    EXPECT_EQ(stat->content_length, std::nullopt) << head;
+    EXPECT_THAT(server.requests(), SizeIs(2)) << "HEAD is not repeated: " << head;
+  }
+}
+
+// ---- credentials in URLs, proxies, names ----
+
+TEST_F(HttpSourceTest, SendsTheUserOfTheUrlToItsOriginOnly) {
+  Nginx nginx({{"location = /away { return 307 http://127.0.0.1:@1@/file; } "
+                "location = /near { return 307 file?q=1; } "
+                "location / { auth_basic x; auth_basic_user_file passwords; }"},
+               {"if ($http_authorization) { return 400; }"}});
+  nginx.Put("file", "0123456789");
+  nginx.Put("../passwords", "user:{PLAIN}p@ss\n");
+  const std::string base = StrCat("http://user:p%40ss@127.0.0.1:", nginx.port());
+  ASSERT_EQ(CodeOf(Stat(Ask(nginx.Url("/file"))).status()), 401);
+  for (const char* path : {"/file", "/near", "/away"}) {
+    const absl::Status read = Read(Ask(base + path), {2, 3});
+    EXPECT_TRUE(read.ok()) << path << ": " << read;
+    EXPECT_EQ(sink_.text, "234") << path;
+  }
+  const absl::Status wrong = Stat(Ask(StrCat("http://user:secret@127.0.0.1:", nginx.port(), "/file"))).status();
+  EXPECT_EQ(CodeOf(wrong), 401);
+  EXPECT_THAT(wrong.ToString(), Not(HasSubstr("secret")));
+}
+
+TEST_F(HttpSourceTest, FollowsRelativeRedirectsWithTheirOwnQuery) {
+  ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    if (request.starts_with("GET /a/b?x=1 ")) {
+      connection.Send(Status("307 Temporary Redirect", "Location: ../c/d?sig=%2B%2F&y\r\n"));
+    } else if (request.starts_with("GET /c/d?sig=%2B%2F&y ")) {
+      connection.Send(Partial(request, "0123456789"));
+    } else {
+      connection.Send(Status("404 Not Found"));
+    }
+  });
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status read = Read(Ask(server.Url("/a/b?x=1")), {1, 2});
+    ASSERT_TRUE(read.ok()) << read;
+    EXPECT_EQ(sink_.text, "12");
+  }
+  EXPECT_THAT(server.requests(), SizeIs(3)) << "the way is remembered";
+}
+
+TEST_F(HttpSourceTest, RemembersNoRedirectWhereThatIsSwitchedOff) {
+  options_.redirect_cache_ttl = std::chrono::seconds(0);
+  ScriptedServer server([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    if (request.starts_with("GET /file ")) {
+      connection.Send(Status("307 Temporary Redirect", "Location: /there\r\n"));
+    } else {
+      connection.Send(Partial(request, "0123456789"));
+    }
+  });
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(Read(Ask(server.Url()), {1, 2}).ok());
+  EXPECT_THAT(server.requests(), SizeIs(4));
+}
+
+TEST_F(HttpSourceTest, NeverAsksForCompression) {
+  Nginx nginx({{"gzip on; gzip_min_length 1; gzip_types *; gzip_proxied any;"}});
+  const std::string content(100'000, 'x');
+  nginx.Put("file.txt", content);
+  const absl::StatusOr<OriginStat> stat = Stat(Ask(nginx.Url("/file.txt")));
+  ASSERT_TRUE(stat.ok());
+  EXPECT_EQ(stat->content_length, content.size());
+  EXPECT_THAT(stat->header, Not(Contains(Key("content-encoding"))));
+  ASSERT_TRUE(ReadAll(Ask(nginx.Url("/file.txt")), VersionOf(*stat)).ok());
+  EXPECT_TRUE(sink_.text == content);
+}
+
+TEST_F(HttpSourceTest, NamesTheHostInTheHandshake) {
+  const Certificates certificates("DNS:localhost");
+  Nginx nginx({{certificates.NginxLines() + "add_header X-Sni $ssl_server_name;", true}});
+  nginx.Put("file", "content");
+  options_.ca_file = certificates.ca_file();
+  const absl::StatusOr<OriginStat> stat = Stat(Ask(StrCat("https://localhost:", nginx.port(), "/file")));
+  ASSERT_TRUE(stat.ok()) << stat.status();
+  EXPECT_THAT(stat->header, Contains(Pair("x-sni", "localhost")));
+  EXPECT_FALSE(Stat(Ask(nginx.Url("/file"))).ok()) << "the certificate is for another name";
+}
+
+TEST_F(HttpSourceTest, GoesByTheProxyOfTheEnvironment) {
+  ScriptedServer proxy([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    EXPECT_THAT(request, StartsWith("GET http://origin.invalid/file HTTP/1.1\r\n"));
+    connection.Send(Partial(request, "0123456789"));
+  });
+  ::unsetenv("no_proxy");
+  ::setenv("HTTP_PROXY", StrCat("http://127.0.0.1:", proxy.port()).c_str(), 1);
+  const absl::Status read = Read(Ask("http://origin.invalid/file"), {1, 2});
+  ::unsetenv("HTTP_PROXY");
+  ::setenv("no_proxy", "*", 1);
+  EXPECT_TRUE(read.ok()) << read;
+  EXPECT_EQ(sink_.text, "12");
+}
+
+TEST_F(HttpSourceTest, ReadsFromAWebDavServer) {
+  Nginx nginx({{"dav_methods PUT DELETE MKCOL; create_full_put_path on; dav_access user:rw; autoindex on;"}});
+  nginx.Put("dir/file", "0123456789");
+  ASSERT_TRUE(Read(Ask(nginx.Url("/dir/file")), {9, 1}).ok());
+  EXPECT_EQ(sink_.text, "9");
+  EXPECT_TRUE(absl::IsUnimplemented(Run(source().List(Ask(nginx.Url("/dir/")), 10)).status()));
+}
+
 }  // namespace
 }  // namespace dragonfly::source
