@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/io_groups.h"
+#include "daemon/list_calls.h"
 #include "daemon/task_calls.h"
 #include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
@@ -52,6 +53,13 @@ class DownloadService final : public UnservedDownloadCalls, public Service {
                                            wire::ListLocalTasksResponse* response) override {
     return rpc::ServeUnary(context, groups_.For(""),
                            [this, response] { return daemon::ListLocalTasks(tasks_, response); });
+  }
+
+  grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
+                                            const wire::ListTaskEntriesRequest* request,
+                                            wire::ListTaskEntriesResponse* response) override {
+    return rpc::ServeUnary(context, groups_.For(request->url()),
+                           [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,

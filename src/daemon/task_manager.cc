@@ -12,10 +12,12 @@
 #include "base/status.h"
 #include "base/task_id.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "common/v2/common.pb.h"
 #include "daemon/caller.h"
 #include "daemon/lane.h"
 #include "daemon/task_download.h"
+#include "source/plugin_set.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -30,6 +32,14 @@ source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
   options.retries = static_cast<int>(std::min<uint64_t>(config.backend.retries, 100));
   options.verify_tls = config.backend.verify_tls;
   options.ca_file = config.backend.ca_file;
+  options.redirect_cache_ttl = std::chrono::seconds(0);
+  if (config.backend.cache_temporary_redirect) {
+    const absl::Duration ttl = std::min(config.backend.cache_temporary_redirect_ttl, absl::Hours(24));
+    options.redirect_cache_ttl = absl::ToChronoSeconds(ttl);
+  }
+  if (!config.server.plugin_dir.empty()) {
+    options.plugins = source::PluginSet::Load(StrCat(config.server.plugin_dir, "/backend"));
+  }
   return options;
 }
 
@@ -48,12 +58,13 @@ PieceFetcher::Options MakeFetcherOptions(const TaskManagerParts& parts) {
 
 struct TaskManager::State {
   explicit State(TaskManagerParts p) : parts(std::move(p)) {
+    const source::SourceOptions source_options = MakeSourceOptions(parts.config);
     for (size_t index = 0; index < parts.io.size(); ++index) {
       auto lane = std::make_unique<Lane>(parts.io.At(index));
       lane->vortex = std::make_unique<vortex::Client>(lane->io, parts.limiters.download, vortex::Client::Options());
       lane->fetcher = std::make_unique<PieceFetcher>(*lane->vortex, parts.channels, parts.limiters.download,
                                                      MakeFetcherOptions(parts));
-      lane->sources = source::MakeSources(lane->io, MakeSourceOptions(parts.config));
+      lane->sources = source::MakeSources(lane->io, source_options);
       lanes.push_back(std::move(lane));
     }
     for (const auto& lane : lanes) {
@@ -63,8 +74,9 @@ struct TaskManager::State {
     }
   }
 
-  Lane& LaneFor(const TaskId& id) {
-    asio::io_context& io = parts.io.For(id.str());
+  Lane& LaneFor(const TaskId& id) { return LaneFor(id.str()); }
+  Lane& LaneFor(std::string_view key) {
+    asio::io_context& io = parts.io.For(key);
     return **std::find_if(lanes.begin(), lanes.end(), [&io](const auto& lane) { return &lane->io == &io; });
   }
 
@@ -292,7 +304,41 @@ asio::awaitable<void> TaskManager::Stop() {
   }
 }
 
+namespace {
+
+asio::awaitable<absl::StatusOr<OriginListing>> ListOn(Lane& lane, source::OriginRequest request) {
+  OriginListing listing;
+  DF_CO_ASSIGN_OR_RETURN(const Url url, Url::Parse(request.url));
+  DF_CO_ASSIGN_OR_RETURN(source::Source* const source, lane.sources->For(request.url));
+  if (!url.path.ends_with('/')) {
+    absl::StatusOr<source::OriginStat> stat = co_await source->Stat(request);
+    if (stat.ok()) {
+      listing.stat = *std::move(stat);
+      co_return listing;
+    }
+    // A directory all the same, when the source says that the URL names no file.
+    if (!absl::IsInvalidArgument(stat.status())) co_return stat.status();
+  }
+  absl::StatusOr<std::vector<source::OriginEntry>> entries = co_await source->List(request, kOriginEntriesMax);
+  if (entries.ok()) {
+    listing.entries = *std::move(entries);
+    co_return listing;
+  }
+  // Where there are no directories, a slash at the end of a URL means nothing.
+  if (!absl::IsUnimplemented(entries.status())) co_return entries.status();
+  DF_CO_ASSIGN_OR_RETURN(listing.stat, co_await source->Stat(std::move(request)));
+  co_return listing;
+}
+
+}  // namespace
+
+asio::awaitable<absl::StatusOr<OriginListing>> TaskManager::ListOrigin(source::OriginRequest request) {
+  Lane& lane = state_->LaneFor(std::string_view(request.url));
+  co_return co_await asio::co_spawn(lane.executor, ListOn(lane, std::move(request)), asio::use_awaitable);
+}
+
 const HostIdentity& TaskManager::identity() const { return state_->parts.identity; }
+absl::Duration TaskManager::piece_timeout() const { return state_->parts.config.download.piece_timeout; }
 storage::ContentStore& TaskManager::store() { return state_->parts.store; }
 SchedulerLink& TaskManager::schedulers() { return state_->parts.schedulers; }
 runtime::BlockingPool& TaskManager::blocking() { return state_->parts.blocking; }

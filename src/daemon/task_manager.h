@@ -24,6 +24,7 @@
 #include "runtime/blocking_pool.h"
 #include "runtime/io_threads.h"
 #include "runtime/token_bucket.h"
+#include "source/source.h"
 #include "storage/content_store.h"
 
 namespace dragonfly::daemon {
@@ -71,6 +72,15 @@ class DownloadObserver {
   virtual boost::asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord& record) = 0;
 };
 
+// What an origin says of a URL that may name a directory.
+struct OriginListing {
+  OriginListing() = default;
+  std::vector<source::OriginEntry> entries;  // of a directory
+  source::OriginStat stat;                   // of a file
+};
+// More than so many entries are not listed.
+inline constexpr size_t kOriginEntriesMax = 100'000;
+
 // What a TaskManager works with. Everything must outlive it.
 struct TaskManagerParts {
   const DaemonConfig& config;
@@ -100,6 +110,10 @@ class TaskManager {
   // RESOURCE_EXHAUSTED when the disk is full; the causes, joined, when neither peers nor origin could give the bytes.
   boost::asio::awaitable<absl::Status> Download(DownloadRequest request, DownloadObserver& observer);
 
+  // Everything below the directory that request.url names, or the stat of the file, without downloading anything.
+  // Errors: those of source::Source::List() and Stat(); INVALID_ARGUMENT for a scheme that nobody reads.
+  boost::asio::awaitable<absl::StatusOr<OriginListing>> ListOrigin(source::OriginRequest request);
+
   // The id of the task that `download` names. Errors: INVALID_ARGUMENT.
   static absl::StatusOr<TaskId> IdOf(const common::v2::Download& download);
 
@@ -122,6 +136,8 @@ class TaskManager {
   SchedulerLink& schedulers();
   runtime::BlockingPool& blocking();
   Probe& probe();
+  // download.pieceTimeout.
+  absl::Duration piece_timeout() const;
 
  private:
   struct State;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The calls of dfdaemon.v2 that this daemon does not serve: persistent, persistent cache and cache tasks, directory
-// listings and RDMA. Each answers UNIMPLEMENTED with a text that says so. The services derive from these classes and
-// override the rest. Pulls in grpc++: for .cc files.
+// The calls of dfdaemon.v2 that this daemon does not serve: persistent, persistent cache and cache tasks, and RDMA.
+// Each answers UNIMPLEMENTED with a text that says so. The services derive from these classes and override the rest.
+// Pulls in grpc++: for .cc files.
 #pragma once
 
 #include <string_view>
@@ -36,7 +36,6 @@ class UnservedUploadCalls : public ::dfdaemon::v2::DfdaemonUpload::CallbackServi
  public:
 #define DF_UNARY(method, response) DF_UNSERVED_UNARY("dfdaemon.v2.DfdaemonUpload", method, method##Request, response)
 #define DF_STREAM(method, response) DF_UNSERVED_STREAM("dfdaemon.v2.DfdaemonUpload", method, method##Request, response)
-  DF_UNARY(ListTaskEntries, ::dfdaemon::v2::ListTaskEntriesResponse)
   DF_STREAM(DownloadCacheTask, ::dfdaemon::v2::DownloadCacheTaskResponse)
   DF_UNARY(StatCacheTask, ::common::v2::CacheTask)
   DF_UNARY(DeleteCacheTask, google::protobuf::Empty)
@@ -63,7 +62,6 @@ class UnservedDownloadCalls : public ::dfdaemon::v2::DfdaemonDownload::CallbackS
 #define DF_UNARY(method, response) DF_UNSERVED_UNARY("dfdaemon.v2.DfdaemonDownload", method, method##Request, response)
 #define DF_STREAM(method, response) \
   DF_UNSERVED_STREAM("dfdaemon.v2.DfdaemonDownload", method, method##Request, response)
-  DF_UNARY(ListTaskEntries, ::dfdaemon::v2::ListTaskEntriesResponse)
   DF_STREAM(DownloadCacheTask, ::dfdaemon::v2::DownloadCacheTaskResponse)
   DF_UNARY(StatCacheTask, ::common::v2::CacheTask)
   DF_UNARY(DeleteCacheTask, google::protobuf::Empty)

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "daemon/admission.h"
 #include "daemon/io_groups.h"
+#include "daemon/list_calls.h"
 #include "daemon/piece_message.h"
 #include "daemon/piece_set.h"
 #include "daemon/task_calls.h"
@@ -78,6 +79,13 @@ class UploadService final : public UnservedUploadCalls, public Service {
                                           wire::StatLocalTaskResponse* response) override {
     return rpc::ServeUnary(context, groups_.For(request->task_id()),
                            [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
+  }
+
+  grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
+                                            const wire::ListTaskEntriesRequest* request,
+                                            wire::ListTaskEntriesResponse* response) override {
+    return rpc::ServeUnary(context, groups_.For(request->url()),
+                           [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,
