@@ -22,10 +22,8 @@ absl::Duration TimeoutOf(const wire::ListTaskEntriesRequest& request, absl::Dura
   return std::clamp(asked, absl::ZeroDuration(), max);
 }
 
-}  // namespace
-
-boost::asio::awaitable<absl::Status> ListTaskEntries(TaskManager& tasks, const wire::ListTaskEntriesRequest& request,
-                                                     wire::ListTaskEntriesResponse* response) {
+boost::asio::awaitable<absl::Status> List(TaskManager& tasks, const wire::ListTaskEntriesRequest& request,
+                                          wire::ListTaskEntriesResponse* response) {
   DF_CO_ASSIGN_OR_RETURN(const Url url, Url::Parse(request.url()));
   source::OriginRequest asked;
   asked.url = request.url();
@@ -45,6 +43,16 @@ boost::asio::awaitable<absl::Status> ListTaskEntries(TaskManager& tasks, const w
   response->set_content_length(listing->stat.content_length.value_or(0));
   response->mutable_response_header()->insert(listing->stat.header.begin(), listing->stat.header.end());
   co_return absl::OkStatus();
+}
+
+}  // namespace
+
+boost::asio::awaitable<absl::Status> ListTaskEntries(TaskManager& tasks, const wire::ListTaskEntriesRequest& request,
+                                                     wire::ListTaskEntriesResponse* response) {
+  tasks.probe().ListTaskEntriesStarted(TaskType::kStandard);
+  const absl::Status listed = co_await List(tasks, request, response);
+  if (!listed.ok()) tasks.probe().ListTaskEntriesFailed(TaskType::kStandard);
+  co_return listed;
 }
 
 }  // namespace dragonfly::daemon

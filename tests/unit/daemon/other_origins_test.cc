@@ -20,6 +20,7 @@ namespace {
 
 namespace wire = dfdaemon::v2;
 using grpc::StatusCode;
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -156,6 +157,9 @@ TEST_F(OtherOrigins, BothServersListADirectory) {
   const auto error = BackendError::FromJson(refused.status.error_details());
   ASSERT_TRUE(error) << refused.status.error_details();
   EXPECT_EQ(error->status_code, 401);
+  const std::string metrics = peer_.metrics.Render();
+  EXPECT_THAT(metrics, ContainsRegex("dragonfly_client_list_task_entries_total[{][^}]*[}] 5\n"));
+  EXPECT_THAT(metrics, ContainsRegex("dragonfly_client_list_task_entries_failure_total[{][^}]*[}] 1\n"));
 }
 
 TEST_F(OtherOrigins, ListingAFileTellsOfTheFile) {
