@@ -184,6 +184,7 @@ absl::Status Daemon::State::ServePeers() {
   vortex::ServerOptions vortex_options;
   vortex_options.ip = config.storage.ip;
   vortex_options.port = config.storage.tcp_port;
+  vortex_options.fast_open = config.storage.tcp_fastopen;
   auto served = vortex::Server::Start(vortex_options, io, *pieces, upload_limiter);
   if (!served.ok()) return Annotate(served.status(), "storage.server");
   vortex_server = *std::move(served);

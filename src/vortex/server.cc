@@ -19,6 +19,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -109,7 +110,7 @@ Answerer::Options AnswerOptions(const ServerOptions& options) {
 }
 
 // A socket that listens at the address; options set here are inherited by what it accepts.
-absl::StatusOr<UniqueFd> Listen(const std::string& ip, uint16_t port) {
+absl::StatusOr<UniqueFd> Listen(const std::string& ip, uint16_t port, bool fast_open) {
   const std::string what = StrCat("listen for pieces on ", ip, " port ", port);
   const absl::StatusOr<SocketAddress> address = SocketAddress::Make(ip, port);
   if (!address.ok()) return Annotate(address.status(), what);
@@ -121,6 +122,9 @@ absl::StatusOr<UniqueFd> Listen(const std::string& ip, uint16_t port) {
   constexpr std::string_view kCongestion = "cubic";
   if (::setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, kCongestion.data(), kCongestion.size()) != 0) {
     DF_LOG(Warn, "{}: congestion control {} is not available, the system's default stays", what, kCongestion);
+  }
+  if (fast_open && ::setsockopt(fd.get(), IPPROTO_TCP, TCP_FASTOPEN, &kBacklog, sizeof(kBacklog)) != 0) {
+    DF_LOG(Warn, "{}: no TCP Fast Open: {}", what, std::strerror(errno));
   }
   if (::bind(fd.get(), address->get(), address->size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, what);
@@ -285,7 +289,7 @@ asio::awaitable<absl::StatusOr<Header>> Server::State::ReadRequest(Served& serve
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, runtime::IoThreads& io,
                                                       PieceProvider& provider, runtime::TokenBucket& limiter) {
-  DF_ASSIGN_OR_RETURN(UniqueFd listening, Listen(options.ip, options.port));
+  DF_ASSIGN_OR_RETURN(UniqueFd listening, Listen(options.ip, options.port, options.fast_open));
   DF_ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::OfSocket(listening.get()));
   // sendfile(2) to a peer that has gone raises SIGPIPE and takes no flag against it.
   struct sigaction action{};

@@ -19,6 +19,7 @@ struct ServerOptions {
   ServerOptions() = default;
   std::string ip = "0.0.0.0";
   uint16_t port = 4005;                                  // 0: any
+  bool fast_open = false;                                // RFC 7413, where net.ipv4.tcp_fastopen lets servers
   size_t connections_max = 4096;                         // more are refused
   std::chrono::milliseconds first_byte_timeout{10'000};  // from accept to a whole request
   std::chrono::milliseconds idle_timeout{120'000};       // between requests of one connection

@@ -3,8 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <array>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -330,6 +334,35 @@ TEST_F(ServerTest, NamesTheAddressThatItCannotHave) {
   EXPECT_THAT(std::string(second.status().message()), ::testing::HasSubstr("127.0.0.1 port"));
   options_.ip = "localhost";
   EXPECT_EQ(Server::Start(options_, io_, provider_, limiter_).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// TCP_FASTOPEN of this process's socket that listens at `port`; -1 when there is none.
+int FastOpenOf(uint16_t port) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename().string());
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) continue;
+    sockaddr_in address{};
+    size = sizeof(address);
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0 || ntohs(address.sin_port) != port)
+      continue;
+    int queue = 0;
+    size = sizeof(queue);
+    return ::getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, &size) == 0 ? queue : -1;
+  }
+  return -1;
+}
+
+TEST_F(ServerTest, TakesDataWithTheFirstPacketWhenToldSo) {
+  EXPECT_EQ(FastOpenOf(Start().port()), 0);
+  Stop(Clock::now());
+  options_.fast_open = true;
+  EXPECT_GT(FastOpenOf(Start().port()), 0);
+  Wire child = Connect();
+  child.Send(RequestPacket(2));
+  const std::string expected = Expected(2, 1, 0x5a);
+  EXPECT_TRUE(child.Read(expected.size()) == expected);
 }
 
 TEST_F(ServerTest, ListensOnIpv6) {
