@@ -92,7 +92,8 @@ struct DaemonConfig {
   struct SeedPeer {
     bool enable = false;
     std::string type = "super";
-    uint64_t cluster_id = 1;
+    uint64_t cluster_id = 1;                                // of seed peers, at the manager
+    absl::Duration keepalive_interval = absl::Seconds(15);  // between beats to the manager
   } seed_peer;
   struct Dynconfig {
     absl::Duration refresh_interval = absl::Seconds(60);

@@ -247,10 +247,8 @@ void ReadScheduler(Section& section, DaemonConfig::Scheduler& scheduler) {
 void ReadSeedPeer(Section& section, DaemonConfig::SeedPeer& seed_peer) {
   section.Bool("enable", &seed_peer.enable);
   section.String("type", &seed_peer.type, OneOf({"normal", "super", "strong", "weak"}));
-  section.Uint("clusterID", &seed_peer.cluster_id,
-               NoEffect("seeds are announced to schedulers, not to the manager", AtLeast(1)));
-  absl::Duration keepalive_interval = absl::Seconds(15);
-  section.Duration("keepaliveInterval", &keepalive_interval, NoEffect("the manager is not kept informed of seeds"));
+  section.Uint("clusterID", &seed_peer.cluster_id, AtLeast(1));
+  section.Duration("keepaliveInterval", &seed_peer.keepalive_interval, Interval());
 }
 
 void ReadStorage(Section& section, DaemonConfig::Storage& storage) {

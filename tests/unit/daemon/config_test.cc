@@ -195,9 +195,9 @@ TEST(DaemonConfig, LoadsTheOriginalsFilesAndWarnsOnlyOfWhatHasNoEffect) {
     EXPECT_THAT(Parse(text).warnings, Each(HasSubstr("effect"))) << text;
   }
   EXPECT_THAT(Parse("manager: {addr: 'http://m:65003'}").warnings, IsEmpty());
-  // server.cacheDir, the three of download.parentSelector, two of seedPeer, security.enable, storage.server.protocol,
+  // server.cacheDir, the three of download.parentSelector, security.enable, storage.server.protocol,
   // the timeout and the sizes of storage, proxy.readBufferSize, and the proxy itself.
-  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 14u);
+  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 12u);
   EXPECT_THAT(Parse("security: {enable: true}").warnings, ElementsAre(HasSubstr("dfdaemon.yaml:1: security.enable")));
 }
 
