@@ -241,17 +241,22 @@ class HuggingFaceSource final : public HubSource {
   }
 
   // The cursor of the next page by a Link header (RFC 8288), as it stands in its URL; empty: this was the last. Of the
-  // link only this is used: it may name a host that must not see the token.
-  static std::string NextCursor(std::string_view link) {
-    if (link.find("rel=\"next\"") == link.npos) return "";
-    const std::string_view url = link.substr(0, link.find('>'));
+  // link only this is used: it may name a host that must not see the token. Errors: INTERNAL for a next page that no
+  // cursor names, since a listing without it would not be whole.
+  static absl::StatusOr<std::string> NextCursor(std::string_view link) {
+    const size_t next = link.find("rel=\"next\"");
+    if (next == link.npos) return "";
+    // The URL that stands before it, between angle brackets.
+    std::string_view url = link.substr(0, next);
+    url = url.substr(0, url.rfind('>'));
+    url.remove_prefix(std::min(url.rfind('<'), url.size()));
     constexpr std::string_view kName = "cursor=";
     for (size_t at = url.find(kName); at != url.npos; at = url.find(kName, at + 1)) {
       if (at == 0 || (url[at - 1] != '?' && url[at - 1] != '&')) continue;
       const std::string_view value = url.substr(at + kName.size());
       return std::string(value.substr(0, value.find('&')));
     }
-    return "";
+    return BadAnswer("the tree of the repository goes on at an address without a cursor");
   }
 
   asio::awaitable<absl::Status> ListTree(const OriginRequest& request, const Hub& hub, const HubPath& path,
@@ -269,8 +274,9 @@ class HuggingFaceSource final : public HubSource {
         const bool is_directory = TextOf(file, "type") == "directory";
         DF_CO_RETURN_IF_ERROR(Take(path, TextOf(file, "path"), is_directory, NumberOf(file, "size"), listing));
       }
-      std::string next = NextCursor(page.link);
-      if (next.empty() || next == cursor || files.empty()) co_return absl::OkStatus();
+      DF_CO_ASSIGN_OR_RETURN(std::string next, NextCursor(page.link));
+      if (next.empty()) co_return absl::OkStatus();
+      if (next == cursor || files.empty()) co_return BadAnswer("the tree of the repository does not come to an end");
       cursor = std::move(next);
     }
   }

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "tests/support/python_server.h"
+#include "tests/support/scripted_server.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/source/source_fixture.h"
 
@@ -109,6 +110,19 @@ TEST_F(HubSource, HuggingFaceListsByItsTreePageByPage) {
   EXPECT_TRUE(absl::IsResourceExhausted(List("hf://owner/name/", 4).status()));
   EXPECT_EQ(CodeOf(List("hf://owner/name/missing/").status()), 404);
   EXPECT_EQ(CodeOf(List("hf://owner/missing/").status()), 404);
+}
+
+TEST_F(HubSource, HuggingFaceTakesNoPartOfATreeForTheWhole) {
+  for (const char* link : {"<http://hub/tree?page=2>; rel=\"next\"", "<http://hub/tree?cursor=same>; rel=\"next\""}) {
+    const std::string body = R"([{"type":"file","path":"a","size":1}])";
+    const std::string page =
+        StrCat("HTTP/1.1 200 OK\r\nContent-Length: ", body.size(), "\r\nLink: ", std::string(link), "\r\n\r\n", body);
+    testing::ScriptedServer server({page});
+    access_.hugging_face.base_url = server.Url("");
+    const absl::Status status = List("hf://owner/name/").status();
+    EXPECT_TRUE(absl::IsInternal(status)) << status;
+    EXPECT_THAT(status.ToString(), HasSubstr("the tree of the repository")) << link;
+  }
 }
 
 TEST_F(HubSource, HuggingFaceListsAMirrorWithoutTrees) {
