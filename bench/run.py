@@ -19,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build", "release", "bin")
 GIB = 1 << 30
 TICK = os.sysconf("SC_CLK_TCK")
-NAMES = ["limit", "piece_tcp", "piece_grpc", "dfget_cold", "small_files", "scheduler", "memory"]
+NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "dfget_cold", "small_files", "scheduler", "memory"]
 
 
 def program(name):
@@ -146,7 +146,7 @@ class Daemon(Server):
                     f"seedPeer:\n  enable: {str(seed).lower()}\ndownload:\n  protocol: {protocol}\n  rateLimit: 100GiB\n"
                     f"  server:\n    socketPath: {self.socket}\nupload:\n  rateLimit: 100GiB\n"
                     f"  server:\n    ip: 127.0.0.1\n    port: 0\n"
-                    f"storage:\n  dir: {directory}/storage\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n"
+                    f"storage:\n  dir: {directory}/storage\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0\n"
                     f"health:\n  server:\n    ip: 127.0.0.1\n    port: {health}\n"
                     f"metrics:\n  server:\n    ip: 127.0.0.1\n    port: {self.metrics_port}\n")
         super().__init__([program("dfdaemon"), "--config", f"{directory}/dfdaemon.yaml", "--log-dir", f"{directory}/log",
@@ -257,6 +257,9 @@ class Bench:
 
     def piece_tcp(self):
         return self.piece("tcp")
+
+    def piece_quic(self):
+        return self.piece("quic")
 
     def piece_grpc(self):
         return self.piece("grpc")

@@ -114,6 +114,7 @@ storage:
   server:
     ip: 127.0.0.1
     tcpPort: 0
+    quicPort: 0
 health:
   server:
     ip: 127.0.0.1

@@ -39,6 +39,7 @@ daemon::DaemonConfig PeerConfig(const StandaloneOptions& options, const Standalo
   config.storage.dir = StrCat(options.data_dir, "/", name);
   config.storage.keep = !options.temporary;
   config.storage.tcp_port = 0;
+  config.storage.quic_port = 0;
   config.health.port = 0;
   config.stats.port = 0;
   return config;

@@ -34,6 +34,7 @@
 #include "storage/content_store.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
+#include "vortex/quic_server.h"
 #include "vortex/server.h"
 
 namespace dragonfly::daemon {
@@ -115,6 +116,7 @@ struct Daemon::State {
   std::unique_ptr<TaskManager> tasks;
   std::unique_ptr<vortex::PieceProvider> pieces;
   std::unique_ptr<vortex::Server> vortex_server;
+  std::unique_ptr<vortex::QuicServer> quic_server;
   std::unique_ptr<HostInfo> host_owner;
   // Both are used by what runs before they are made: null until then.
   std::atomic<HostInfo*> host = nullptr;
@@ -189,6 +191,13 @@ absl::Status Daemon::State::ServePeers() {
   if (!served.ok()) return Annotate(served.status(), "storage.server");
   vortex_server = *std::move(served);
   identity.vortex_port = vortex_server->port();
+  vortex::QuicServerOptions quic_options;
+  quic_options.ip = config.storage.ip;
+  quic_options.port = config.storage.quic_port;
+  auto served_by_quic = vortex::QuicServer::Start(quic_options, io, *pieces, upload_limiter);
+  if (!served_by_quic.ok()) return Annotate(served_by_quic.status(), "storage.server.quicPort");
+  quic_server = *std::move(served_by_quic);
+  identity.quic_port = quic_server->port();
 
   UploadServiceOptions upload;
   upload.identity = identity;
@@ -379,6 +388,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (upload_service != nullptr) Await(loop, upload_service->Stop());
   if (tasks != nullptr) Await(loop, tasks->Stop());
   if (vortex_server != nullptr) Await(loop, vortex_server->Stop(deadline));
+  if (quic_server != nullptr) Await(loop, quic_server->Stop(deadline));
   if (health_server != nullptr) Await(loop, health_server->Stop());
   if (metrics_server != nullptr) Await(loop, metrics_server->Stop());
   if (stats_server != nullptr) Await(loop, stats_server->Stop());
@@ -408,6 +418,7 @@ const HostIdentity& Daemon::identity() const { return state_->identity; }
 const std::string& Daemon::socket_path() const { return state_->config.download.socket_path; }
 uint16_t Daemon::upload_port() const { return state_->identity.upload_port; }
 uint16_t Daemon::vortex_port() const { return state_->identity.vortex_port; }
+uint16_t Daemon::quic_port() const { return state_->identity.quic_port; }
 uint16_t Daemon::health_port() const { return state_->health_server->port(); }
 uint16_t Daemon::metrics_port() const { return state_->metrics_server->port(); }
 uint16_t Daemon::stats_port() const { return state_->stats_server != nullptr ? state_->stats_server->port() : 0; }

@@ -42,6 +42,7 @@ class Daemon {
   // The ports that are really bound.
   uint16_t upload_port() const;
   uint16_t vortex_port() const;
+  uint16_t quic_port() const;
   uint16_t health_port() const;
   uint16_t metrics_port() const;
   uint16_t stats_port() const;  // 0: its port was taken

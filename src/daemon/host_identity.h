@@ -15,6 +15,7 @@ struct HostIdentity {
   bool seed = false;
   uint16_t upload_port = 0;  // DfdaemonUpload
   uint16_t vortex_port = 0;  // piece server, 0: none
+  uint16_t quic_port = 0;    // piece server over QUIC, 0: none
 };
 
 }  // namespace dragonfly::daemon

@@ -11,6 +11,7 @@
 #include "runtime/task_group.h"
 #include "source/source.h"
 #include "vortex/client.h"
+#include "vortex/quic_client.h"
 
 namespace dragonfly::daemon {
 
@@ -21,6 +22,7 @@ struct Lane {
   boost::asio::io_context& io;
   const boost::asio::any_io_executor executor;
   std::unique_ptr<vortex::Client> vortex;
+  std::unique_ptr<vortex::QuicClient> quic;
   std::unique_ptr<PieceFetcher> fetcher;
   std::unique_ptr<source::SourceSet> sources;
   runtime::TaskGroup group;

@@ -121,6 +121,7 @@ asio::awaitable<void> ParentBatch::ForwardWishes(uint64_t seen) {
 bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
   if (!layout_.Contains(news.number) || news.range != layout_.RangeOf(news.number)) return false;
   if (news.endpoint) parents_[index].address.endpoint = news.endpoint;
+  if (news.quic) parents_[index].address.quic = news.quic;
   dispatcher_.Announce(index, news.number);
   events_.Notify();
   return true;

@@ -3,6 +3,8 @@
 
 #include <grpcpp/channel.h>
 
+#include <algorithm>
+#include <chrono>
 #include <functional>
 #include <span>
 #include <utility>
@@ -20,8 +22,14 @@ namespace wire = dfdaemon::v2;
 
 namespace {
 
-// Addresses that ParentMemory keeps of each kind; beyond that it starts anew.
+// Addresses that ParentMemory keeps; beyond that it starts anew.
 constexpr size_t kMemoryMax = 4096;
+constexpr std::chrono::minutes kMemoryLife{10};
+
+std::optional<vortex::Endpoint> EndpointAt(const std::string& ip, int32_t port) {
+  if (port <= 0 || port > 65535 || !IsIpLiteral(ip)) return std::nullopt;
+  return vortex::Endpoint{ip, static_cast<uint16_t>(port)};
+}
 
 class GrpcPieceNewsStream final : public PieceNewsStream {
  public:
@@ -37,10 +45,8 @@ class GrpcPieceNewsStream final : public PieceNewsStream {
     PieceNews news;
     news.number = PieceNumber(response.number());
     news.range = ByteRange{response.offset(), response.length()};
-    if (response.has_tcp_port() && response.tcp_port() > 0 && response.tcp_port() <= 65535 &&
-        IsIpLiteral(response.ip())) {
-      news.endpoint = vortex::Endpoint{response.ip(), static_cast<uint16_t>(response.tcp_port())};
-    }
+    if (response.has_tcp_port()) news.endpoint = EndpointAt(response.ip(), response.tcp_port());
+    if (response.has_quic_port()) news.quic = EndpointAt(response.ip(), response.quic_port());
     co_return news;
   }
 
@@ -86,33 +92,34 @@ std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const
       rpc::StartServerStream<wire::SyncPiecesResponse>(std::move(start), std::move(request)));
 }
 
-std::optional<ParentMemory::Way> ParentMemory::Find(const std::string& address) const {
-  if (grpc_only_.contains(address)) return Way::kGrpc;
-  if (vortex_only_.contains(address)) return Way::kVortex;
-  return std::nullopt;
+std::optional<PieceWay> ParentMemory::Find(const std::string& address, TimePoint now) const {
+  const auto found = learnt_.find(address);
+  if (found == learnt_.end() || found->second.until <= now) return std::nullopt;
+  return found->second.way;
 }
 
-void ParentMemory::Learn(const std::string& address, Way way) {
-  auto& learnt = way == Way::kGrpc ? grpc_only_ : vortex_only_;
-  auto& other = way == Way::kGrpc ? vortex_only_ : grpc_only_;
-  other.erase(address);
-  if (learnt.size() >= kMemoryMax) learnt.clear();
-  learnt.insert(address);
+void ParentMemory::Learn(const std::string& address, PieceWay way, TimePoint now) {
+  if (learnt_.size() >= kMemoryMax && !learnt_.contains(address)) learnt_.clear();
+  learnt_[address] = {way, now + kMemoryLife};
 }
 
-PieceFetcher::PieceFetcher(vortex::Client& vortex, rpc::ChannelPool& channels, runtime::TokenBucket& limiter,
-                           Options options)
-    : vortex_(vortex), channels_(channels), limiter_(limiter), options_(std::move(options)) {}
+PieceFetcher::PieceFetcher(vortex::Client& tcp, vortex::QuicClient& quic, rpc::ChannelPool& channels,
+                           runtime::TokenBucket& limiter, Options options)
+    : tcp_(tcp), quic_(quic), channels_(channels), limiter_(limiter), options_(std::move(options)) {}
 
-asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(vortex::Endpoint endpoint, TaskId task,
+asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
                                                                PieceNumber number, ByteRange range, ByteSink& sink) {
   vortex::FetchRequest request;
   request.piece = vortex::Request{std::move(task), number};
   request.expected = range;
   request.deadline = Clock::now() + options_.piece_timeout;
   request.stall_timeout = options_.stall_timeout;
-  absl::StatusOr<vortex::ContentMetadata> metadata =
-      co_await vortex_.Fetch(std::move(endpoint), std::move(request), sink);
+  absl::StatusOr<vortex::ContentMetadata> metadata = absl::UnknownError("");
+  if (way == PieceWay::kQuic) {
+    metadata = co_await quic_.Fetch(*parent.quic, std::move(request), sink);
+  } else {
+    metadata = co_await tcp_.Fetch(*parent.endpoint, std::move(request), sink);
+  }
   if (!metadata.ok()) co_return metadata.status();
   absl::StatusOr<Digest> digest = Digest::Parse(metadata->digest);
   if (!digest.ok()) co_return absl::DataLossError(StrCat("bad digest of the piece: ", MessageOf(digest.status())));
@@ -155,34 +162,44 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(std::string address
   co_return *std::move(digest);
 }
 
+std::vector<PieceWay> PieceFetcher::WaysTo(const ParentAddress& parent, const TaskId& task) const {
+  // Ids of another form cannot be asked for by the piece protocol.
+  if (!task.is_sha256()) return {PieceWay::kGrpc};
+  std::vector<PieceWay> ways;
+  const auto add = [&](PieceWay way) {
+    const bool offered = way == PieceWay::kTcp    ? parent.endpoint.has_value()
+                         : way == PieceWay::kQuic ? parent.quic.has_value()
+                                                  : true;
+    if (offered && std::find(ways.begin(), ways.end(), way) == ways.end()) ways.push_back(way);
+  };
+  if (const std::optional<PieceWay> learnt = memory_.Find(parent.grpc, Clock::now())) add(*learnt);
+  add(options_.prefer);
+  add(PieceWay::kTcp);
+  add(PieceWay::kGrpc);
+  return ways;
+}
+
+asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::By(PieceWay way, const ParentAddress& parent, const TaskId& task,
+                                                         PieceNumber number, ByteRange range, ByteSink& sink) {
+  if (way == PieceWay::kGrpc) co_return co_await ByGrpc(parent.grpc, task, number, range, sink);
+  co_return co_await ByVortex(way, parent, task, number, range, sink);
+}
+
 asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::Fetch(ParentAddress parent, TaskId task, PieceNumber number,
                                                             ByteRange range, ByteSink& sink) {
-  using Way = ParentMemory::Way;
-  if (!parent.endpoint || !task.is_sha256()) {
-    co_return co_await ByGrpc(parent.grpc, std::move(task), number, range, sink);
-  }
-  const Way first = memory_.Find(parent.grpc).value_or(options_.prefer_grpc ? Way::kGrpc : Way::kVortex);
+  const std::vector<PieceWay> ways = WaysTo(parent, task);
   CountingSink counting(sink);
-  absl::StatusOr<Digest> digest = absl::UnknownError("");
-  if (first == Way::kVortex) {
-    digest = co_await ByVortex(*parent.endpoint, task, number, range, counting);
-  } else {
-    digest = co_await ByGrpc(parent.grpc, task, number, range, counting);
+  absl::StatusOr<Digest> result = absl::UnknownError("");
+  for (size_t i = 0; i < ways.size(); ++i) {
+    // A firewall before the one port, or a parent of a generation that serves another way only.
+    absl::StatusOr<Digest> digest = co_await By(ways[i], parent, task, number, range, counting);
+    if (digest.ok() && i > 0) memory_.Learn(parent.grpc, ways[i], Clock::now());
+    const bool served = digest.ok() || !NotServed(digest.status()) || counting.count() > 0;
+    // Of several ways that are not served the first one's reason tells most.
+    if (served || i == 0) result = std::move(digest);
+    if (served) break;
   }
-  if (digest.ok() || !NotServed(digest.status()) || counting.count() > 0) co_return digest;
-
-  // A firewall before the one port, or a parent of a generation that serves the other way only.
-  absl::StatusOr<Digest> second = absl::UnknownError("");
-  if (first == Way::kVortex) {
-    second = co_await ByGrpc(parent.grpc, std::move(task), number, range, sink);
-  } else {
-    second = co_await ByVortex(*parent.endpoint, std::move(task), number, range, sink);
-  }
-  if (second.ok()) {
-    memory_.Learn(parent.grpc, first == Way::kVortex ? Way::kGrpc : Way::kVortex);
-    co_return second;
-  }
-  co_return NotServed(second.status()) ? digest : second;
+  co_return result;
 }
 
 }  // namespace dragonfly::daemon

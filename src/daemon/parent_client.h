@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "base/byte_sink.h"
 #include "base/digest.h"
@@ -20,6 +20,7 @@
 #include "runtime/clock.h"
 #include "runtime/token_bucket.h"
 #include "vortex/client.h"
+#include "vortex/quic_client.h"
 
 namespace dragonfly::daemon {
 
@@ -28,6 +29,7 @@ struct PieceNews {
   PieceNumber number;
   ByteRange range;                           // as the parent says
   std::optional<vortex::Endpoint> endpoint;  // of its piece server
+  std::optional<vortex::Endpoint> quic;      // of its piece server over QUIC
 };
 
 // An open SyncPieces stream; destroying it cancels the call.
@@ -43,17 +45,22 @@ std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const
                                                const std::string& host_id, const TaskId& task,
                                                const std::vector<PieceNumber>& numbers);
 
-// Which addresses answer the unary DownloadPiece only, and which the piece protocol only: learnt by failures. Bounded.
-// Thread rule: one thread.
+// How pieces come from a parent: the piece protocol over TCP or QUIC, or the unary call.
+enum class PieceWay { kTcp, kQuic, kGrpc };
+
+// By which way an address has answered when the way that is preferred did not: learnt by failures, forgotten after a
+// while, since a firewall or a parent may change. Bounded. Thread rule: one thread.
 class ParentMemory {
  public:
-  enum class Way { kVortex, kGrpc };
-  std::optional<Way> Find(const std::string& address) const;
-  void Learn(const std::string& address, Way way);
+  std::optional<PieceWay> Find(const std::string& address, TimePoint now) const;
+  void Learn(const std::string& address, PieceWay way, TimePoint now);
 
  private:
-  absl::flat_hash_set<std::string> grpc_only_;
-  absl::flat_hash_set<std::string> vortex_only_;
+  struct Learnt {
+    PieceWay way;
+    TimePoint until;
+  };
+  absl::flat_hash_map<std::string, Learnt> learnt_;
 };
 
 // Where a parent can be asked for pieces.
@@ -61,34 +68,41 @@ struct ParentAddress {
   ParentAddress() = default;
   std::string grpc;                          // "ip:port" of the upload service
   std::optional<vortex::Endpoint> endpoint;  // of the piece server, when it has told one
+  std::optional<vortex::Endpoint> quic;      // of the piece server over QUIC, when it has told one
 };
 
-// Fetches single pieces over the piece protocol or the unary call, whatever the parent offers. One per io thread.
+// Fetches single pieces by whatever way the parent offers, the preferred first. One per io thread.
 class PieceFetcher {
  public:
   struct Options {
     Options() = default;
     std::string host_id;                              // own
-    bool prefer_grpc = false;                         // download.protocol: grpc
+    PieceWay prefer = PieceWay::kTcp;                 // download.protocol
     Clock::duration piece_timeout{};                  // of one piece
     std::chrono::milliseconds stall_timeout{10'000};  // without a byte
   };
-  // All must outlive it; `limiter` is the download bandwidth, the one that `vortex` has, too.
-  PieceFetcher(vortex::Client& vortex, rpc::ChannelPool& channels, runtime::TokenBucket& limiter, Options options);
+  // All must outlive it; `limiter` is the download bandwidth, the one that `tcp` and `quic` have, too.
+  PieceFetcher(vortex::Client& tcp, vortex::QuicClient& quic, rpc::ChannelPool& channels, runtime::TokenBucket& limiter,
+               Options options);
 
   // Streams the piece into `sink` (exactly range.length bytes) and returns the digest that the parent names for it; the
-  // caller compares. The other way is tried only when the first brought no byte.
+  // caller compares. Another way is tried only when those before have brought no byte.
   // Errors: as vortex::Client::Fetch; DATA_LOSS for wrong numbers, lengths or digests; what the sink returned.
   boost::asio::awaitable<absl::StatusOr<Digest>> Fetch(ParentAddress parent, TaskId task, PieceNumber number,
                                                        ByteRange range, ByteSink& sink);
 
  private:
-  boost::asio::awaitable<absl::StatusOr<Digest>> ByVortex(vortex::Endpoint endpoint, TaskId task, PieceNumber number,
-                                                          ByteRange range, ByteSink& sink);
+  // The ways that the parent offers, in the order in which they are tried.
+  std::vector<PieceWay> WaysTo(const ParentAddress& parent, const TaskId& task) const;
+  boost::asio::awaitable<absl::StatusOr<Digest>> By(PieceWay way, const ParentAddress& parent, const TaskId& task,
+                                                    PieceNumber number, ByteRange range, ByteSink& sink);
+  boost::asio::awaitable<absl::StatusOr<Digest>> ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
+                                                          PieceNumber number, ByteRange range, ByteSink& sink);
   boost::asio::awaitable<absl::StatusOr<Digest>> ByGrpc(std::string address, TaskId task, PieceNumber number,
                                                         ByteRange range, ByteSink& sink);
 
-  vortex::Client& vortex_;
+  vortex::Client& tcp_;
+  vortex::QuicClient& quic_;
   rpc::ChannelPool& channels_;
   runtime::TokenBucket& limiter_;
   const Options options_;

@@ -46,7 +46,8 @@ source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
 PieceFetcher::Options MakeFetcherOptions(const TaskManagerParts& parts) {
   PieceFetcher::Options options;
   options.host_id = parts.identity.host_id;
-  options.prefer_grpc = parts.config.download.protocol == "grpc";
+  const std::string& protocol = parts.config.download.protocol;
+  options.prefer = protocol == "grpc" ? PieceWay::kGrpc : protocol == "quic" ? PieceWay::kQuic : PieceWay::kTcp;
   options.piece_timeout =
       absl::ToChronoNanoseconds(std::min(parts.config.download.piece_timeout, absl::Hours(24 * 30)));
   options.stall_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -62,8 +63,10 @@ struct TaskManager::State {
     for (size_t index = 0; index < parts.io.size(); ++index) {
       auto lane = std::make_unique<Lane>(parts.io.At(index));
       lane->vortex = std::make_unique<vortex::Client>(lane->io, parts.limiters.download, vortex::Client::Options());
-      lane->fetcher = std::make_unique<PieceFetcher>(*lane->vortex, parts.channels, parts.limiters.download,
-                                                     MakeFetcherOptions(parts));
+      lane->quic =
+          std::make_unique<vortex::QuicClient>(lane->io, parts.limiters.download, vortex::QuicClient::Options());
+      lane->fetcher = std::make_unique<PieceFetcher>(*lane->vortex, *lane->quic, parts.channels,
+                                                     parts.limiters.download, MakeFetcherOptions(parts));
       lane->sources = source::MakeSources(lane->io, source_options);
       lanes.push_back(std::move(lane));
     }
@@ -279,6 +282,7 @@ namespace {
 asio::awaitable<void> CloseLane(Lane& lane) {
   lane.fetcher.reset();
   lane.vortex.reset();
+  lane.quic.reset();
   lane.sources.reset();
   co_return;
 }

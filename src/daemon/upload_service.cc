@@ -141,6 +141,7 @@ wire::SyncPiecesResponse UploadService::NewsOf(const storage::PieceRecord& recor
   if (options_.identity.vortex_port != 0) {
     response.set_ip(options_.identity.ip);
     response.set_tcp_port(options_.identity.vortex_port);
+    if (options_.identity.quic_port != 0) response.set_quic_port(options_.identity.quic_port);
   }
   return response;
 }

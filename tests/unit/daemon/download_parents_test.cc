@@ -61,6 +61,19 @@ class ParentDownload : public ::testing::Test {
     if (liar.pieces_asked() > 0) EXPECT_GE(child_.link.CountOf("failed at liar"), 1);
   }
 
+  // A child that wishes for QUIC gets everything from `parent`.
+  template <typename Parent>
+  void ExpectByQuicChild(Parent& parent) {
+    TestPeer::Options options;
+    options.protocol = "quic";
+    TestPeer child(io_, "quic-child", options);
+    child.link.Set({CandidateParents{{parent.AsParent()}}});
+    const absl::Status status = child.Download(wire_, observer_);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(child.BytesOf(id()), origin_.content());
+    EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), kSize);
+  }
+
   runtime::IoThreads io_{2};
   ScriptedOrigin origin_{TestContent(kSize)};
   common::v2::Download wire_;
@@ -159,6 +172,35 @@ TEST_F(ParentDownload, TakesTheUnaryCallWhereThePieceServerDoesNotAnswer) {
   LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
   Offer({parent.AsParent()});
   ExpectFromPeers();
+}
+
+TEST_F(ParentDownload, TakesQuicWhereItIsWished) {
+  TestPeer parent(io_, "parent");
+  Warm(parent);
+  ExpectByQuicChild(parent);
+  EXPECT_GT(parent.quic_connections(), 0u);
+  EXPECT_EQ(parent.tcp_connections(), 0u);
+}
+
+TEST_F(ParentDownload, TakesTcpWhereQuicDoesNotAnswer) {
+  TestPeer::Options options;
+  options.told_quic_port = 1;  // nobody listens there
+  TestPeer parent(io_, "parent", options);
+  Warm(parent);
+  ExpectByQuicChild(parent);
+  EXPECT_EQ(parent.quic_connections(), 0u);
+  EXPECT_GT(parent.tcp_connections(), 0u);
+}
+
+TEST_F(ParentDownload, TakesTheUnaryCallWhereNeitherPieceServerAnswers) {
+  LyingParent::Lies lies;
+  lies.news = [](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(1);
+    news.set_quic_port(1);
+  };
+  LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
+  ExpectByQuicChild(parent);
 }
 
 TEST_F(ParentDownload, SurvivesWrongBytes) {

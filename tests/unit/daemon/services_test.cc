@@ -219,6 +219,7 @@ TEST_F(Services, SyncPiecesTellsWhatIsThereAndEnds) {
     EXPECT_EQ(message.offset(), message.number() * kTestPieceLength);
     EXPECT_EQ(message.ip(), "127.0.0.1");
     EXPECT_EQ(message.tcp_port(), peer_.identity.vortex_port);
+    EXPECT_EQ(message.quic_port(), peer_.identity.quic_port);
   }
 }
 

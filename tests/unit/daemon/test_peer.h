@@ -26,6 +26,7 @@
 #include "tests/support/temp_dir.h"
 #include "tests/unit/daemon/scripted_link.h"
 #include "tests/unit/daemon/scripted_origin.h"
+#include "vortex/quic_server.h"
 #include "vortex/server.h"
 
 namespace dragonfly::daemon {
@@ -91,6 +92,8 @@ class TestPeer {
   struct Options {
     Options() = default;
     bool serves_vortex = true;
+    uint16_t told_quic_port = 0;   // to children, instead of the true one
+    std::string protocol = "tcp";  // its own wish, as a child
     bool seed = false;
   };
   TestPeer(runtime::IoThreads& io, std::string name) : TestPeer(io, std::move(name), Options()) {}
@@ -99,6 +102,7 @@ class TestPeer {
     config.download.collected_piece_timeout = absl::Seconds(2);
     config.download.piece_timeout = absl::Seconds(30);
     config.backend.retries = 0;
+    config.download.protocol = options_.protocol;
     identity.ip = "127.0.0.1";
     identity.hostname = name_;
     identity.host_id = "127.0.0.1-" + name_;
@@ -131,6 +135,11 @@ class TestPeer {
       vortex_options.port = 0;
       vortex_ = *vortex::Server::Start(vortex_options, io_, *provider_, unlimited_);
       identity.vortex_port = vortex_->port();
+      vortex::QuicServerOptions quic_options;
+      quic_options.ip = "127.0.0.1";
+      quic_options.port = 0;
+      quic_ = *vortex::QuicServer::Start(quic_options, io_, *provider_, unlimited_);
+      identity.quic_port = options_.told_quic_port != 0 ? options_.told_quic_port : quic_->port();
     }
     UploadServiceOptions upload_options;
     upload_options.identity = identity;
@@ -155,15 +164,20 @@ class TestPeer {
     RunOn(io_, download_->Stop());
     RunOn(io_, upload_->Stop());
     if (vortex_) RunOn(io_, vortex_->Stop(Clock::now()));
+    if (quic_) RunOn(io_, quic_->Stop(Clock::now()));
     RunOn(io_, tasks_->Stop());
     local_server_.reset();
     server_.reset();
     download_.reset();
     upload_.reset();
     vortex_.reset();
+    quic_.reset();
     tasks_.reset();
     store_.reset();
   }
+
+  size_t tcp_connections() const { return vortex_->connections(); }
+  size_t quic_connections() const { return quic_->connections(); }
 
   absl::Status Download(const common::v2::Download& wire, RecordingObserver& observer, bool local = true) {
     return RunOn(io_, tasks_->Download(RequestOf(wire, local), observer));
@@ -221,6 +235,7 @@ class TestPeer {
   std::unique_ptr<TaskManager> tasks_;
   std::unique_ptr<vortex::PieceProvider> provider_;
   std::unique_ptr<vortex::Server> vortex_;
+  std::unique_ptr<vortex::QuicServer> quic_;
   std::unique_ptr<Service> upload_;
   std::unique_ptr<Service> download_;
   std::unique_ptr<rpc::Server> server_;
