@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "base/status.h"
 #include "tests/unit/daemon/lying_parent.h"
 #include "tests/unit/daemon/test_peer.h"
@@ -61,9 +63,9 @@ class ParentDownload : public ::testing::Test {
     if (liar.pieces_asked() > 0) EXPECT_GE(child_.link.CountOf("failed at liar"), 1);
   }
 
-  // A child that wishes for QUIC gets everything from `parent`.
+  // A child that wishes for QUIC gets everything from `parent`; `check` runs while its connections are there.
   template <typename Parent>
-  void ExpectByQuicChild(Parent& parent) {
+  void ExpectByQuicChild(Parent& parent, const std::function<void()>& check = [] {}) {
     TestPeer::Options options;
     options.protocol = "quic";
     TestPeer child(io_, "quic-child", options);
@@ -72,6 +74,7 @@ class ParentDownload : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(child.BytesOf(id()), origin_.content());
     EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), kSize);
+    check();
   }
 
   runtime::IoThreads io_{2};
@@ -177,9 +180,10 @@ TEST_F(ParentDownload, TakesTheUnaryCallWhereThePieceServerDoesNotAnswer) {
 TEST_F(ParentDownload, TakesQuicWhereItIsWished) {
   TestPeer parent(io_, "parent");
   Warm(parent);
-  ExpectByQuicChild(parent);
-  EXPECT_GT(parent.quic_connections(), 0u);
-  EXPECT_EQ(parent.tcp_connections(), 0u);
+  ExpectByQuicChild(parent, [&] {
+    EXPECT_GT(parent.quic_connections(), 0u);
+    EXPECT_EQ(parent.tcp_connections(), 0u);
+  });
 }
 
 TEST_F(ParentDownload, TakesTcpWhereQuicDoesNotAnswer) {
@@ -187,9 +191,10 @@ TEST_F(ParentDownload, TakesTcpWhereQuicDoesNotAnswer) {
   options.told_quic_port = 1;  // nobody listens there
   TestPeer parent(io_, "parent", options);
   Warm(parent);
-  ExpectByQuicChild(parent);
-  EXPECT_EQ(parent.quic_connections(), 0u);
-  EXPECT_GT(parent.tcp_connections(), 0u);
+  ExpectByQuicChild(parent, [&] {
+    EXPECT_EQ(parent.quic_connections(), 0u);
+    EXPECT_GT(parent.tcp_connections(), 0u);
+  });
 }
 
 TEST_F(ParentDownload, TakesTheUnaryCallWhereNeitherPieceServerAnswers) {
