@@ -91,8 +91,7 @@ ngtcp2_settings QuicConnection::LibrarySettings() const {
   settings.initial_ts = Now();
   settings.initial_rtt = kInitialRtt;
   settings.handshake_timeout = ToDuration(settings_.handshake_timeout);
-  // As the reference's parent: CUBIC takes each lost datagram for a full network, and needs several times as long where
-  // some are lost anyway.
+  // As the reference's parent: a datagram that is lost does not always tell of a full network.
   settings.cc_algo = NGTCP2_CC_ALGO_BBR;
   return settings;
 }
