@@ -268,7 +268,7 @@ void ReadStorage(Section& section, DaemonConfig::Storage& storage) {
                 NoEffect("pieces are streamed through reused blocks", Between(kBufferMin, kBufferMax)));
   section.Bytes("readBufferSize", &storage.read_buffer_size,
                 NoEffect("pieces are sent from the page cache", Between(kBufferMin, kBufferMax)));
-  section.Bytes("cacheCapacity", &storage.cache_capacity, NoEffect("the page cache holds what is hot"));
+  section.Bytes("cacheCapacity", &storage.cache_capacity);
   using Revalidate = DaemonConfig::Revalidate;
   section.Enum<Revalidate>(
       "revalidate", &storage.revalidate,

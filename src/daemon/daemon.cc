@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/announcer.h"
+#include "daemon/call_gate.h"
 #include "daemon/download_service.h"
 #include "daemon/garbage_collector.h"
 #include "daemon/grpc_scheduler_link.h"
@@ -73,6 +74,7 @@ struct Daemon::State {
         download_limiter(config.download.rate_limit),
         upload_limiter(config.upload.rate_limit),
         back_to_source_limiter(config.download.back_to_source_rate_limit),
+        prefetch_limiter(config.proxy.prefetch_rate_limit),
         probe(metrics),
         gauges(metrics, config.storage.dir),
         channels(rpc::ChannelOptions()) {}
@@ -81,6 +83,7 @@ struct Daemon::State {
   absl::Status Identify();
   absl::Status OpenStore();
   void LinkSchedulers();
+  void MakeGates();
   absl::Status ServePeers();
   void Announce();
   absl::Status ServeLocalPrograms();
@@ -107,8 +110,12 @@ struct Daemon::State {
   runtime::TokenBucket download_limiter;
   runtime::TokenBucket upload_limiter;
   runtime::TokenBucket back_to_source_limiter;
+  runtime::TokenBucket prefetch_limiter;
   Probe probe;
   HostGauges gauges;
+  std::unique_ptr<OverloadMonitor> overload;
+  std::unique_ptr<CallGate> upload_gate;
+  std::unique_ptr<CallGate> download_gate;
   rpc::ChannelPool channels;
   std::unique_ptr<storage::ContentStore> store;
   std::unique_ptr<SchedulerSet> schedulers;
@@ -181,6 +188,32 @@ void Daemon::State::LinkSchedulers() {
   schedulers->Start();
 }
 
+void Daemon::State::MakeGates() {
+  const auto make = [this](const char* server, uint64_t rate, uint64_t buffer) {
+    CallGate::Options options;
+    options.server = server;
+    options.requests_per_second = rate;
+    options.buffer_size = buffer;
+    if (const auto& adaptive = config.server.adaptive_rate_limit) {
+      options.adaptive.bucket_count = adaptive->bucket_count;
+      options.adaptive.bucket_interval = absl::ToChronoNanoseconds(adaptive->bucket_interval);
+      options.adaptive.cooldown = absl::ToChronoNanoseconds(adaptive->shed_cooldown);
+    }
+    return std::make_unique<CallGate>(std::move(options), overload.get(), BlockListSource(), probe);
+  };
+  if (const auto& adaptive = config.server.adaptive_rate_limit) {
+    OverloadMonitor::Options options;
+    options.cpu_threshold = adaptive->cpu_threshold;
+    options.memory_threshold = adaptive->memory_threshold;
+    options.collect_interval = absl::ToChronoNanoseconds(adaptive->collect_interval);
+    auto usage = std::make_shared<runtime::ProcessUsage>();
+    overload = std::make_unique<OverloadMonitor>(options, loop, [usage](TimePoint now) { return usage->Sample(now); });
+    overload->Start();
+  }
+  upload_gate = make("upload", config.upload.request_rate_limit, config.upload.request_buffer_size);
+  download_gate = make("download", config.download.request_rate_limit, config.download.request_buffer_size);
+}
+
 absl::Status Daemon::State::ServePeers() {
   pieces = MakePieceProvider(*store, probe, config.upload.disable_shared);
   vortex::ServerOptions vortex_options;
@@ -205,7 +238,7 @@ absl::Status Daemon::State::ServePeers() {
     if (HostInfo* const known = host.load()) known->FillNetwork(out);
   };
   upload.disable_shared = config.upload.disable_shared;
-  upload_service = MakeUploadService(*tasks, io, upload_limiter, std::move(upload));
+  upload_service = MakeUploadService(*tasks, io, *upload_gate, upload_limiter, std::move(upload));
   rpc::ServerOptions options;
   options.addresses = {rpc::HostPort(config.upload.ip, config.upload.port)};
   options.tls.ca_cert = config.upload.ca_cert;
@@ -249,7 +282,7 @@ void Daemon::State::Announce() {
 }
 
 absl::Status Daemon::State::ServeLocalPrograms() {
-  download_service = MakeDownloadService(*tasks, io);
+  download_service = MakeDownloadService(*tasks, io, *download_gate);
   rpc::ServerOptions options;
   options.addresses = {StrCat("unix:", config.download.socket_path)};
   options.unix_socket_mode = config.download.socket_mode;
@@ -314,6 +347,7 @@ void Daemon::State::CollectGarbage() {
   policy.task_ttl = config.gc.task_ttl;
   policy.high_percent = config.gc.high_percent;
   policy.low_percent = config.gc.low_percent;
+  policy.page_cache_idle = config.gc.page_cache_idle_timeout;
   GarbageCollector::Parts parts{
       .io = loop, .blocking = blocking, .store = *store, .schedulers = *link, .running = [this](const TaskId& id) {
         return tasks->Running(id);
@@ -328,16 +362,19 @@ absl::Status Daemon::State::Start() {
   probe.UseTracer(tracer.get());
   DF_RETURN_IF_ERROR(OpenStore());
   LinkSchedulers();
-  tasks = std::make_unique<TaskManager>(TaskManagerParts{
-      .config = config,
-      .identity = identity,
-      .io = io,
-      .blocking = blocking,
-      .store = *store,
-      .schedulers = *link,
-      .limiters = {.download = download_limiter, .upload = upload_limiter, .back_to_source = back_to_source_limiter},
-      .channels = channels,
-      .probe = probe});
+  MakeGates();
+  tasks = std::make_unique<TaskManager>(TaskManagerParts{.config = config,
+                                                         .identity = identity,
+                                                         .io = io,
+                                                         .blocking = blocking,
+                                                         .store = *store,
+                                                         .schedulers = *link,
+                                                         .limiters = {.download = download_limiter,
+                                                                      .upload = upload_limiter,
+                                                                      .back_to_source = back_to_source_limiter,
+                                                                      .prefetch = prefetch_limiter},
+                                                         .channels = channels,
+                                                         .probe = probe});
   // The health server first: it tells who asks that the daemon is on its way.
   DF_RETURN_IF_ERROR(ServeHttp());
   DF_RETURN_IF_ERROR(ServePeers());
@@ -393,6 +430,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (metrics_server != nullptr) Await(loop, metrics_server->Stop());
   if (stats_server != nullptr) Await(loop, stats_server->Stop());
   if (schedulers != nullptr) Await(loop, schedulers->Stop());
+  if (overload != nullptr) Await(loop, overload->Stop());
   if (tracer != nullptr) tracer->Stop(Clock::now() + kFlushWait);
   DF_LOG(Info, "dfdaemon {} stopped", identity.host_id);
   if (!in_time) return absl::DeadlineExceededError("calls that still ran were cut at the deadline of the shutdown");

@@ -3,12 +3,11 @@
 
 #include <utility>
 
-#include "daemon/io_groups.h"
 #include "daemon/list_calls.h"
+#include "daemon/service_calls.h"
 #include "daemon/task_calls.h"
 #include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
-#include "rpc/server_call.h"
 
 namespace dragonfly::daemon {
 
@@ -19,76 +18,74 @@ namespace {
 
 class DownloadService final : public UnservedDownloadCalls, public Service {
  public:
-  DownloadService(TaskManager& tasks, runtime::IoThreads& io) : tasks_(tasks), groups_(io) {}
+  DownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate) : tasks_(tasks), calls_(io, gate) {}
 
   grpc::Service* grpc() override { return this; }
-  asio::awaitable<void> Stop() override { return groups_.Stop(); }
+  asio::awaitable<void> Stop() override { return calls_.Stop(); }
 
   grpc::ServerWriteReactor<wire::DownloadTaskResponse>* DownloadTask(
       grpc::CallbackServerContext* context, const wire::DownloadTaskRequest* request) override {
     // On the thread of the task, so that a small download changes threads as seldom as possible.
     const absl::StatusOr<TaskId> id = TaskManager::IdOf(request->download());
-    auto handle = [&tasks = tasks_,
+    auto handle = [&tasks = tasks_, &gate = calls_.gate(),
                    message = *request](std::shared_ptr<rpc::ResponseWriter<wire::DownloadTaskResponse>> writer) {
-      return daemon::DownloadTask(tasks, message, /*local=*/true, std::move(writer));
+      return daemon::DownloadTask(tasks, gate, message, /*local=*/true, std::move(writer));
     };
-    return rpc::ServeStream<wire::DownloadTaskResponse>(context, groups_.For(id.ok() ? id->str() : ""),
-                                                        std::move(handle));
+    return calls_.Stream<wire::DownloadTaskResponse>(context, id.ok() ? id->str() : "", std::move(handle));
   }
 
   grpc::ServerUnaryReactor* StatTask(grpc::CallbackServerContext* context, const wire::StatTaskRequest* request,
                                      common::v2::Task* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* StatLocalTask(grpc::CallbackServerContext* context,
                                           const wire::StatLocalTaskRequest* request,
                                           wire::StatLocalTaskResponse* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* ListLocalTasks(grpc::CallbackServerContext* context, const wire::ListLocalTasksRequest*,
                                            wire::ListLocalTasksResponse* response) override {
-    return rpc::ServeUnary(context, groups_.For(""),
-                           [this, response] { return daemon::ListLocalTasks(tasks_, response); });
+    return calls_.Unary(context, "", [this, response] { return daemon::ListLocalTasks(tasks_, response); });
   }
 
   grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
                                             const wire::ListTaskEntriesRequest* request,
                                             wire::ListTaskEntriesResponse* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->url()),
-                           [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
+    return calls_.Unary(context, request->url(),
+                        [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,
                                        google::protobuf::Empty*) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
   }
 
   grpc::ServerUnaryReactor* DeleteLocalTask(grpc::CallbackServerContext* context,
                                             const wire::DeleteLocalTaskRequest* request,
                                             google::protobuf::Empty*) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request] { return daemon::DeleteLocalTask(tasks_, request->task_id()); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request] { return daemon::DeleteLocalTask(tasks_, request->task_id()); });
   }
 
   grpc::ServerUnaryReactor* DeleteHost(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
                                        google::protobuf::Empty*) override {
-    return rpc::ServeUnary(context, groups_.For(""), [this] { return daemon::DeleteHost(tasks_); });
+    return calls_.Unary(context, "", [this] { return daemon::DeleteHost(tasks_); });
   }
 
  private:
   TaskManager& tasks_;
-  IoGroups groups_;
+  ServiceCalls calls_;
 };
 
 }  // namespace
 
-std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io) {
-  return std::make_unique<DownloadService>(tasks, io);
+std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate) {
+  return std::make_unique<DownloadService>(tasks, io, gate);
 }
 
 }  // namespace dragonfly::daemon

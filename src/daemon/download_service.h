@@ -4,12 +4,13 @@
 
 #include <memory>
 
+#include "daemon/call_gate.h"
 #include "daemon/service.h"
 #include "daemon/task_manager.h"
 
 namespace dragonfly::daemon {
 
-// `tasks` and `io` must outlive the service.
-std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io);
+// All must outlive the service.
+std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate);
 
 }  // namespace dragonfly::daemon

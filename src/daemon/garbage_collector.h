@@ -17,26 +17,32 @@
 
 namespace dragonfly::daemon {
 
-// Runs both passes in the background: the first at once, ages every `interval`, space more often since a full disk
-// fails downloads. Thread rule: every method from any thread.
+// Runs its passes in the background, the first at once: ages and idle memory every `interval`, space every ten seconds
+// since a full disk fails downloads. A download that finds the disk or the budget full is given room at once, on its
+// own thread (ContentStore::SetRoomMaker). Thread rule: every method from any thread.
 class GarbageCollector {
  public:
   struct Parts {
     boost::asio::io_context& io;
     runtime::BlockingPool& blocking;
     storage::ContentStore& store;
-    SchedulerLink& schedulers;  // told of every task that goes
-    std::function<bool(const TaskId&)> running;
+    SchedulerLink& schedulers;                   // told of every task that goes
+    std::function<bool(const TaskId&)> running;  // any thread
   };
-  // Everything must outlive the collector.
+  // Everything must outlive the collector, and be good until Stop() has completed.
   GarbageCollector(GarbagePolicy policy, absl::Duration interval, Parts parts);
   // Stop() must have completed if Start() was called.
   ~GarbageCollector();
 
   void Start();
   boost::asio::awaitable<void> Stop();
-  // Both passes, now. Returns how many tasks went.
+  // All passes, now. Returns how many tasks went.
   boost::asio::awaitable<size_t> RunOnce();
+
+  // Evicts what nobody uses, least recently used first, until `bytes` more can be written; never `keep`. Returns the
+  // bytes that got free; 0, and nothing is evicted, when they would not be enough. Blocks for as long as unlinking
+  // takes. The schedulers hear of it soon after, when Start() was called.
+  uint64_t MakeRoom(const TaskId& keep, uint64_t bytes);
 
  private:
   struct State;

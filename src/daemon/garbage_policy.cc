@@ -6,13 +6,28 @@
 namespace dragonfly::daemon {
 namespace {
 
-bool InUse(const GarbageCandidate& candidate, const GarbagePolicy& policy, absl::Time now) {
-  return candidate.running || candidate.updated_at + policy.in_use > now;
+bool InUse(const GarbageCandidate& candidate, absl::Duration idle, absl::Time now) {
+  return candidate.running || candidate.updated_at + idle > now;
 }
 
 // In floating point: a hundred times a large disk does not fit an integer.
 double PartOf(uint64_t bytes, uint64_t percent) {
   return static_cast<double>(bytes) * static_cast<double>(percent) / 100;
+}
+
+// Takes candidates in order of last use until `wanted` bytes are free; returns how many that are.
+template <typename MayGo>
+double TakeOldest(std::vector<GarbageCandidate>& candidates, double wanted, MayGo may_go, std::vector<TaskId>& taken) {
+  std::sort(candidates.begin(), candidates.end(),
+            [](const GarbageCandidate& a, const GarbageCandidate& b) { return a.updated_at < b.updated_at; });
+  double freed = 0;
+  for (const GarbageCandidate& candidate : candidates) {
+    if (freed >= wanted) break;
+    if (candidate.bytes == 0 || !may_go(candidate)) continue;
+    freed += static_cast<double>(candidate.bytes);
+    taken.push_back(candidate.id);
+  }
+  return freed;
 }
 
 }  // namespace
@@ -25,27 +40,32 @@ std::vector<TaskId> ExpiredTasks(const std::vector<GarbageCandidate>& candidates
                                  absl::Time now) {
   std::vector<TaskId> expired;
   for (const GarbageCandidate& candidate : candidates) {
-    if (candidate.updated_at + policy.task_ttl < now && !InUse(candidate, policy, now)) expired.push_back(candidate.id);
+    if (candidate.updated_at + policy.task_ttl < now && !InUse(candidate, policy.in_use, now)) {
+      expired.push_back(candidate.id);
+    }
   }
   return expired;
 }
 
 std::vector<TaskId> TasksOverBudget(std::vector<GarbageCandidate> candidates, const DiskUse& use,
                                     const GarbagePolicy& policy, absl::Time now) {
-  if (!TooFull(use, policy)) return {};
-  const double wanted = static_cast<double>(use.used_bytes) - PartOf(use.total_bytes, policy.low_percent);
-
-  std::sort(candidates.begin(), candidates.end(),
-            [](const GarbageCandidate& a, const GarbageCandidate& b) { return a.updated_at < b.updated_at; });
   std::vector<TaskId> evicted;
-  double freed = 0;
-  for (const GarbageCandidate& candidate : candidates) {
-    if (freed >= wanted) break;
+  if (!TooFull(use, policy)) return evicted;
+  const double wanted = static_cast<double>(use.used_bytes) - PartOf(use.total_bytes, policy.low_percent);
+  const auto may_go = [&](const GarbageCandidate& candidate) {
     const bool may_go_on = !candidate.complete && candidate.created_at + policy.unfinished > now;
-    if (candidate.bytes == 0 || may_go_on || InUse(candidate, policy, now)) continue;
-    freed += static_cast<double>(candidate.bytes);
-    evicted.push_back(candidate.id);
-  }
+    return !may_go_on && !InUse(candidate, policy.in_use, now);
+  };
+  TakeOldest(candidates, wanted, may_go, evicted);
+  return evicted;
+}
+
+std::vector<TaskId> TasksToMakeRoom(std::vector<GarbageCandidate> candidates, uint64_t bytes,
+                                    const GarbagePolicy& policy, absl::Time now) {
+  std::vector<TaskId> evicted;
+  const auto wanted = static_cast<double>(bytes);
+  const auto may_go = [&](const GarbageCandidate& candidate) { return !InUse(candidate, policy.just_used, now); };
+  if (TakeOldest(candidates, wanted, may_go, evicted) < wanted) evicted.clear();
   return evicted;
 }
 

@@ -32,6 +32,8 @@ class OriginFetch {
     uint64_t run_bytes_max = 64 << 20;  // of one request, beyond a single piece
     Clock::duration piece_timeout{};    // a request may take this long for each of its pieces; at most 30 days
     std::string scheme;                 // label of the metrics
+    // Asked for each request: the bandwidth that it counts against; null: `limiter`.
+    std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
   };
   struct Origin {
     Origin() = default;
@@ -61,6 +63,7 @@ class OriginFetch {
   boost::asio::awaitable<absl::Status> ReadWhole();
   std::optional<PieceRun> NextRun();
   TimePoint DeadlineOf(uint32_t pieces) const;
+  runtime::TokenBucket& Bucket() const;
   template <typename T>
   boost::asio::awaitable<T> Measured(boost::asio::awaitable<T> call);
 

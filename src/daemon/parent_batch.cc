@@ -176,8 +176,8 @@ asio::awaitable<absl::StatusOr<Digest>> ParentBatch::Receive(size_t index, Piece
   };
   const Count count(receiving_[chosen]);
   Lane& lane = *lanes_[chosen];
-  asio::awaitable<absl::StatusOr<Digest>> fetch =
-      lane.fetcher->Fetch(parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink);
+  asio::awaitable<absl::StatusOr<Digest>> fetch = lane.fetcher->Fetch(
+      parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink, options_.limiter());
   if (chosen == 0) co_return co_await std::move(fetch);
   // Cancellation is handed over to the other thread, and the wait lasts until the transfer has ended there.
   co_return co_await asio::co_spawn(lane.executor, std::move(fetch), asio::use_awaitable);

@@ -39,6 +39,8 @@ class ParentBatch {
     size_t concurrency = 8;
     Clock::duration news_timeout = std::chrono::seconds(360);  // between two messages of a parent
     uint64_t seed = 1;                                         // of the order of pieces
+    // Asked for each piece: the bandwidth that it counts against; null: that of downloads.
+    std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
   };
   struct Reports {
     Reports() = default;

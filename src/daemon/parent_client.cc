@@ -108,12 +108,14 @@ PieceFetcher::PieceFetcher(vortex::Client& tcp, vortex::QuicClient& quic, rpc::C
     : tcp_(tcp), quic_(quic), channels_(channels), limiter_(limiter), options_(std::move(options)) {}
 
 asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
-                                                               PieceNumber number, ByteRange range, ByteSink& sink) {
+                                                               PieceNumber number, ByteRange range, ByteSink& sink,
+                                                               runtime::TokenBucket& limiter) {
   vortex::FetchRequest request;
   request.piece = vortex::Request{std::move(task), number};
   request.expected = range;
   request.deadline = Clock::now() + options_.piece_timeout;
   request.stall_timeout = options_.stall_timeout;
+  request.limiter = &limiter;
   absl::StatusOr<vortex::ContentMetadata> metadata = absl::UnknownError("");
   if (way == PieceWay::kQuic) {
     metadata = co_await quic_.Fetch(*parent.quic, std::move(request), sink);
@@ -127,7 +129,8 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, con
 }
 
 asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(std::string address, TaskId task, PieceNumber number,
-                                                             ByteRange range, ByteSink& sink) {
+                                                             ByteRange range, ByteSink& sink,
+                                                             runtime::TokenBucket& limiter) {
   wire::DownloadPieceRequest request;
   request.set_host_id(options_.host_id);
   request.set_task_id(task.str());
@@ -137,7 +140,7 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(std::string address
                        wire::DownloadPieceResponse* response, std::function<void(grpc::Status)> done) {
     stub->async()->DownloadPiece(context, message, response, std::move(done));
   };
-  co_await limiter_.Take(range.length);
+  co_await limiter.TakeInChunks(range.length);
   const absl::StatusOr<wire::DownloadPieceResponse> response =
       co_await rpc::Unary<wire::DownloadPieceResponse>(std::move(start), std::move(request), options_.piece_timeout);
   if (!response.ok()) co_return response.status();
@@ -180,19 +183,22 @@ std::vector<PieceWay> PieceFetcher::WaysTo(const ParentAddress& parent, const Ta
 }
 
 asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::By(PieceWay way, const ParentAddress& parent, const TaskId& task,
-                                                         PieceNumber number, ByteRange range, ByteSink& sink) {
-  if (way == PieceWay::kGrpc) co_return co_await ByGrpc(parent.grpc, task, number, range, sink);
-  co_return co_await ByVortex(way, parent, task, number, range, sink);
+                                                         PieceNumber number, ByteRange range, ByteSink& sink,
+                                                         runtime::TokenBucket& limiter) {
+  if (way == PieceWay::kGrpc) co_return co_await ByGrpc(parent.grpc, task, number, range, sink, limiter);
+  co_return co_await ByVortex(way, parent, task, number, range, sink, limiter);
 }
 
 asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::Fetch(ParentAddress parent, TaskId task, PieceNumber number,
-                                                            ByteRange range, ByteSink& sink) {
+                                                            ByteRange range, ByteSink& sink,
+                                                            runtime::TokenBucket* limiter) {
+  runtime::TokenBucket& bucket = limiter != nullptr ? *limiter : limiter_;
   const std::vector<PieceWay> ways = WaysTo(parent, task);
   CountingSink counting(sink);
   absl::StatusOr<Digest> result = absl::UnknownError("");
   for (size_t i = 0; i < ways.size(); ++i) {
     // A firewall before the one port, or a parent of a generation that serves another way only.
-    absl::StatusOr<Digest> digest = co_await By(ways[i], parent, task, number, range, counting);
+    absl::StatusOr<Digest> digest = co_await By(ways[i], parent, task, number, range, counting, bucket);
     if (digest.ok() && i > 0) memory_.Learn(parent.grpc, ways[i], Clock::now());
     const bool served = digest.ok() || !NotServed(digest.status()) || counting.count() > 0;
     // Of several ways that are not served the first one's reason tells most.

@@ -87,19 +87,23 @@ class PieceFetcher {
 
   // Streams the piece into `sink` (exactly range.length bytes) and returns the digest that the parent names for it; the
   // caller compares. Another way is tried only when those before have brought no byte.
+  // `limiter`: instead of the usual one.
   // Errors: as vortex::Client::Fetch; DATA_LOSS for wrong numbers, lengths or digests; what the sink returned.
   boost::asio::awaitable<absl::StatusOr<Digest>> Fetch(ParentAddress parent, TaskId task, PieceNumber number,
-                                                       ByteRange range, ByteSink& sink);
+                                                       ByteRange range, ByteSink& sink,
+                                                       runtime::TokenBucket* limiter = nullptr);
 
  private:
   // The ways that the parent offers, in the order in which they are tried.
   std::vector<PieceWay> WaysTo(const ParentAddress& parent, const TaskId& task) const;
   boost::asio::awaitable<absl::StatusOr<Digest>> By(PieceWay way, const ParentAddress& parent, const TaskId& task,
-                                                    PieceNumber number, ByteRange range, ByteSink& sink);
+                                                    PieceNumber number, ByteRange range, ByteSink& sink,
+                                                    runtime::TokenBucket& limiter);
   boost::asio::awaitable<absl::StatusOr<Digest>> ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
-                                                          PieceNumber number, ByteRange range, ByteSink& sink);
+                                                          PieceNumber number, ByteRange range, ByteSink& sink,
+                                                          runtime::TokenBucket& limiter);
   boost::asio::awaitable<absl::StatusOr<Digest>> ByGrpc(std::string address, TaskId task, PieceNumber number,
-                                                        ByteRange range, ByteSink& sink);
+                                                        ByteRange range, ByteSink& sink, runtime::TokenBucket& limiter);
 
   vortex::Client& tcp_;
   vortex::QuicClient& quic_;

@@ -119,6 +119,9 @@ struct Probe::State {
         delete_local_task(Calls(metrics, "delete_local_task_total", "delete_local_task_failure_total", "Local delete")),
         delete_host(Count(metrics, "delete_host_total", "DeleteHost calls.").Add({})),
         delete_host_failure(Count(metrics, "delete_host_failure_total", "DeleteHost calls that failed.").Add({})),
+        call_refused(Count(metrics, "call_refused_total", "Calls that were refused because of too much load.")),
+        download_task_blocked(Count(metrics, "download_task_blocked_total", "Downloads that the block list forbids.")),
+        upload_task_blocked(Count(metrics, "upload_task_blocked_total", "Uploads that the block list forbids.")),
         from_source(TrafficCounter("BACK_TO_SOURCE")),
         from_peer(TrafficCounter("REMOTE_PEER")),
         from_here(TrafficCounter("LOCAL_PEER")),
@@ -178,6 +181,9 @@ struct Probe::State {
   CallCounters delete_local_task;
   prometheus::Counter& delete_host;
   prometheus::Counter& delete_host_failure;
+  Counters& call_refused;
+  Counters& download_task_blocked;
+  Counters& upload_task_blocked;
   // Of standard tasks, looked up once: these change with every piece.
   prometheus::Counter& from_source;
   prometheus::Counter& from_peer;
@@ -309,6 +315,13 @@ void Probe::ListLocalTasksFailed(TaskType type) { state_->list_local_tasks.Faile
 void Probe::ListTaskEntriesStarted(TaskType type) { state_->list_task_entries.Started(type); }
 void Probe::ListTaskEntriesFailed(TaskType type) { state_->list_task_entries.Failed(type); }
 void Probe::DeleteHostStarted() { state_->delete_host.Increment(); }
+void Probe::CallRefused(const std::string& server, const std::string& reason) {
+  state_->call_refused.Add({{"server", server}, {"reason", reason}}).Increment();
+}
+void Probe::DownloadBlocked(TaskType type) {
+  state_->download_task_blocked.Add({{"type", TypeLabel(type)}}).Increment();
+}
+void Probe::UploadBlocked(TaskType type) { state_->upload_task_blocked.Add({{"type", TypeLabel(type)}}).Increment(); }
 void Probe::DeleteHostFailed() { state_->delete_host_failure.Increment(); }
 
 }  // namespace dragonfly::daemon

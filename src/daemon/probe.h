@@ -90,6 +90,11 @@ class Probe {
   void ListTaskEntriesFailed(TaskType type);
   void DeleteHostStarted();
   void DeleteHostFailed();
+  // Calls that were not let in: by `server` ("download", "upload") and why ("overload", "rate").
+  void CallRefused(const std::string& server, const std::string& reason);
+  // Tasks that the operators' block list forbids.
+  void DownloadBlocked(TaskType type);
+  void UploadBlocked(TaskType type);
 
  private:
   struct State;

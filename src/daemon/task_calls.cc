@@ -125,9 +125,11 @@ asio::awaitable<absl::StatusOr<std::string>> ReadPiece(runtime::BlockingPool& bl
   co_return co_await blocking.Run<std::string>(std::move(job));
 }
 
-asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, wire::DownloadTaskRequest request, bool local,
+asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, const CallGate& gate, wire::DownloadTaskRequest request,
+                                           bool local,
                                            std::shared_ptr<rpc::ResponseWriter<wire::DownloadTaskResponse>> writer) {
   if (!request.has_download()) co_return absl::InvalidArgumentError("missing download");
+  DF_CO_RETURN_IF_ERROR(gate.CheckDownload(request.download()));
   ProgressStream progress(std::move(writer), tasks.blocking(), request.download().need_piece_content());
   DownloadRequest download;
   download.wire = std::make_shared<common::v2::Download>(std::move(*request.mutable_download()));

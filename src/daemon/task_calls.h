@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "daemon/call_gate.h"
 #include "daemon/task_manager.h"
 #include "dfdaemon/v2/dfdaemon.pb.h"
 #include "rpc/server_call.h"
@@ -21,9 +22,9 @@ inline constexpr uint64_t kInlineReadMax = 64 << 10;
 boost::asio::awaitable<absl::StatusOr<std::string>> ReadPiece(runtime::BlockingPool& blocking,
                                                               storage::PieceBytes piece);
 
-// `local`: asked over the Unix socket.
+// Asks `gate` whether the task may be downloaded. `local`: asked over the Unix socket.
 boost::asio::awaitable<absl::Status> DownloadTask(
-    TaskManager& tasks, dfdaemon::v2::DownloadTaskRequest request, bool local,
+    TaskManager& tasks, const CallGate& gate, dfdaemon::v2::DownloadTaskRequest request, bool local,
     std::shared_ptr<rpc::ResponseWriter<dfdaemon::v2::DownloadTaskResponse>> writer);
 
 boost::asio::awaitable<absl::Status> StatTask(TaskManager& tasks, const dfdaemon::v2::StatTaskRequest& request,

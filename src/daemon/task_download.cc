@@ -46,6 +46,7 @@ std::optional<Wishes::Id> TaskDownload::Join(const common::v2::Download& wire) {
   const std::optional<Wishes::Id> wish = wishes_.Join();
   // A scheduler that triggers a seed asks for the origin, whatever the first caller of the cluster thought of its own.
   if (wish && (!wire.disable_back_to_source() || wire.need_back_to_source())) origin_allowed_ = true;
+  if (wish && !wire.is_prefetch()) awaited_ = true;
   return wish;
 }
 

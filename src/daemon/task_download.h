@@ -94,6 +94,8 @@ class TaskDownload {
   std::vector<CandidateParent> FittingParents(const std::vector<CandidateParent>& offered);
   std::unique_ptr<common::v2::Download> Registration() const;
   TaskFacts Facts() const;
+  // The bucket of prefetches as long as nobody waits for the bytes, else null.
+  runtime::TokenBucket* PrefetchLimiter() const;
   void PieceDone(PeerSession* session, const storage::PieceRecord& record);
   absl::Status FailureWithoutOrigin() const;
   static boost::asio::awaitable<void> EndSession(std::unique_ptr<PeerSession> session, Scheduled::Ending ending,
@@ -107,6 +109,7 @@ class TaskDownload {
   std::shared_ptr<TaskDownload> predecessor_;
   Wishes wishes_;
   std::atomic<bool> origin_allowed_ = false;  // by any caller
+  std::atomic<bool> awaited_ = false;         // some caller is no prefetch
 
   // The lane's thread only.
   source::Source* source_ = nullptr;

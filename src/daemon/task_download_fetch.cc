@@ -139,6 +139,7 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   options.concurrency = std::max<uint64_t>(1, parts_.config.download.concurrent_piece_count);
   options.news_timeout = ToDuration(parts_.config.download.collected_piece_timeout);
   options.seed = std::hash<std::string>()(peer_id_);
+  options.limiter = [this] { return PrefetchLimiter(); };
   ParentBatch::Reports reports;
   reports.finished = [this, &session](const storage::PieceRecord& record) { PieceDone(&session, record); };
   reports.failed = [&session](PieceNumber number, const std::string& parent_id) {
@@ -152,6 +153,8 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   co_return status;
 }
 
+runtime::TokenBucket* TaskDownload::PrefetchLimiter() const { return awaited_ ? nullptr : &parts_.limiters.prefetch; }
+
 asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
   if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
   const absl::StatusOr<Url> url = Url::Parse(wire_->url());
@@ -160,6 +163,7 @@ asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
     options.concurrency = std::clamp<uint64_t>(parts_.config.download.concurrent_piece_count, 1, 8);
     options.piece_timeout = ToDuration(parts_.config.download.piece_timeout);
     options.scheme = url.ok() ? url->scheme : "";
+    options.limiter = [this] { return PrefetchLimiter(); };
     OriginFetch::Origin origin;
     origin.source = source_;
     origin.request = request_;

@@ -98,6 +98,8 @@ struct TaskManager::State {
   asio::awaitable<absl::Status> Follow(Caller& caller, const TaskId& id);
   asio::awaitable<absl::Status> FollowShaped(Caller& caller, TaskDownload& download, Wishes::Id wish);
   void StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id);
+  // Of a caller that wants the bytes in memory.
+  asio::awaitable<void> ReadAhead(std::shared_ptr<storage::TaskContent> content) const;
 
   const TaskManagerParts parts;
   std::vector<std::unique_ptr<Lane>> lanes;
@@ -205,6 +207,13 @@ void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::D
   LaneFor(id).group.Spawn(Prefetch(manager, std::move(request)));
 }
 
+asio::awaitable<void> TaskManager::State::ReadAhead(std::shared_ptr<storage::TaskContent> content) const {
+  const uint64_t limit = parts.config.storage.cache_capacity;
+  const std::function<absl::Status()> read = [content, limit] { return content->ReadAhead(limit); };
+  const absl::Status status = co_await parts.blocking.Run(read);
+  if (!status.ok()) DF_LOG(Debug, "task {}: read ahead: {}", content->id().str(), MessageOf(status));
+}
+
 TaskManager::TaskManager(TaskManagerParts parts) : state_(std::make_shared<State>(std::move(parts))) {}
 TaskManager::~TaskManager() = default;
 
@@ -241,6 +250,7 @@ asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, Dow
   }
   if (here) {
     const uint64_t piece_length = content->layout()->piece_length();
+    if (caller.wire()->load_to_cache()) co_await state->ReadAhead(content);
     caller.SeeContent(std::move(content));
     co_return caller.End(co_await caller.Follow(piece_length, nullptr));
   }

@@ -34,6 +34,7 @@ struct Limiters {
   runtime::TokenBucket& download;        // from other peers
   runtime::TokenBucket& upload;          // to other peers
   runtime::TokenBucket& back_to_source;  // from origins
+  runtime::TokenBucket& prefetch;        // instead of `download` and `back_to_source` when only prefetches want a task
 };
 
 // What a caller wants. `wire` is the request as it came; it is checked by Download().

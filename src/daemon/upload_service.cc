@@ -6,14 +6,13 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/admission.h"
-#include "daemon/io_groups.h"
 #include "daemon/list_calls.h"
 #include "daemon/piece_message.h"
 #include "daemon/piece_set.h"
+#include "daemon/service_calls.h"
 #include "daemon/task_calls.h"
 #include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
-#include "rpc/server_call.h"
 #include "runtime/timeout.h"
 
 namespace dragonfly::daemon {
@@ -51,47 +50,47 @@ class UploadCount {
 
 class UploadService final : public UnservedUploadCalls, public Service {
  public:
-  UploadService(TaskManager& tasks, runtime::IoThreads& io, runtime::TokenBucket& limiter, UploadServiceOptions options)
-      : tasks_(tasks), limiter_(limiter), options_(std::move(options)), groups_(io) {}
+  UploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate, runtime::TokenBucket& limiter,
+                UploadServiceOptions options)
+      : tasks_(tasks), limiter_(limiter), options_(std::move(options)), calls_(io, gate) {}
 
   grpc::Service* grpc() override { return this; }
-  asio::awaitable<void> Stop() override { return groups_.Stop(); }
+  asio::awaitable<void> Stop() override { return calls_.Stop(); }
 
   grpc::ServerWriteReactor<wire::DownloadTaskResponse>* DownloadTask(
       grpc::CallbackServerContext* context, const wire::DownloadTaskRequest* request) override {
     const absl::StatusOr<TaskId> id = TaskManager::IdOf(request->download());
-    auto handle = [&tasks = tasks_,
+    auto handle = [&tasks = tasks_, &gate = calls_.gate(),
                    message = *request](std::shared_ptr<rpc::ResponseWriter<wire::DownloadTaskResponse>> writer) {
-      return daemon::DownloadTask(tasks, message, /*local=*/false, std::move(writer));
+      return daemon::DownloadTask(tasks, gate, message, /*local=*/false, std::move(writer));
     };
-    return rpc::ServeStream<wire::DownloadTaskResponse>(context, groups_.For(id.ok() ? id->str() : ""),
-                                                        std::move(handle));
+    return calls_.Stream<wire::DownloadTaskResponse>(context, id.ok() ? id->str() : "", std::move(handle));
   }
 
   grpc::ServerUnaryReactor* StatTask(grpc::CallbackServerContext* context, const wire::StatTaskRequest* request,
                                      common::v2::Task* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* StatLocalTask(grpc::CallbackServerContext* context,
                                           const wire::StatLocalTaskRequest* request,
                                           wire::StatLocalTaskResponse* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
                                             const wire::ListTaskEntriesRequest* request,
                                             wire::ListTaskEntriesResponse* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->url()),
-                           [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
+    return calls_.Unary(context, request->url(),
+                        [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
   }
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,
                                        google::protobuf::Empty*) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
   }
 
   grpc::ServerWriteReactor<wire::SyncPiecesResponse>* SyncPieces(grpc::CallbackServerContext* context,
@@ -99,14 +98,14 @@ class UploadService final : public UnservedUploadCalls, public Service {
     auto handle = [this, message = *request](std::shared_ptr<rpc::ResponseWriter<wire::SyncPiecesResponse>> writer) {
       return SendNews(message, std::move(writer));
     };
-    return rpc::ServeStream<wire::SyncPiecesResponse>(context, groups_.For(request->task_id()), std::move(handle));
+    return calls_.Stream<wire::SyncPiecesResponse>(context, request->task_id(), std::move(handle));
   }
 
   grpc::ServerUnaryReactor* DownloadPiece(grpc::CallbackServerContext* context,
                                           const wire::DownloadPieceRequest* request,
                                           wire::DownloadPieceResponse* response) override {
-    return rpc::ServeUnary(context, groups_.For(request->task_id()),
-                           [this, request, response] { return SendPiece(*request, response); });
+    return calls_.Unary(context, request->task_id(),
+                        [this, request, response] { return SendPiece(*request, response); });
   }
 
   grpc::ServerWriteReactor<common::v2::Host>* SyncHost(grpc::CallbackServerContext* context,
@@ -114,7 +113,7 @@ class UploadService final : public UnservedUploadCalls, public Service {
     auto handle = [this](std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer) {
       return SendHost(std::move(writer));
     };
-    return rpc::ServeStream<common::v2::Host>(context, groups_.For(""), std::move(handle));
+    return calls_.Stream<common::v2::Host>(context, "", std::move(handle));
   }
 
  private:
@@ -130,7 +129,7 @@ class UploadService final : public UnservedUploadCalls, public Service {
   runtime::TokenBucket& limiter_;
   const UploadServiceOptions options_;
   Admission admission_{kPiecesInMemoryMax};
-  IoGroups groups_;
+  ServiceCalls calls_;
 };
 
 wire::SyncPiecesResponse UploadService::NewsOf(const storage::PieceRecord& record) const {
@@ -201,7 +200,7 @@ asio::awaitable<absl::Status> UploadService::SendPiece(const wire::DownloadPiece
   UploadCount count(tasks_.probe());
   DF_CO_ASSIGN_OR_RETURN(storage::PieceBytes bytes, content->OpenPiece(number));
   const storage::PieceRecord record = bytes.record;
-  co_await limiter_.Take(record.range.length);
+  co_await limiter_.TakeInChunks(record.range.length);
   common::v2::Piece& piece = *response->mutable_piece();
   DF_CO_ASSIGN_OR_RETURN(*piece.mutable_content(), co_await ReadPiece(tasks_.blocking(), std::move(bytes)));
   SetPiece(record, &piece);
@@ -224,9 +223,9 @@ asio::awaitable<absl::Status> UploadService::SendHost(std::shared_ptr<rpc::Respo
 
 }  // namespace
 
-std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io,
+std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate,
                                            runtime::TokenBucket& upload_limiter, UploadServiceOptions options) {
-  return std::make_unique<UploadService>(tasks, io, upload_limiter, std::move(options));
+  return std::make_unique<UploadService>(tasks, io, gate, upload_limiter, std::move(options));
 }
 
 }  // namespace dragonfly::daemon

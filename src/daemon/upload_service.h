@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "daemon/call_gate.h"
 #include "daemon/service.h"
 #include "daemon/task_manager.h"
 
@@ -25,8 +26,8 @@ struct UploadServiceOptions {
   bool disable_shared = false;
 };
 
-// `tasks`, `io` and `upload_limiter` must outlive the service.
-std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io,
+// `tasks`, `io`, `gate` and `upload_limiter` must outlive the service.
+std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate,
                                            runtime::TokenBucket& upload_limiter, UploadServiceOptions options);
 
 }  // namespace dragonfly::daemon

@@ -175,6 +175,14 @@ std::optional<uint64_t> Cgroup::ReadMemoryUsage() const {
   return *usage - std::min(*usage, ReadEntry(own + "/memory.stat", cache).value_or(0));
 }
 
+std::optional<uint64_t> Cgroup::ReadMemoryWithoutFiles() const {
+  const std::optional<uint64_t> working_set = ReadMemoryUsage();
+  if (!working_set) return std::nullopt;
+  const std::string stat = memory_.directories.front() + "/memory.stat";
+  const auto active = ReadEntry(stat, memory_.version2 ? "active_file" : "total_active_file");
+  return *working_set - std::min(*working_set, active.value_or(0));
+}
+
 std::optional<Cgroup::IoBytes> Cgroup::ReadIo() const {
   if (io_.directories.empty()) return std::nullopt;
   const std::string& own = io_.directories.front();

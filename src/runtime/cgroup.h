@@ -32,6 +32,8 @@ class Cgroup {
   // Bytes that cannot be taken back without swapping: the page cache of files that nobody has used lately is left out,
   // as kubelet does for its "working set".
   std::optional<uint64_t> ReadMemoryUsage() const;
+  // Bytes that are no pages of files: what cannot be taken back at all.
+  std::optional<uint64_t> ReadMemoryWithoutFiles() const;
   // Bytes read from and written to block devices by the group since it exists.
   struct IoBytes {
     uint64_t read = 0;

@@ -84,6 +84,7 @@ class HttpSource::Answer : public http::CurlSink {
     drained_ = 0;
     refusal_.clear();
     is_object_ = IsSuccess(response.status);
+    if (is_object_ && limiter_ != nullptr) size_ = limiter_->SizeOf(WantedOf(response));
     if (!is_object_) {
       const std::optional<uint64_t> length = ContentLengthOf(response);
       return length.has_value() && *length > kDrainMax ? End() : absl::OkStatus();
@@ -101,7 +102,7 @@ class HttpSource::Answer : public http::CurlSink {
 
   Clock::duration PauseFor(size_t bytes) final {
     if (!is_object_ || limiter_ == nullptr || limiter_->unlimited()) return Clock::duration::zero();
-    return limiter_->Reserve(bytes, Clock::now());
+    return limiter_->Reserve(bytes, Clock::now(), size_);
   }
 
  protected:
@@ -110,6 +111,10 @@ class HttpSource::Answer : public http::CurlSink {
   // The headers of a 2xx answer. An error is final, but for that of End().
   virtual absl::Status OnObject(const http::CurlResponse& response) = 0;
   virtual absl::Status OnBytes(std::span<const std::byte> bytes) = 0;
+  // Bytes that are expected of the answer; the most when nobody knows.
+  virtual uint64_t WantedOf(const http::CurlResponse& response) const {
+    return ContentLengthOf(response).value_or(UINT64_MAX);
+  }
 
   absl::Status End() {
     ended_ = true;
@@ -123,6 +128,7 @@ class HttpSource::Answer : public http::CurlSink {
   }
 
   runtime::TokenBucket* const limiter_;
+  runtime::TransferSize size_ = runtime::TransferSize::kLarge;
   http::CurlResponse response_;
   absl::Status verdict_;
   bool is_object_ = false;
@@ -164,6 +170,8 @@ class HttpSource::RangeAnswer : public Answer {
     exact_ = response.status == kPartialContent;
     return CheckRangeAnswer(response, asked_, version_);
   }
+
+  uint64_t WantedOf(const http::CurlResponse&) const override { return asked_.length; }
 
   absl::Status OnBytes(std::span<const std::byte> bytes) override {
     const uint64_t wanted = asked_.length - taken_;

@@ -59,6 +59,7 @@ absl::Status TaskContent::State::LinkTo(const OutputPath& output, bool overwrite
 
 absl::StatusOr<ExportMethod> TaskContent::ExportTo(const std::string& output_path, const ExportOptions& options) {
   State& task = *state_;
+  const State::Use use(state_);
   std::optional<PieceLayout> layout;
   {
     const absl::MutexLock lock(&task.mutex);
@@ -95,6 +96,7 @@ absl::StatusOr<ExportMethod> TaskContent::ExportTo(const std::string& output_pat
 absl::Status TaskContent::ExportRangeTo(const std::string& output_path, const ByteRange& range,
                                         const ExportOptions& options) {
   State& task = *state_;
+  const State::Use use(state_);
   if (options.force_hard_link) return absl::InvalidArgumentError("a range of a file cannot be hard linked");
   {
     const absl::MutexLock lock(&task.mutex);

@@ -114,8 +114,7 @@ absl::Status TaskContent::State::ReserveWanted(const std::optional<ByteRange>& w
       promised.Clear(*number);
       (void)reserved.Take(layout->RangeOf(*number).length);
     }
-    return absl::ResourceExhaustedError(
-        StrCat("no space left on device: task ", identity.id.str(), ": ", extent.length, " bytes cannot be allocated"));
+    return store->space.FullStatus(extent.length);
   }
   // Elsewhere (EOPNOTSUPP, old kernels) blocks come with the writes; the reservation then stands in for them.
   if (error == 0) {

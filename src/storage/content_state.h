@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "runtime/signal.h"
 #include "storage/background_sync.h"
+#include "storage/content_store.h"
 #include "storage/file_io.h"
 #include "storage/open_files.h"
 #include "storage/piece_table.h"
@@ -36,7 +37,19 @@ inline constexpr size_t kOpenLogsMax = 256;
 // What all contents of one store share. Lives as long as the last content.
 struct StoreContext {
   StoreContext(std::unique_ptr<StoreDirectory> opened, bool keep_contents, uint64_t capacity_bytes)
-      : directory(std::move(opened)), keep(keep_contents), space(directory->content_fd(), capacity_bytes) {}
+      : directory(std::move(opened)),
+        keep(keep_contents),
+        space(directory->content_fd(), directory->dir(), capacity_bytes) {}
+
+  // Asks the room maker for `bytes`; whether any were freed. No lock of a content or task may be held.
+  bool MakeRoom(const TaskId& keep_task, uint64_t bytes) ABSL_LOCKS_EXCLUDED(room_mutex) {
+    std::shared_ptr<const RoomMaker> maker;
+    {
+      const absl::MutexLock lock(&room_mutex);
+      maker = room_maker;
+    }
+    return maker != nullptr && *maker && (*maker)(keep_task, bytes) > 0;
+  }
 
   const std::unique_ptr<StoreDirectory> directory;
   const bool keep;
@@ -45,6 +58,8 @@ struct StoreContext {
   OpenFiles content_files{kOpenContentsMax};
   OpenFiles log_files{kOpenLogsMax};
   BackgroundSync sync{directory->content_fd()};
+  absl::Mutex room_mutex;
+  std::shared_ptr<const RoomMaker> room_maker ABSL_GUARDED_BY(room_mutex);
 };
 
 // One content. Three locks, taken in this order and never across the I/O of piece bytes:
@@ -81,6 +96,18 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   absl::Status SetFileLength(uint64_t length);
   // Appends whole records with one write(2). Nothing of them is left after an error.
   absl::Status AppendLog(std::string_view records) ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_mutex);
+
+  // A reader of the file; the content is in use as long as it lives.
+  class Use {
+   public:
+    explicit Use(std::shared_ptr<State> task) : task_(std::move(task)) { ++task_->uses; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    ~Use() { --task_->uses; }
+
+   private:
+    const std::shared_ptr<State> task_;
+  };
 
   // Trust: compares the piece with its checksum when something may have changed it. DATA_LOSS when it is damaged; it is
   // forgotten then, or, when the file is shared with an output, all of the content is.
@@ -131,6 +158,7 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   runtime::Signal changes;
   std::atomic<int64_t> updated_us = 0;  // since the epoch
   std::atomic<int64_t> touched_us = 0;  // the same, as the log's time of modification tells it
+  std::atomic<int64_t> uses = 0;        // readers and exports
   std::atomic<bool> closed = false;     // Close() was called; set before any file goes
 
   absl::Mutex blocks_mutex ABSL_ACQUIRED_BEFORE(log_mutex);

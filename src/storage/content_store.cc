@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/content_store.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -37,6 +38,14 @@ absl::Status CheckShape(const ContentShape& shape) {
   return absl::OkStatus();
 }
 
+// What a content of `shape` may still have to write.
+uint64_t BytesOf(const ContentShape& shape) {
+  if (!shape.content_length) return shape.piece_length;
+  if (!shape.wanted) return *shape.content_length;
+  // Whole pieces are reserved.
+  return std::min(*shape.content_length, shape.wanted->length + 2 * shape.piece_length);
+}
+
 // Errors that say nothing about the task: another start may well read it.
 bool IsTrouble(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status);
@@ -55,6 +64,7 @@ struct ContentStore::State {
     return it == contents.end() ? nullptr : it->second;
   }
 
+  absl::StatusOr<std::shared_ptr<TaskContent>> FindOrCreate(const TaskId& id, const ContentShape& shape);
   // The caller holds LockOf(id).
   absl::Status Remove(const TaskId& id, const absl::Status& why);
 
@@ -120,11 +130,20 @@ std::shared_ptr<TaskContent> ContentStore::Find(const TaskId& id) { return state
 
 absl::StatusOr<std::shared_ptr<TaskContent>> ContentStore::FindOrCreate(const TaskId& id, const ContentShape& shape) {
   DF_RETURN_IF_ERROR(Annotate(CheckShape(shape), StrCat("task ", id.str())));
-  const absl::MutexLock task_lock(&state_->LockOf(id));
-  std::shared_ptr<TaskContent> content = state_->Find(id);
+  absl::StatusOr<std::shared_ptr<TaskContent>> content = state_->FindOrCreate(id, shape);
+  if (absl::IsResourceExhausted(content.status()) && state_->context->MakeRoom(id, BytesOf(shape))) {
+    content = state_->FindOrCreate(id, shape);
+  }
+  return content;
+}
+
+absl::StatusOr<std::shared_ptr<TaskContent>> ContentStore::State::FindOrCreate(const TaskId& id,
+                                                                               const ContentShape& shape) {
+  const absl::MutexLock task_lock(&LockOf(id));
+  std::shared_ptr<TaskContent> content = Find(id);
   if (content != nullptr && content->state_->ReplaceableBy(shape.content_length, shape.piece_length)) {
     const std::string why = StrCat("task ", id.str(), " was replaced by one of another length");
-    DF_RETURN_IF_ERROR(state_->Remove(id, absl::CancelledError(why)));
+    DF_RETURN_IF_ERROR(Remove(id, absl::CancelledError(why)));
     content = nullptr;
   }
   if (content != nullptr) {
@@ -137,19 +156,18 @@ absl::StatusOr<std::shared_ptr<TaskContent>> ContentStore::FindOrCreate(const Ta
   header.content_length = shape.content_length;
   header.piece_length = shape.piece_length;
   header.created_at = absl::FromUnixMicros(absl::ToUnixMicros(absl::Now()));  // as precise as it is stored
-  header.boot_id = state_->context->boot_id.value_or(BootId{});
+  header.boot_id = context->boot_id.value_or(BootId{});
   header.response_header = shape.response_header;
-  DF_ASSIGN_OR_RETURN(std::shared_ptr<TaskContent::State> made,
-                      TaskContent::State::Create(state_->context, id, header));
+  DF_ASSIGN_OR_RETURN(std::shared_ptr<TaskContent::State> made, TaskContent::State::Create(context, id, header));
   const absl::Status reserved = made->ReserveWanted(shape.wanted);
   if (!reserved.ok()) {
     made->Close(reserved, /*pin=*/false);
-    (void)state_->context->directory->Remove(id);
+    (void)context->directory->Remove(id);
     return reserved;
   }
   content = std::shared_ptr<TaskContent>(new TaskContent(std::move(made)));
-  const absl::MutexLock lock(&state_->mutex);
-  state_->contents[id] = content;
+  const absl::MutexLock lock(&mutex);
+  contents[id] = content;
   return content;
 }
 
@@ -166,6 +184,12 @@ std::vector<std::shared_ptr<TaskContent>> ContentStore::List() const {
   return contents;
 }
 
+void ContentStore::SetRoomMaker(RoomMaker maker) {
+  auto shared = std::make_shared<const RoomMaker>(std::move(maker));
+  const absl::MutexLock lock(&state_->context->room_mutex);
+  state_->context->room_maker.swap(shared);
+}
+
 ContentStore::Usage ContentStore::usage() const {
   const SpaceAccount& space = state_->context->space;
   Usage usage;
@@ -173,6 +197,9 @@ ContentStore::Usage ContentStore::usage() const {
   usage.reserved_bytes = space.reserved_bytes();
   usage.available_bytes = space.available_bytes();
   usage.total_bytes = space.total_bytes();
+  usage.budget = space.has_capacity();
+  const absl::MutexLock lock(&state_->mutex);
+  usage.tasks = state_->contents.size();
   return usage;
 }
 

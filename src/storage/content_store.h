@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,10 @@ struct ContentShape {
   std::map<std::string, std::string> response_header;  // at most 256 KiB and 4096 entries
 };
 
+// Frees at least `bytes` by deleting contents that nobody uses, never that of `keep`, and returns how many it freed; 0
+// when it cannot free enough. Called on the thread that needs the room, which holds no lock.
+using RoomMaker = std::function<uint64_t(const TaskId& keep, uint64_t bytes)>;
+
 // Thread rule: every method from any thread. Deleting unlinks files on the caller's thread.
 class ContentStore {
  public:
@@ -65,11 +70,17 @@ class ContentStore {
 
   std::vector<std::shared_ptr<TaskContent>> List() const;
 
+  // Who is asked when a download finds the disk or the budget full: before it begins, and in the middle of a piece. An
+  // empty one is asked nothing; a call of the one before may still run then.
+  void SetRoomMaker(RoomMaker maker);
+
   struct Usage {
     uint64_t content_bytes = 0;    // finished bytes of all contents
     uint64_t reserved_bytes = 0;   // promised to running downloads, not yet written
     uint64_t available_bytes = 0;  // what a new content may still take
     uint64_t total_bytes = 0;
+    size_t tasks = 0;
+    bool budget = false;  // the two are those of StoreOptions::capacity_bytes, not of the file system
   };
   Usage usage() const;
 

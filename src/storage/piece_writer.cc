@@ -16,6 +16,8 @@ namespace {
 
 // Smaller appends are gathered to blocks: one more copy costs less than that many calls.
 constexpr size_t kDirectWriteMin = 64 << 10;
+// What a record of the log may need: a block or two.
+constexpr uint64_t kRecordRoom = 64 << 10;
 
 }  // namespace
 
@@ -34,9 +36,7 @@ struct PieceWriter::State {
   runtime::Block block;   // taken at the first small append
   bool released = false;  // the piece is free or finished
 
-  absl::Status Write(std::span<const std::byte> bytes, uint64_t offset) const {
-    return Annotate(WriteAt(file->get(), bytes, range.offset + offset), content->Describe(number));
-  }
+  absl::Status Write(std::span<const std::byte> bytes, uint64_t offset) const;
   absl::Status Flush();
   absl::Status Gather(std::span<const std::byte> bytes);
   absl::Status CheckDigest(const Digest& expected) const;
@@ -45,6 +45,19 @@ struct PieceWriter::State {
                                      TrafficType traffic_type);
   void Abandon();
 };
+
+absl::Status PieceWriter::State::Write(std::span<const std::byte> bytes, uint64_t offset) const {
+  const uint64_t at = range.offset + offset;
+  absl::Status written_status = WriteAt(file->get(), bytes, at);
+  if (absl::IsResourceExhausted(written_status)) {
+    // Somebody else has filled the disk, or its file system cannot set blocks aside.
+    const uint64_t rest = range.length - offset;
+    const bool freed = content->store->MakeRoom(content->identity.id, rest);
+    if (freed) written_status = WriteAt(file->get(), bytes, at);
+    if (absl::IsResourceExhausted(written_status)) written_status = content->store->space.FullStatus(rest);
+  }
+  return Annotate(written_status, content->Describe(number));
+}
 
 absl::Status PieceWriter::State::Flush() {
   const size_t size = std::exchange(gathered, 0);
@@ -203,12 +216,26 @@ void PieceWriter::Restart() {
 absl::StatusOr<PieceRecord> PieceWriter::Commit(const std::optional<Digest>& expected, std::string_view parent_id,
                                                 TrafficType traffic_type) {
   absl::StatusOr<PieceRecord> record = state_->Finish(expected, parent_id, traffic_type);
+  if (absl::IsResourceExhausted(record.status())) {
+    // The bytes are there; the log found no room for its record.
+    const TaskContent::State& task = *state_->content;
+    if (task.store->MakeRoom(task.identity.id, kRecordRoom)) record = state_->Finish(expected, parent_id, traffic_type);
+  }
   if (!record.ok()) state_->Abandon();
   state_->block = {};
   return record;
 }
 
 absl::StatusOr<PieceWriter> TaskContent::BeginPiece(PieceNumber number) {
+  absl::StatusOr<PieceWriter> piece = TryBeginPiece(number);
+  if (absl::IsResourceExhausted(piece.status()) &&
+      state_->store->MakeRoom(state_->identity.id, state_->identity.piece_length)) {
+    piece = TryBeginPiece(number);
+  }
+  return piece;
+}
+
+absl::StatusOr<PieceWriter> TaskContent::TryBeginPiece(PieceNumber number) {
   State& task = *state_;
   auto writer = std::make_unique<PieceWriter::State>();
   writer->content = state_;

@@ -68,21 +68,26 @@ void Reservation::Spend(uint64_t written) && {
 
 absl::StatusOr<Reservation> SpaceAccount::Reserve(uint64_t bytes) {
   if (capacity_ != 0) {
-    if (!RaiseWithin(taken_, bytes, capacity_)) {
-      return absl::ResourceExhaustedError(
-          StrCat("no space left on device: ", bytes, " bytes do not fit into ", available_bytes(), " of ", capacity_));
-    }
+    if (!RaiseWithin(taken_, bytes, capacity_)) return FullStatus(bytes);
     unallocated_ += bytes;
   } else {
-    const uint64_t available = SpaceOf(directory_fd_).available;
-    if (!RaiseWithin(unallocated_, bytes, available)) {
-      return absl::ResourceExhaustedError(StrCat("no space left on device: ", bytes, " bytes do not fit into ",
-                                                 SubtractOrZero(available, unallocated_), " available"));
-    }
+    if (!RaiseWithin(unallocated_, bytes, SpaceOf(directory_fd_).available)) return FullStatus(bytes);
     taken_ += bytes;
   }
   reserved_ += bytes;
   return Reservation(this, bytes);
+}
+
+absl::Status SpaceAccount::FullStatus(uint64_t bytes) const {
+  const FileSystemSpace disk = SpaceOf(directory_fd_);
+  std::string budget;
+  if (capacity_ != 0) {
+    budget = StrCat(SubtractOrZero(capacity_, taken_), " of its budget of ", capacity_, " bytes (disk: ");
+  }
+  return absl::ResourceExhaustedError(StrCat(
+      "no space left on device: ", directory_, ": ", bytes, " bytes do not fit into ", budget,
+      SubtractOrZero(disk.available, unallocated_), " available of ", disk.total, capacity_ != 0 ? ")" : " bytes",
+      "; contents take ", content_bytes(), ", running downloads were promised ", reserved_bytes()));
 }
 
 void SpaceAccount::GiveBack(uint64_t bytes, uint64_t unallocated) {

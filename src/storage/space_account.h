@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -54,12 +55,16 @@ class Reservation {
 // Running counts; nothing here walks a directory. Thread-safe.
 class SpaceAccount {
  public:
-  // `directory_fd` names the file system and stays open as long as the account. `capacity`: bytes that contents may
-  // take together; 0: what the file system has.
-  SpaceAccount(int directory_fd, uint64_t capacity) : directory_fd_(directory_fd), capacity_(capacity) {}
+  // `directory_fd` names the file system and stays open as long as the account; `directory` is its name in messages.
+  // `capacity`: bytes that contents may take together; 0: what the file system has.
+  SpaceAccount(int directory_fd, std::string directory, uint64_t capacity)
+      : directory_fd_(directory_fd), directory_(std::move(directory)), capacity_(capacity) {}
 
   // Errors: RESOURCE_EXHAUSTED "no space left on device: ...".
   absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+  // RESOURCE_EXHAUSTED "no space left on device: <directory>: <bytes> bytes do not fit into ...", for who was told so
+  // by the file system.
+  absl::Status FullStatus(uint64_t bytes) const;
 
   // Content that was found at start, or was removed.
   void AddContent(uint64_t bytes);
@@ -69,12 +74,14 @@ class SpaceAccount {
   uint64_t reserved_bytes() const { return reserved_.load(std::memory_order_relaxed); }
   uint64_t available_bytes() const;
   uint64_t total_bytes() const;
+  bool has_capacity() const { return capacity_ != 0; }
 
  private:
   friend class Reservation;
   void GiveBack(uint64_t bytes, uint64_t unallocated);
 
   const int directory_fd_;
+  const std::string directory_;
   const uint64_t capacity_;
   std::atomic<uint64_t> content_ = 0;
   std::atomic<uint64_t> reserved_ = 0;

@@ -156,6 +156,12 @@ absl::StatusOr<UniqueFd> StoreDirectory::OpenLog(const TaskId& id) const {
   return OpenFile(kMetadata, id, O_RDWR | O_APPEND);
 }
 
+absl::StatusOr<struct stat> StoreDirectory::Stat(Part part, const TaskId& id) const {
+  struct stat st;
+  if (::fstatat(parts_[part].get(), RelativePath(id).c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return st;
+  return ErrnoStatus(errno, StrCat("stat ", Describe(part, id)));
+}
+
 absl::Status StoreDirectory::Unlink(Part part, const TaskId& id) const {
   if (::unlinkat(parts_[part].get(), RelativePath(id).c_str(), 0) == 0 || errno == ENOENT) return absl::OkStatus();
   return ErrnoStatus(errno, StrCat("remove ", Describe(part, id)));

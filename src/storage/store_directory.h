@@ -5,6 +5,8 @@
 // a symbolic link, so nothing outside is ever touched.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <array>
 #include <memory>
 #include <string>
@@ -37,6 +39,10 @@ class StoreDirectory {
   absl::StatusOr<UniqueFd> CreateLog(const TaskId& id) const;
   absl::StatusOr<UniqueFd> OpenLog(const TaskId& id) const;
 
+  // Errors: of stat(2).
+  absl::StatusOr<struct stat> StatContent(const TaskId& id) const { return Stat(kContent, id); }
+  absl::StatusOr<struct stat> StatLog(const TaskId& id) const { return Stat(kMetadata, id); }
+
   // Unlinks metadata and content, in this order: a crash in between leaves a content without metadata, which the next
   // start removes. What is not there is no error.
   absl::Status Remove(const TaskId& id) const;
@@ -58,6 +64,7 @@ class StoreDirectory {
   StoreDirectory() = default;
   absl::StatusOr<UniqueFd> Create(Part part, const TaskId& id, int flags) const;
   absl::StatusOr<UniqueFd> OpenFile(Part part, const TaskId& id, int flags) const;
+  absl::StatusOr<struct stat> Stat(Part part, const TaskId& id) const;
   absl::Status Unlink(Part part, const TaskId& id) const;
   std::vector<TaskId> List(Part part) const;
   std::string Describe(Part part, const TaskId& id) const;

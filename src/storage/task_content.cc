@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/task_content.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -165,7 +169,47 @@ absl::StatusOr<PieceBytes> TaskContent::OpenPiece(PieceNumber number) {
   DF_RETURN_IF_ERROR(task.NoticeForeignChanges(bytes.file->get()));
   DF_RETURN_IF_ERROR(task.CheckPiece(bytes.record, generation, bytes.file->get()));
   task.Touch();
+  // The descriptor, and the content in use as long as it is held.
+  struct Reading {
+    Reading(std::shared_ptr<State> state, std::shared_ptr<const UniqueFd> fd)
+        : use(std::move(state)), file(std::move(fd)) {}
+    const State::Use use;
+    const std::shared_ptr<const UniqueFd> file;
+  };
+  const auto reading = std::make_shared<const Reading>(state_, std::move(bytes.file));
+  bytes.file = std::shared_ptr<const UniqueFd>(reading, reading->file.get());
   return bytes;
+}
+
+bool TaskContent::in_use() const {
+  if (state_->uses > 0) return true;
+  const absl::MutexLock lock(&state_->mutex);
+  return !state_->writers.empty();
+}
+
+absl::StatusOr<TaskContent::Blocks> TaskContent::ReadBlocks() const {
+  const StoreDirectory& directory = *state_->store->directory;
+  DF_ASSIGN_OR_RETURN(const struct stat content, directory.StatContent(id()));
+  DF_ASSIGN_OR_RETURN(const struct stat log, directory.StatLog(id()));
+  Blocks blocks;
+  blocks.content_bytes = static_cast<uint64_t>(content.st_blocks) * 512;
+  blocks.metadata_bytes = static_cast<uint64_t>(log.st_blocks) * 512;
+  blocks.linked = content.st_nlink > 1;
+  return blocks;
+}
+
+absl::Status TaskContent::DropPageCache() const {
+  // Not by the list of open files: what is idle would push out what is used.
+  DF_ASSIGN_OR_RETURN(const UniqueFd file, state_->store->directory->OpenContent(id()));
+  (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+  return absl::OkStatus();
+}
+
+absl::Status TaskContent::ReadAhead(uint64_t limit) const {
+  DF_ASSIGN_OR_RETURN(const UniqueFd file, state_->store->directory->OpenContent(id()));
+  const uint64_t bytes = std::min(finished_bytes(), limit);
+  if (bytes > 0) (void)::posix_fadvise(file.get(), 0, static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
+  return absl::OkStatus();
 }
 
 absl::Status TaskContent::failure() const {

@@ -124,6 +124,24 @@ class TaskContent {
   // damaged: it is then forgotten and can be begun again.
   absl::StatusOr<PieceBytes> OpenPiece(PieceNumber number);
 
+  // True while somebody writes a piece, holds the bytes of one, or makes an output.
+  bool in_use() const;
+
+  // What its files take on the disk, and whether the content has another name outside, so that deleting it frees
+  // nothing. Errors: of stat(2).
+  struct Blocks {
+    uint64_t content_bytes = 0;   // blocks of the content
+    uint64_t metadata_bytes = 0;  // and of its log
+    bool linked = false;
+  };
+  absl::StatusOr<Blocks> ReadBlocks() const;
+
+  // Gives the memory back that the kernel keeps the content's bytes in; what is not on the disk yet stays. Errors: of
+  // open(2).
+  absl::Status DropPageCache() const;
+  // Has the kernel read the first `limit` bytes into memory, in the background. Errors: of open(2).
+  absl::Status ReadAhead(uint64_t limit) const;
+
   // Not OK after the content was deleted (CANCELLED) or its download given up; readers that wait should stop.
   absl::Status failure() const;
   // Tells waiters why the download ended without completing, and gives the space of unwritten pieces back. Finished
@@ -145,6 +163,7 @@ class TaskContent {
   friend class PieceWriter;
   struct State;
   explicit TaskContent(std::shared_ptr<State> state);
+  absl::StatusOr<PieceWriter> TryBeginPiece(PieceNumber number);
   std::shared_ptr<State> state_;
 };
 

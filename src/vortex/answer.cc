@@ -14,10 +14,6 @@ namespace asio = boost::asio;
 
 namespace {
 
-// With a bandwidth limit: bytes taken from it at a time, an eighth of a second's worth within these bounds.
-constexpr uint64_t kGrantMin = 256 << 10;
-constexpr uint64_t kGrantMax = 1 << 20;
-
 // The reference's words, which its users know from their logs.
 Error ErrorFor(const Request& request, const absl::Status& status) {
   if (absl::IsNotFound(status)) return {ErrorCode::kNotFound, StrCat("piece ", PieceId(request), " not found")};
@@ -47,10 +43,7 @@ absl::StatusOr<Request> ParseRequest(const Header& header, std::span<const std::
 std::string PieceId(const Request& request) { return StrCat(request.task_id.str(), "-", request.number.value()); }
 
 Answerer::Answerer(PieceProvider& provider, runtime::TokenBucket& limiter, Options options)
-    : provider_(provider),
-      limiter_(limiter),
-      options_(options),
-      grant_(std::clamp(limiter.rate() / 8, kGrantMin, kGrantMax)) {}
+    : provider_(provider), limiter_(limiter), options_(options) {}
 
 asio::awaitable<absl::Status> Answerer::Answer(AnswerWriter& writer, Header header, Request request) const {
   // The provider keeps its own deadline; the peer owes nothing meanwhile.
@@ -84,13 +77,14 @@ asio::awaitable<absl::Status> Answerer::SendPiece(AnswerWriter& writer, Header h
                                                   uint64_t& sent) const {
   const std::vector<std::byte> prefix = EncodeContent(header.id, *ContentTagOf(header.tag), piece.metadata);
   const ByteRange range = piece.metadata.range;
+  const runtime::TransferSize size = limiter_.SizeOf(range.length);
   uint64_t granted = 0;
   bool begun = false;
   do {
     const uint64_t remaining = range.length - sent;
     if (granted == 0) {
-      granted = limiter_.unlimited() ? remaining : std::min(remaining, grant_);
-      co_await limiter_.Take(granted);
+      granted = limiter_.unlimited() ? remaining : std::min(remaining, limiter_.chunk());
+      co_await limiter_.Take(granted, size);
     }
     writer.SetDeadline(Patience());
     if (!begun) {

@@ -88,7 +88,6 @@ class Answerer {
   PieceProvider& provider_;
   runtime::TokenBucket& limiter_;
   const Options options_;
-  const uint64_t grant_;
 };
 
 }  // namespace dragonfly::vortex

@@ -192,13 +192,16 @@ asio::awaitable<absl::StatusOr<ContentMetadata>> Client::State::Exchange(Connect
 
 asio::awaitable<absl::Status> Client::State::ReadContent(Connection& connection, const FetchRequest& request,
                                                          ByteSink& sink) {
+  runtime::TokenBucket& bucket = request.limiter != nullptr ? *request.limiter : limiter;
+  const runtime::TransferSize size = bucket.SizeOf(request.expected.length);
+  const uint64_t step = std::min<uint64_t>(bucket.chunk(), runtime::kBlockSize);
   const Block block = Block::Take();
   uint64_t remaining = request.expected.length;
   int blocks = 0;
   while (remaining > 0) {
-    const std::span<std::byte> wanted = block.span().first(std::min<uint64_t>(remaining, runtime::kBlockSize));
-    if (!limiter.unlimited()) {
-      co_await limiter.Take(wanted.size());
+    const std::span<std::byte> wanted = block.span().first(std::min(remaining, step));
+    if (!bucket.unlimited()) {
+      co_await bucket.Take(wanted.size(), size);
       if (Clock::now() >= request.deadline) co_return absl::DeadlineExceededError("the download limit left no time");
     }
     connection.SetDeadline(Patience(request));

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "base/byte_range.h"
 #include "runtime/clock.h"
+#include "runtime/token_bucket.h"
 #include "vortex/codec.h"
 
 namespace dragonfly::vortex {
@@ -33,6 +34,7 @@ struct FetchRequest {
   ByteRange expected;                // from the piece number and the task's layout, never from the parent
   TimePoint deadline = kNoDeadline;  // for the whole piece
   std::chrono::milliseconds stall_timeout{10'000};  // without a byte from the parent
+  runtime::TokenBucket* limiter = nullptr;          // instead of the client's
 
   // "fetch piece 7 of task a46d... from 10.0.0.1:4005", for messages. `piece` is set.
   std::string ToString(const Endpoint& endpoint) const;

@@ -182,7 +182,7 @@ asio::awaitable<absl::StatusOr<ContentMetadata>> QuicClient::State::Exchange(Lin
   // A block that is larger than what the window lets through would never be full.
   const QuicSettings settings = Settings();
   const size_t block = std::min<uint64_t>(runtime::kBlockSize, settings.stream_window / 4);
-  QuicFetch fetch(*std::move(stream), request, limiter, block);
+  QuicFetch fetch(*std::move(stream), request, request.limiter != nullptr ? *request.limiter : limiter, block);
   absl::StatusOr<ContentMetadata> metadata = co_await fetch.Run(packet, sink);
   answered = fetch.answered();
   co_return metadata;

@@ -114,7 +114,7 @@ asio::awaitable<absl::Status> QuicFetch::WaitForBlock() {
 
 asio::awaitable<absl::Status> QuicFetch::HandOn(Filled filled, ByteSink& sink) {
   if (!limiter_.unlimited()) {
-    co_await limiter_.Take(filled.size);
+    co_await limiter_.Take(filled.size, limiter_.SizeOf(request_.expected.length));
     if (Clock::now() >= request_.deadline) co_return absl::DeadlineExceededError("the download limit left no time");
   }
   DF_CO_RETURN_IF_ERROR(sink.Append(filled.block.span().first(filled.size)));

@@ -51,9 +51,9 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
                                          << "\nseedPeer:\n  enable: " << (settings_.seed ? "true" : "false")
                                          << "\ndownload:\n  concurrentPieceCount: " << settings_.concurrent_pieces
                                          << "\n  pieceTimeout: " << settings_.piece_timeout
-                                         << "\n  server:\n    socketPath: " << socket()
-                                         << "\nupload:\n  server:\n    ip: 127.0.0.1\n    port: 0"
-                                         << "\nstorage:\n  dir: " << storage()
+                                         << "\n  server:\n    socketPath: " << socket() << "\n"
+                                         << settings_.download << "upload:\n  server:\n    ip: 127.0.0.1\n    port: 0\n"
+                                         << settings_.upload << "storage:\n  dir: " << storage()
                                          << "\n  keep: " << (settings_.keep ? "true" : "false")
                                          << "\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0"
                                          << "\nproxy:\n  server:\n    port: 0"

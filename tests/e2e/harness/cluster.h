@@ -44,6 +44,8 @@ struct PeerSettings {
   std::string extra;          // YAML lines appended to the configuration
   int concurrent_pieces = 8;  // download.concurrentPieceCount
   std::string piece_timeout = "120s";
+  std::string download;  // further lines of the section, with their indentation
+  std::string upload;    // likewise
 };
 
 class Peer {

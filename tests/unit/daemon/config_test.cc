@@ -197,7 +197,7 @@ TEST(DaemonConfig, LoadsTheOriginalsFilesAndWarnsOnlyOfWhatHasNoEffect) {
   EXPECT_THAT(Parse("manager: {addr: 'http://m:65003'}").warnings, IsEmpty());
   // server.cacheDir, the three of download.parentSelector, security.enable, storage.server.protocol,
   // the timeout and the sizes of storage, proxy.readBufferSize, and the proxy itself.
-  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 12u);
+  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 11u);
   EXPECT_THAT(Parse("security: {enable: true}").warnings, ElementsAre(HasSubstr("dfdaemon.yaml:1: security.enable")));
 }
 

@@ -419,6 +419,20 @@ TEST_F(OriginDownload, APrefetchBringsTheRestOfTheFile) {
   EXPECT_EQ(origin.reads_of_any_byte(), 1);
 }
 
+TEST_F(OriginDownload, OnlyAPrefetchCountsAgainstTheBandwidthOfPrefetches) {
+  constexpr uint64_t kLength = 3 * kTestPieceLength;
+  ScriptedOrigin awaited(TestContent(kLength));
+  ScriptedOrigin prefetched(TestContent(kLength));
+  ASSERT_TRUE(peer_.Download(Wanting(awaited.Url())).ok());
+  auto wire = Wanting(prefetched.Url());
+  wire.set_is_prefetch(true);
+  ASSERT_TRUE(peer_.Download(wire).ok());
+  constexpr uint64_t kLeft = (1 << 30) - kLength;
+  const TimePoint now = Clock::now();
+  EXPECT_EQ(peer_.prefetch_bucket.ReserveWithin(kLeft + 1000, now, Clock::duration::zero()), std::nullopt);
+  EXPECT_EQ(peer_.prefetch_bucket.ReserveWithin(kLeft, now, Clock::duration::zero()), Clock::duration::zero());
+}
+
 TEST(TaskManager, StopsInTheMiddleOfADownload) {
   runtime::IoThreads io(2);
   ScriptedOrigin origin(TestContent(40 * kTestPieceLength));

@@ -21,17 +21,19 @@ using test::Await;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
+constexpr uint64_t kKiB = 1024;
+
 class GarbageCollectorTest : public testing::Test {
  protected:
   GarbageCollectorTest() {
     storage::StoreOptions options;
     options.dir = dir_.path() + "/store";
-    options.capacity_bytes = 1000;
+    options.capacity_bytes = 1000 * kKiB;
     auto opened = storage::ContentStore::Open(options);
     EXPECT_TRUE(opened.ok()) << opened.status();
     store_ = *std::move(opened);
     // Every task of these tests is idle and old at once.
-    policy_.in_use = policy_.unfinished = policy_.task_ttl = absl::ZeroDuration();
+    policy_.in_use = policy_.just_used = policy_.unfinished = policy_.task_ttl = absl::ZeroDuration();
   }
 
   // A complete content of `bytes` bytes.
@@ -39,6 +41,7 @@ class GarbageCollectorTest : public testing::Test {
     const TaskId id = *TaskId::Parse(Sha256Hex(name));
     storage::ContentShape shape;
     shape.content_length = bytes;
+    shape.piece_length = kPieceLengthMin;
     auto content = store_->FindOrCreate(id, shape);
     EXPECT_TRUE(content.ok()) << content.status();
     auto writer = (*content)->BeginPiece(PieceNumber(0));
@@ -49,15 +52,15 @@ class GarbageCollectorTest : public testing::Test {
     return id;
   }
 
-  size_t Collect() {
+  std::unique_ptr<GarbageCollector> MakeCollector() {
     GarbageCollector::Parts parts{.io = io_.At(0),
                                   .blocking = blocking_,
                                   .store = *store_,
                                   .schedulers = link_,
                                   .running = [this](const TaskId& id) { return running_.contains(id); }};
-    GarbageCollector collector(policy_, absl::Hours(1), std::move(parts));
-    return Await(io_.At(0), collector.RunOnce());
+    return std::make_unique<GarbageCollector>(policy_, absl::Hours(1), std::move(parts));
   }
+  size_t Collect() { return Await(io_.At(0), MakeCollector()->RunOnce()); }
 
   test::TempDir dir_;
   runtime::IoThreads io_{1};
@@ -69,14 +72,14 @@ class GarbageCollectorTest : public testing::Test {
 };
 
 TEST_F(GarbageCollectorTest, RemovesWhatIsTooOldAndTellsTheScheduler) {
-  const TaskId old = Add("old", 100);
+  const TaskId old = Add("old", 100 * kKiB);
   EXPECT_EQ(Collect(), 1u);
   EXPECT_EQ(store_->Find(old), nullptr);
   EXPECT_THAT(link_.events(), ElementsAre("delete task " + old.str()));
 }
 
 TEST_F(GarbageCollectorTest, LeavesARunningDownloadAlone) {
-  const TaskId id = Add("running", 900);
+  const TaskId id = Add("running", 900 * kKiB);
   running_.insert(id);
   EXPECT_EQ(Collect(), 0u);
   EXPECT_NE(store_->Find(id), nullptr);
@@ -85,26 +88,79 @@ TEST_F(GarbageCollectorTest, LeavesARunningDownloadAlone) {
 
 TEST_F(GarbageCollectorTest, MakesRoomWhenTheBudgetIsNearlyUsed) {
   policy_.task_ttl = absl::Hours(1);
-  const TaskId first = Add("first", 400);
-  const TaskId second = Add("second", 300);
+  const TaskId first = Add("first", 400 * kKiB);
+  const TaskId second = Add("second", 300 * kKiB);
   EXPECT_EQ(Collect(), 0u);
-  const TaskId third = Add("third", 200);
+  const TaskId third = Add("third", 200 * kKiB);
   EXPECT_EQ(Collect(), 1u);
   EXPECT_EQ(store_->Find(first), nullptr);
   EXPECT_NE(store_->Find(second), nullptr);
   EXPECT_NE(store_->Find(third), nullptr);
 }
 
+TEST_F(GarbageCollectorTest, LeavesWhatIsBeingReadAlone) {
+  const TaskId id = Add("read", 900 * kKiB);
+  {
+    const absl::StatusOr<storage::PieceBytes> reader = store_->Find(id)->OpenPiece(PieceNumber(0));
+    ASSERT_TRUE(reader.ok());
+    EXPECT_EQ(Collect(), 0u);
+  }
+  EXPECT_EQ(Collect(), 1u);
+}
+
+// Four hundred tasks of a few bytes take a block each, and one for their log.
+TEST_F(GarbageCollectorTest, CountsTheBlocksThatTasksTake) {
+  policy_.task_ttl = absl::Hours(1);
+  for (int i = 0; i < 400; ++i) Add("tiny-" + std::to_string(i), 10);
+  EXPECT_LT(store_->usage().content_bytes, 10 * kKiB);
+  const storage::TaskContent::Blocks blocks = *store_->List().front()->ReadBlocks();
+  const size_t evicted = Collect();
+  if (blocks.content_bytes + blocks.metadata_bytes < 4 * kKiB)
+    GTEST_SKIP() << "files of a few bytes take no block here";
+  EXPECT_GE(evicted, 200u);
+  EXPECT_LT(evicted, 400u);
+}
+
+TEST_F(GarbageCollectorTest, MakesRoomAtOnceForADownloadThatNeedsIt) {
+  policy_.task_ttl = absl::Hours(1);
+  const TaskId first = Add("first", 300 * kKiB);
+  const TaskId second = Add("second", 300 * kKiB);
+  const std::unique_ptr<GarbageCollector> collector = MakeCollector();
+  collector->Start();
+  const TaskId third = Add("third", 600 * kKiB);
+  EXPECT_EQ(store_->Find(first), nullptr);
+  EXPECT_NE(store_->Find(second), nullptr);
+  EXPECT_NE(store_->Find(third), nullptr);
+  EXPECT_TRUE(link_.Await("delete task " + first.str()));
+  Await(io_.At(0), collector->Stop());
+}
+
+TEST_F(GarbageCollectorTest, EvictsNothingWhenItWouldNotBeEnough) {
+  policy_.task_ttl = absl::Hours(1);
+  const TaskId kept = Add("kept", 300 * kKiB);
+  const TaskId busy = Add("busy", 500 * kKiB);
+  running_.insert(busy);
+  const std::unique_ptr<GarbageCollector> collector = MakeCollector();
+  const TaskId other = *TaskId::Parse(Sha256Hex("other"));
+  EXPECT_EQ(collector->MakeRoom(other, 600 * kKiB), 0u);
+  EXPECT_NE(store_->Find(kept), nullptr);
+  EXPECT_GE(collector->MakeRoom(other, 400 * kKiB), 300 * kKiB);
+  EXPECT_EQ(store_->Find(kept), nullptr);
+  EXPECT_NE(store_->Find(busy), nullptr);
+}
+
+TEST_F(GarbageCollectorTest, NeverEvictsTheTaskThatNeedsTheRoom) {
+  const TaskId id = Add("mine", 900 * kKiB);
+  EXPECT_EQ(MakeCollector()->MakeRoom(id, 500 * kKiB), 0u);
+  EXPECT_NE(store_->Find(id), nullptr);
+}
+
 TEST_F(GarbageCollectorTest, WorksInTheBackgroundUntilItIsStopped) {
-  const TaskId old = Add("old", 100);
-  GarbageCollector::Parts parts{
-      .io = io_.At(0), .blocking = blocking_, .store = *store_, .schedulers = link_, .running = [](const TaskId&) {
-        return false;
-      }};
-  GarbageCollector collector(policy_, absl::Hours(1), std::move(parts));
-  collector.Start();
+  const TaskId old = Add("old", 100 * kKiB);
+  const std::unique_ptr<GarbageCollector> collector = MakeCollector();
+  collector->Start();
   EXPECT_TRUE(link_.Await("delete task"));
-  Await(io_.At(0), collector.Stop());
+  Await(io_.At(0), collector->Stop());
   EXPECT_EQ(store_->Find(old), nullptr);
 }
 

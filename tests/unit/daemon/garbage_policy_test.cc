@@ -75,5 +75,22 @@ TEST(TasksOverBudget, CountsTheLargestDisks) {
       ElementsAre(Id('1')));
 }
 
+TEST(TasksToMakeRoom, GoLeastRecentlyUsedFirstIncompleteOnesToo) {
+  GarbageCandidate unfinished = Task('1', absl::Hours(1));
+  unfinished.complete = false;
+  unfinished.created_at = kNow - absl::Hours(1);
+  const std::vector<GarbageCandidate> tasks = {Task('2', absl::Minutes(1)), unfinished, Task('3', absl::Minutes(30))};
+  EXPECT_THAT(TasksToMakeRoom(tasks, 150, GarbagePolicy(), kNow), ElementsAre(Id('1'), Id('3')));
+}
+
+TEST(TasksToMakeRoom, NoneGoWhenAllAreNotEnough) {
+  GarbageCandidate running = Task('1', absl::Hours(5), 1000);
+  running.running = true;
+  const std::vector<GarbageCandidate> tasks = {running, Task('2', absl::Seconds(5), 1000), Task('3', absl::Hours(1)),
+                                               Task('4', absl::Hours(1), /*bytes=*/0)};
+  EXPECT_THAT(TasksToMakeRoom(tasks, 101, GarbagePolicy(), kNow), IsEmpty());
+  EXPECT_THAT(TasksToMakeRoom(tasks, 100, GarbagePolicy(), kNow), ElementsAre(Id('3')));
+}
+
 }  // namespace
 }  // namespace dragonfly::daemon

@@ -351,5 +351,18 @@ TEST_F(Services, CountsTrafficByWhereItCameFrom) {
   EXPECT_THAT(metrics, ::testing::HasSubstr("dragonfly_client_download_task_total{"));
 }
 
+TEST_F(Services, RefuseDownloadsThatTheOperatorsBlock) {
+  const auto parsed = ParseClientConfig(R"({"blockList": {"task": {"download": {"tags": ["secret"]}}}})", "list");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  peer_.block_list = std::make_shared<const BlockList>(parsed->block_list);
+  want_.set_tag("secret");
+  for (const grpc::Status& status : {DownloadBy(*local_, want_).status, DownloadBy(*remote_, want_).status}) {
+    EXPECT_EQ(status.error_code(), StatusCode::PERMISSION_DENIED);
+    EXPECT_EQ(status.error_message(), "download rejected by blocklist policy");
+  }
+  want_.set_tag("open");
+  EXPECT_TRUE(DownloadBy(*local_, want_).status.ok());
+}
+
 }  // namespace
 }  // namespace dragonfly::daemon

@@ -119,15 +119,16 @@ class TestPeer {
     auto opened = storage::ContentStore::Open(store_options);
     if (!opened.ok()) throw std::runtime_error(opened.status().ToString());
     store_ = *std::move(opened);
-    tasks_ = std::make_unique<TaskManager>(TaskManagerParts{.config = config,
-                                                            .identity = identity,
-                                                            .io = io_,
-                                                            .blocking = blocking_,
-                                                            .store = *store_,
-                                                            .schedulers = link,
-                                                            .limiters = {unlimited_, unlimited_, unlimited_},
-                                                            .channels = channels_,
-                                                            .probe = probe});
+    tasks_ = std::make_unique<TaskManager>(
+        TaskManagerParts{.config = config,
+                         .identity = identity,
+                         .io = io_,
+                         .blocking = blocking_,
+                         .store = *store_,
+                         .schedulers = link,
+                         .limiters = {unlimited_, unlimited_, unlimited_, prefetch_bucket},
+                         .channels = channels_,
+                         .probe = probe});
     provider_ = MakePieceProvider(*store_, probe);
     if (options_.serves_vortex) {
       vortex::ServerOptions vortex_options;
@@ -143,8 +144,8 @@ class TestPeer {
     }
     UploadServiceOptions upload_options;
     upload_options.identity = identity;
-    upload_ = MakeUploadService(*tasks_, io_, unlimited_, std::move(upload_options));
-    download_ = MakeDownloadService(*tasks_, io_);
+    upload_ = MakeUploadService(*tasks_, io_, gate_, unlimited_, std::move(upload_options));
+    download_ = MakeDownloadService(*tasks_, io_, gate_);
     rpc::ServerOptions server_options;
     server_options.addresses = {"127.0.0.1:0"};
     server_options.services = {upload_->grpc()};
@@ -222,6 +223,9 @@ class TestPeer {
   ScriptedLink link;
   telemetry::Metrics metrics;
   Probe probe{metrics};
+  // Full at first and hardly ever refilled: it tells what was taken.
+  runtime::TokenBucket prefetch_bucket{1, 1 << 30};
+  std::shared_ptr<const BlockList> block_list = std::make_shared<BlockList>();  // change it before calls come
 
  private:
   runtime::IoThreads& io_;
@@ -230,6 +234,7 @@ class TestPeer {
   testing::TempDir dir_;
   runtime::BlockingPool blocking_{2, 64};
   runtime::TokenBucket unlimited_{0};
+  CallGate gate_{CallGate::Options(), nullptr, [this] { return block_list; }, probe};
   rpc::ChannelPool channels_;
   std::unique_ptr<storage::ContentStore> store_;
   std::unique_ptr<TaskManager> tasks_;

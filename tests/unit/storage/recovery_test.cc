@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <chrono>
+#include <cstdio>
 #include <random>
 #include <set>
 
@@ -80,6 +82,21 @@ TEST_F(RecoveryTest, KeepsContentsFromRunToRun) {
 }
 
 // A child process writes pieces and tells after each commit; it is killed at a random moment.
+// Reading a task back opens its two files; nothing of its content is read.
+TEST_F(RecoveryTest, ReadsThousandsOfTasksBackWithinSeconds) {
+  constexpr uint64_t kTasks = 3000;
+  OpenStore();
+  for (uint64_t id = 0; id < kTasks; ++id) MakeComplete(id, 100);
+  store_.reset();
+  const auto begin = std::chrono::steady_clock::now();
+  OpenStore();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  std::printf("%d tasks were read back in %.0f ms\n", static_cast<int>(kTasks), seconds * 1000);
+  EXPECT_EQ(store_->usage().tasks, kTasks);
+  EXPECT_EQ(store_->usage().content_bytes, kTasks * 100);
+  EXPECT_LT(seconds, 10);
+}
+
 TEST_F(RecoveryTest, KeepsFinishedPiecesAndForgetsUnfinishedOnesAfterKill) {
   constexpr uint32_t kPieces = 400;
   std::mt19937 random(std::random_device{}());

@@ -2,8 +2,10 @@
 #include "storage/space_account.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,13 +20,16 @@ class SpaceAccountTest : public ::testing::Test {
 };
 
 TEST_F(SpaceAccountTest, PromisesNoByteTwice) {
-  SpaceAccount account(directory_.get(), 100);
+  SpaceAccount account(directory_.get(), "/store", 100);
   absl::StatusOr<Reservation> first = account.Reserve(70);
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(account.available_bytes(), 30u);
   const absl::Status refused = account.Reserve(31).status();
   EXPECT_TRUE(absl::IsResourceExhausted(refused));
-  EXPECT_EQ(refused.message(), "no space left on device: 31 bytes do not fit into 30 of 100");
+  EXPECT_THAT(std::string(refused.message()),
+              ::testing::AllOf(::testing::StartsWith("no space left on device: /store: 31 bytes do not fit into 30 of "
+                                                     "its budget of 100 bytes (disk: "),
+                               ::testing::HasSubstr("contents take 0, running downloads were promised 70")));
   EXPECT_TRUE(account.Reserve(30).ok());
   EXPECT_EQ(account.available_bytes(), 30u);  // given back at once
   *first = Reservation();
@@ -32,7 +37,7 @@ TEST_F(SpaceAccountTest, PromisesNoByteTwice) {
 }
 
 TEST_F(SpaceAccountTest, TurnsReservedBytesIntoContent) {
-  SpaceAccount account(directory_.get(), 100);
+  SpaceAccount account(directory_.get(), "/store", 100);
   absl::StatusOr<Reservation> all = account.Reserve(50);
   ASSERT_TRUE(all.ok());
   Reservation part = all->Take(20);
@@ -47,7 +52,7 @@ TEST_F(SpaceAccountTest, TurnsReservedBytesIntoContent) {
 }
 
 TEST_F(SpaceAccountTest, CountsTheFileSystemsFreeBytesWithoutCapacity) {
-  SpaceAccount account(directory_.get(), 0);
+  SpaceAccount account(directory_.get(), "/store", 0);
   EXPECT_GT(account.total_bytes(), account.available_bytes());
   EXPECT_TRUE(absl::IsResourceExhausted(account.Reserve(account.total_bytes()).status()));
   // What the file system has set aside is missing in its own count already.
@@ -61,7 +66,7 @@ TEST_F(SpaceAccountTest, CountsTheFileSystemsFreeBytesWithoutCapacity) {
 }
 
 TEST_F(SpaceAccountTest, StaysRightWhenManyThreadsReserve) {
-  SpaceAccount account(directory_.get(), 1000);
+  SpaceAccount account(directory_.get(), "/store", 1000);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&account] {

@@ -287,7 +287,7 @@ TEST_F(ServerTest, TakesTheBytesOfAPieceFromTheLimiterAndNoMore) {
 }
 
 TEST_F(ServerTest, PacesWithinAPiece) {
-  // The burst is one grant: what comes at once is not the whole piece.
+  // The burst is sixteen chunks: what comes at once is not the whole piece.
   runtime::TokenBucket limiter(1, 256 << 10);
   Start(limiter);
   Wire child = Connect();
