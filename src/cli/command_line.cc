@@ -26,9 +26,22 @@ std::string Describe(const CLI::Option& option) {
   return text;
 }
 
+// The subcommand that the arguments have chosen, or `app` itself.
+const CLI::App& Chosen(const CLI::App& app) {
+  const std::vector<CLI::App*> parsed = app.get_subcommands();
+  return parsed.empty() ? app : Chosen(*parsed.front());
+}
+
+// "dfctl task ls".
+std::string NameOf(const CLI::App& app) {
+  const CLI::App* const parent = app.get_parent();
+  return parent == nullptr ? app.get_name() : StrCat(NameOf(*parent), " ", app.get_name());
+}
+
 // Required options first, then positionals.
 std::string UsageLine(const CLI::App& app) {
-  std::string usage = StrCat("Usage: ", app.get_name(), " [OPTIONS]");
+  std::string usage = StrCat("Usage: ", NameOf(app), " [OPTIONS]");
+  if (app.get_require_subcommand_min() > 0) usage += " <COMMAND>";
   for (const bool positional : {false, true}) {
     for (const CLI::Option* option : app.get_options()) {
       if (option->get_required() && option->get_positional() == positional) usage += StrCat(" ", Describe(*option));
@@ -79,20 +92,20 @@ std::optional<int> ParseCommandLine(CLI::App& app, std::vector<std::string> argu
     return 0;
   } catch (const CLI::ExtrasError&) {
     const std::vector<std::string> extras = app.remaining(true);
-    return UsageError(app, StrCat("unexpected argument '", extras.empty() ? "" : extras.front(), "' found"));
+    return UsageError(Chosen(app), StrCat("unexpected argument '", extras.empty() ? "" : extras.front(), "' found"));
   } catch (const CLI::RequiredError& error) {
-    const std::string missing = MissingOptions(app);
-    if (missing.empty()) return UsageError(app, error.what());
-    return UsageError(app, StrCat("the following required arguments were not provided:", missing));
+    const std::string missing = MissingOptions(Chosen(app));
+    if (missing.empty()) return UsageError(Chosen(app), error.what());
+    return UsageError(Chosen(app), StrCat("the following required arguments were not provided:", missing));
   } catch (const CLI::ArgumentMismatch& error) {
-    for (const CLI::Option* option : app.get_options()) {
+    for (const CLI::Option* option : Chosen(app).get_options()) {
       if (option->count() > 1 && option->get_items_expected_max() == 1) {
-        return UsageError(app, StrCat("the argument '", Describe(*option), "' cannot be used multiple times"));
+        return UsageError(Chosen(app), StrCat("the argument '", Describe(*option), "' cannot be used multiple times"));
       }
     }
-    return UsageError(app, error.what());
+    return UsageError(Chosen(app), error.what());
   } catch (const CLI::ParseError& error) {
-    return UsageError(app, error.what());
+    return UsageError(Chosen(app), error.what());
   }
 }
 

@@ -2,6 +2,9 @@
 #include "rpc/unix_client.h"
 
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -164,10 +167,30 @@ absl::Status Consume(ActiveCall& call, std::string_view data) {
   return absl::OkStatus();
 }
 
+struct FreeAddresses {
+  void operator()(addrinfo* addresses) const { ::freeaddrinfo(addresses); }
+};
+
+// Connects within a bound and makes the socket non-blocking.
+absl::Status ConnectSocket(int fd, const sockaddr* address, socklen_t length, const std::string& name) {
+  // Bounds connect() when the server does not accept.
+  const timeval timeout{kConnectTimeout.count(), 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+  if (::connect(fd, address, length) != 0) {
+    // What Linux says when that time is over.
+    const int error = errno == EINPROGRESS ? ETIMEDOUT : errno;
+    return absl::UnavailableError(StrCat("connect to ", name, ": ", std::strerror(error)));
+  }
+  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+    return absl::UnavailableError(StrCat("connect to ", name, ": ", std::strerror(errno)));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 struct UnixClient::State {
-  std::string path;
+  std::string path;  // or host and port
+  std::string authority = "localhost";
   UniqueFd fd;
   std::unique_ptr<nghttp2_session, FreeSession> session;
   std::string unsent;  // bytes of frames that the socket did not take yet
@@ -286,7 +309,7 @@ absl::Status UnixClient::State::Start() {
 absl::Status UnixClient::State::Submit(ActiveCall& active, std::string_view method, TimePoint deadline) {
   std::vector<nghttp2_nv> headers = {
       Header(":method", "POST"),         Header(":scheme", "http"), Header(":path", method),
-      Header(":authority", "localhost"), Header("te", "trailers"),  Header("content-type", "application/grpc"),
+      Header(":authority", authority),   Header("te", "trailers"),  Header("content-type", "application/grpc"),
       Header("user-agent", "dragonfly"),
   };
   std::string timeout;
@@ -364,13 +387,39 @@ absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::Connect(const std::strin
   state->path = socket_path;
   state->fd = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!state->fd.valid()) return absl::UnavailableError(StrCat("make a Unix socket: ", std::strerror(errno)));
-  // Bounds connect() when the server does not accept.
-  const timeval timeout{kConnectTimeout.count(), 0};
-  ::setsockopt(state->fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-  if (::connect(state->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
-    return absl::UnavailableError(StrCat("connect to ", socket_path, ": ", std::strerror(errno)));
-  if (::fcntl(state->fd.get(), F_SETFL, O_NONBLOCK) != 0)
-    return absl::UnavailableError(StrCat("connect to ", socket_path, ": ", std::strerror(errno)));
+  DF_RETURN_IF_ERROR(
+      ConnectSocket(state->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address), socket_path));
+  DF_RETURN_IF_ERROR(state->Start());
+  return std::unique_ptr<UnixClient>(new UnixClient(std::move(state)));
+}
+
+absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::ConnectTcp(const std::string& host, int port) {
+  const std::string name =
+      host.find(':') == std::string::npos ? StrCat(host, ":", port) : StrCat("[", host, "]:", port);
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  wanted.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
+  addrinfo* raw_found = nullptr;
+  if (const int error = ::getaddrinfo(host.c_str(), StrCat(port).c_str(), &wanted, &raw_found); error != 0)
+    return absl::UnavailableError(StrCat("look up ", Quoted(host), ": ", ::gai_strerror(error)));
+  const std::unique_ptr<addrinfo, FreeAddresses> found(raw_found);
+
+  auto state = std::make_unique<State>();
+  state->path = name;
+  state->authority = name;
+  absl::Status connected = absl::UnavailableError(StrCat("connect to ", name, ": the name has no address"));
+  for (const addrinfo* address = found.get(); address != nullptr; address = address->ai_next) {
+    state->fd = UniqueFd(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!state->fd.valid()) {
+      connected = absl::UnavailableError(StrCat("make a TCP socket: ", std::strerror(errno)));
+      continue;
+    }
+    connected = ConnectSocket(state->fd.get(), address->ai_addr, address->ai_addrlen, name);
+    if (connected.ok()) break;
+  }
+  DF_RETURN_IF_ERROR(connected);
+  const int on = 1;
+  ::setsockopt(state->fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   DF_RETURN_IF_ERROR(state->Start());
   return std::unique_ptr<UnixClient>(new UnixClient(std::move(state)));
 }

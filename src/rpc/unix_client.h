@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A gRPC client for command line tools: one call at a time over a Unix socket, on the caller's thread, by nghttp2. It
-// starts in a millisecond, where the full library takes ten.
+// A gRPC client for command line tools: one call at a time over a Unix socket or TCP, on the caller's thread, by
+// nghttp2. It starts in a millisecond, where the full library takes ten.
 #pragma once
 
 #include <functional>
@@ -17,6 +17,9 @@ class UnixClient {
  public:
   // Errors: UNAVAILABLE naming the socket.
   static absl::StatusOr<std::unique_ptr<UnixClient>> Connect(const std::string& socket_path);
+  // The same over TCP without TLS; `host` is a name or an address, IPv6 without brackets. Tries each address of a name
+  // for at most two seconds. Errors: UNAVAILABLE naming host and port.
+  static absl::StatusOr<std::unique_ptr<UnixClient>> ConnectTcp(const std::string& host, int port);
   ~UnixClient();
 
   // Calls `method` ("/dfdaemon.v2.DfdaemonDownload/DownloadTask") with a serialised request and hands each serialised

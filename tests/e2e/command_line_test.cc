@@ -116,6 +116,40 @@ TEST_F(CommandLine, DfgetKeepsAnExistingOutputUnlessToldToReplaceIt) {
   EXPECT_TRUE(SameContent(origin_->root() + "/file", output));
 }
 
+TEST_F(CommandLine, DfctlListsShowsAndRemovesTasks) {
+  const std::string dir = dir_->path() + "/dfctl";
+  std::filesystem::create_directories(dir);
+  WriteRandomFile(origin_->root() + "/listed", 5 * kMiB, 7);
+  Process get = Dfget(FreshOutput(), {}, "listed");
+  ASSERT_EQ(get.Wait(kTimeout), 0) << get.Log();
+  int run = 0;
+  const auto dfctl = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), Program("dfctl"));
+    arguments.insert(arguments.end(), {"-e", cluster_->peer(0).socket()});
+    return Process(arguments, dir + "/" + std::to_string(run++));
+  };
+  Process list = dfctl({"task", "ls"});
+  ASSERT_EQ(list.Wait(kTimeout), 0) << list.Log();
+  EXPECT_THAT(list.Log(), testing::StartsWith(" ID "));
+  // The only task with this length.
+  const std::string table = list.Log();
+  const size_t row = table.rfind('\n', table.find("   5.0 MiB   "));
+  ASSERT_NE(row, std::string::npos) << table;
+  const std::string id = table.substr(row + 2, 64);
+  Process stat = dfctl({"task", "stat", id});
+  EXPECT_EQ(stat.Wait(kTimeout), 0) << stat.Log();
+  EXPECT_THAT(stat.Log(), HasSubstr(id));
+  Process remove = dfctl({"task", "rm", id});
+  EXPECT_EQ(remove.Wait(kTimeout), 0) << remove.Log();
+  EXPECT_EQ(remove.Log(), "Task Removed!\n");
+  Process gone = dfctl({"task", "stat", id});
+  EXPECT_EQ(gone.Wait(kTimeout), 1);
+  EXPECT_THAT(gone.Log(), HasSubstr("local task not found: " + id));
+  Process unserved = dfctl({"persistent-task", "ls"});
+  EXPECT_EQ(unserved.Wait(kTimeout), 1);
+  EXPECT_THAT(unserved.Log(), HasSubstr("ListLocalPersistentTasks is not served by this dfdaemon"));
+}
+
 TEST_F(CommandLine, DragonflyStandaloneIsAWholeClusterInOneProcess) {
   const std::string data = dir_->path() + "/standalone";
   Process standalone({Program("dragonfly"), "standalone", "--data-dir", data, "--ip", "127.0.0.1", "--scheduler-port",

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rpc/unix_client.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -67,6 +69,38 @@ TEST_F(UnixClientTest, CallsAUnaryMethodSeveralTimesOnOneConnection) {
     EXPECT_TRUE(status.ok()) << status;
     EXPECT_EQ(response.piece().number(), number);
   }
+}
+
+TEST_F(UnixClientTest, CallsOverTcpByNameAndByAddress) {
+  upload_.download_piece = [](const DownloadPieceRequest&, DownloadPieceResponse*) -> asio::awaitable<absl::Status> {
+    co_return absl::NotFoundError("no such piece");
+  };
+  ServerOptions options;
+  options.addresses = {"127.0.0.1:0"};
+  Serve(options);
+  for (const std::string host : {"127.0.0.1", "localhost"}) {
+    const auto client = UnixClient::ConnectTcp(host, server_->port());
+    ASSERT_TRUE(client.ok()) << host << ": " << client.status();
+    EXPECT_EQ((*client)->Call(kDownloadPiece, "", Ignore, Soon()), absl::NotFoundError("no such piece")) << host;
+  }
+}
+
+TEST_F(UnixClientTest, NamesHostAndPortThatNobodyServes) {
+  // Bound and never listened on, so that nobody else gets the port.
+  const UniqueFd bound(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  ASSERT_EQ(::bind(bound.get(), reinterpret_cast<const sockaddr*>(&address), length), 0);
+  ASSERT_EQ(::getsockname(bound.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  const int port = ntohs(address.sin_port);
+  const absl::Status refused = UnixClient::ConnectTcp("127.0.0.1", port).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(MessageOf(refused), testing::HasSubstr("127.0.0.1:" + std::to_string(port)));
+  const absl::Status unknown = UnixClient::ConnectTcp("no-such-host.invalid", 1).status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(MessageOf(unknown), testing::HasSubstr("no-such-host.invalid"));
 }
 
 TEST_F(UnixClientTest, ReceivesLargeAndSmallMessagesOfAStream) {

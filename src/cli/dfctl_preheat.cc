@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/dfctl_preheat.h"
+
+#include <array>
+#include <iostream>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "base/url.h"
+#include "cli/dfctl_calls.h"
+
+namespace dragonfly::cli {
+namespace {
+
+namespace wire = scheduler::v2;
+
+// What files and images have in common.
+template <typename Request>
+void SetCommon(const PreheatOptions& options, Request& request) {
+  if (options.piece_length) request.set_piece_length(*options.piece_length);
+  // Set even when empty, as dfget does.
+  request.set_tag(options.tag);
+  request.set_application(options.application);
+  for (const std::string& name : options.filtered_query_params) request.add_filtered_query_params(name);
+  for (const auto& [name, value] : options.header) (*request.mutable_header())[name] = value;
+  request.set_scope(options.scope);
+  for (const std::string& ip : options.ips) request.add_ips(ip);
+  if (options.percentage) request.set_percentage(*options.percentage);
+  if (options.count) request.set_count(*options.count);
+  request.set_concurrent_task_count(options.concurrent_task_count);
+  if (options.concurrent_peer_count) request.set_concurrent_peer_count(*options.concurrent_peer_count);
+  const int64_t nanoseconds = absl::ToInt64Nanoseconds(options.timeout);
+  request.mutable_timeout()->set_seconds(nanoseconds / 1'000'000'000);
+  request.mutable_timeout()->set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
+  request.set_priority(static_cast<common::v2::Priority>(options.priority));
+  request.set_insecure_skip_verify(options.insecure_skip_verify);
+}
+
+void SetStorage(const StorageOptions& options, common::v2::ObjectStorage& storage) {
+  if (options.region) storage.set_region(*options.region);
+  if (options.endpoint) storage.set_endpoint(*options.endpoint);
+  if (options.access_key_id) storage.set_access_key_id(*options.access_key_id);
+  if (options.access_key_secret) storage.set_access_key_secret(*options.access_key_secret);
+  if (options.session_token) storage.set_session_token(*options.session_token);
+  if (options.security_token) storage.set_security_token(*options.security_token);
+  if (options.credential_path) storage.set_credential_path(*options.credential_path);
+  storage.set_predefined_acl(options.predefined_acl);
+  if (options.insecure_skip_verify) storage.set_insecure_skip_verify(*options.insecure_skip_verify);
+}
+
+bool IsObjectStore(std::string_view scheme) {
+  constexpr std::array<std::string_view, 6> kSchemes = {"s3", "gs", "abs", "oss", "obs", "cos"};
+  for (const std::string_view each : kSchemes) {
+    if (scheme == each) return true;
+  }
+  return false;
+}
+
+absl::Status CallScheduler(const PreheatOptions& options) {
+  DF_ASSIGN_OR_RETURN(const HostAndPort address, ParseSchedulerEndpoint(options.scheduler_endpoint));
+  const bool image = options.url.starts_with("oci://");
+  const std::string method = StrCat("/scheduler.v2.Scheduler/", image ? "PreheatImage" : "PreheatFile");
+  DF_ASSIGN_OR_RETURN(const auto client, rpc::UnixClient::ConnectTcp(address.host, address.port));
+  const Clock::duration timeout = absl::ToChronoNanoseconds(options.timeout);
+  google::protobuf::Empty empty;
+  absl::Status called;
+  if (image) {
+    DF_ASSIGN_OR_RETURN(const wire::PreheatImageRequest request, MakePreheatImageRequest(options));
+    called = CallUnary(*client, method, request, &empty, timeout);
+  } else {
+    called = CallUnary(*client, method, MakePreheatFileRequest(options), &empty, timeout);
+  }
+  if (!absl::IsUnimplemented(called)) return called;
+  const std::string said = called.message().empty() ? "" : StrCat(": ", called.message());
+  return absl::UnimplementedError(
+      StrCat("the scheduler at ", options.scheduler_endpoint, " does not serve ", method.substr(1), said));
+}
+
+}  // namespace
+
+wire::PreheatFileRequest MakePreheatFileRequest(const PreheatOptions& options) {
+  wire::PreheatFileRequest request;
+  request.set_url(options.url);
+  SetCommon(options, request);
+  const auto url = Url::Parse(options.url);
+  if (url.ok() && IsObjectStore(url->scheme)) SetStorage(options.storage, *request.mutable_object_storage());
+  if (url.ok() && url->scheme == "hdfs" && options.hdfs_delegation_token)
+    request.mutable_hdfs()->set_delegation_token(*options.hdfs_delegation_token);
+  return request;
+}
+
+absl::StatusOr<wire::PreheatImageRequest> MakePreheatImageRequest(const PreheatOptions& options) {
+  wire::PreheatImageRequest request;
+  DF_ASSIGN_OR_RETURN(*request.mutable_url(), ManifestUrl(options.url));
+  SetCommon(options, request);
+  if (options.username) request.set_username(*options.username);
+  if (options.password) request.set_password(*options.password);
+  if (options.platform) request.set_platform(*options.platform);
+  return request;
+}
+
+int Preheat(const DfctlOptions& options) {
+  if (options.preheat.request_sdk)
+    std::cerr << "note: --request-sdk has no effect: the scheduler asks the hosts of the scope\n";
+  if (const absl::Status called = CallScheduler(options.preheat); !called.ok()) {
+    PrintFailure(options, "Preheating Task", called);
+    return 1;
+  }
+  PrintSuccess("Preheat Succeeded!");
+  return 0;
+}
+
+}  // namespace dragonfly::cli
