@@ -97,6 +97,7 @@ struct DaemonConfig {
   } seed_peer;
   struct Dynconfig {
     absl::Duration refresh_interval = absl::Seconds(60);
+    std::string path;  // of dynconfig.yaml when that is the source; no key of dfdaemon.yaml
   } dynconfig;
   struct Network {
     bool enable_ipv6 = false;
@@ -191,10 +192,10 @@ config::LoadReport CheckDaemonConfig(const std::string& path, DaemonConfig& conf
 // Every key that dfdaemon.yaml may have, and the values of `config` as such a file. Secrets are masked.
 config::Description DescribeDaemonConfig(DaemonConfig config);
 
-// Where the schedulers are when dfdaemon.yaml names none: takes scheduler.addrs, else scheduler.addr, of the local
-// dynamic configuration at `dynconfig_path` (client v1.4.3, dragonfly-client/src/dynconfig/local.rs). Does nothing when
-// `loaded` has static addresses; a manager address beside them becomes a warning. Errors: UNIMPLEMENTED when only a
-// manager is configured; FAILED_PRECONDITION when nothing names a scheduler; those of the dynconfig file.
+// Decides who tells where the schedulers are, and checks it: scheduler.addrs of dfdaemon.yaml, else the manager, else
+// the local dynamic configuration at `dynconfig_path` (then config.dynconfig.path is set). What has no effect becomes a
+// warning. Blocks; connects to nobody. Errors: FAILED_PRECONDITION when nothing names a scheduler; INVALID_ARGUMENT for
+// a wrong manager address, TLS file or dynconfig file.
 absl::Status ResolveSchedulerAddrs(const std::string& dynconfig_path, LoadedConfig& loaded);
 
 }  // namespace dragonfly::daemon

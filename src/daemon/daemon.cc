@@ -8,12 +8,12 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_join.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/announcer.h"
 #include "daemon/call_gate.h"
+#include "daemon/control_plane.h"
 #include "daemon/download_service.h"
 #include "daemon/garbage_collector.h"
 #include "daemon/grpc_scheduler_link.h"
@@ -23,13 +23,13 @@
 #include "daemon/local_address.h"
 #include "daemon/piece_provider.h"
 #include "daemon/probe.h"
-#include "daemon/scheduler_set.h"
 #include "daemon/task_manager.h"
 #include "daemon/tracing.h"
 #include "daemon/upload_service.h"
 #include "http/server.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
+#include "rpc/tls_files.h"
 #include "runtime/timeout.h"
 #include "runtime/token_bucket.h"
 #include "storage/content_store.h"
@@ -58,6 +58,21 @@ T Await(asio::io_context& io, asio::awaitable<T> work) {
   return asio::co_spawn(io, std::move(work), asio::use_future).get();
 }
 
+rpc::TlsFiles UploadClientTls(const DaemonConfig& config) {
+  rpc::TlsFiles tls;
+  tls.ca_cert = config.upload.client_tls.ca_cert;
+  tls.cert = config.upload.client_tls.cert;
+  tls.key = config.upload.client_tls.key;
+  tls.section = "upload.client";
+  return tls;
+}
+
+rpc::ChannelOptions PeerChannels(const DaemonConfig& config) {
+  rpc::ChannelOptions options;
+  options.tls = UploadClientTls(config);
+  return options;
+}
+
 asio::awaitable<absl::Status> Succeed(asio::awaitable<void> work) {
   co_await std::move(work);
   co_return absl::OkStatus();
@@ -77,12 +92,12 @@ struct Daemon::State {
         prefetch_limiter(config.proxy.prefetch_rate_limit),
         probe(metrics),
         gauges(metrics, config.storage.dir),
-        channels(rpc::ChannelOptions()) {}
+        channels(PeerChannels(config)) {}
 
   absl::Status Start();
   absl::Status Identify();
   absl::Status OpenStore();
-  void LinkSchedulers();
+  absl::Status LinkSchedulers();
   void MakeGates();
   absl::Status ServePeers();
   void Announce();
@@ -116,9 +131,9 @@ struct Daemon::State {
   std::unique_ptr<OverloadMonitor> overload;
   std::unique_ptr<CallGate> upload_gate;
   std::unique_ptr<CallGate> download_gate;
-  rpc::ChannelPool channels;
+  rpc::ChannelPool channels;  // to peers
   std::unique_ptr<storage::ContentStore> store;
-  std::unique_ptr<SchedulerSet> schedulers;
+  std::unique_ptr<ControlPlane> control;
   std::unique_ptr<GrpcSchedulerLink> link;
   std::unique_ptr<TaskManager> tasks;
   std::unique_ptr<vortex::PieceProvider> pieces;
@@ -175,17 +190,15 @@ asio::awaitable<absl::Status> Daemon::State::AnnounceTo(std::string address) {
   co_return co_await known->AnnounceTo(std::move(address));
 }
 
-void Daemon::State::LinkSchedulers() {
-  SchedulerSetOptions set;
-  set.addrs = config.scheduler.addrs;
-  set.refresh_interval = absl::ToChronoNanoseconds(config.dynconfig.refresh_interval);
-  schedulers = std::make_unique<SchedulerSet>(std::move(set), loop, channels, blocking);
+absl::Status Daemon::State::LinkSchedulers() {
+  DF_ASSIGN_OR_RETURN(control, ControlPlane::Make(config, identity, loop, blocking));
   GrpcSchedulerLinkOptions options;
   options.host_id = identity.host_id;
   options.announce = [this](std::string address) { return AnnounceTo(std::move(address)); };
-  link = std::make_unique<GrpcSchedulerLink>(std::move(options), *schedulers);
+  link = std::make_unique<GrpcSchedulerLink>(std::move(options), control->schedulers());
   // The first check runs while the servers are bound.
-  schedulers->Start();
+  control->Start();
+  return absl::OkStatus();
 }
 
 void Daemon::State::MakeGates() {
@@ -199,7 +212,7 @@ void Daemon::State::MakeGates() {
       options.adaptive.bucket_interval = absl::ToChronoNanoseconds(adaptive->bucket_interval);
       options.adaptive.cooldown = absl::ToChronoNanoseconds(adaptive->shed_cooldown);
     }
-    return std::make_unique<CallGate>(std::move(options), overload.get(), BlockListSource(), probe);
+    return std::make_unique<CallGate>(std::move(options), overload.get(), control->dynconfig().block_lists(), probe);
   };
   if (const auto& adaptive = config.server.adaptive_rate_limit) {
     OverloadMonitor::Options options;
@@ -241,10 +254,12 @@ absl::Status Daemon::State::ServePeers() {
   upload_service = MakeUploadService(*tasks, io, *upload_gate, upload_limiter, std::move(upload));
   rpc::ServerOptions options;
   options.addresses = {rpc::HostPort(config.upload.ip, config.upload.port)};
+  options.tls.section = "upload.server";
   options.tls.ca_cert = config.upload.ca_cert;
   options.tls.cert = config.upload.cert;
   options.tls.key = config.upload.key;
   options.services = {upload_service->grpc()};
+  DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
   auto listening = rpc::Server::Start(options);
   if (!listening.ok()) return Annotate(listening.status(), "upload.server");
   upload_server = *std::move(listening);
@@ -268,16 +283,16 @@ void Daemon::State::Announce() {
 
   AnnouncerOptions options;
   options.interval = config.scheduler.announce_interval;
-  announcer_owner = std::make_unique<Announcer>(options, loop, *schedulers, *host_owner);
+  announcer_owner = std::make_unique<Announcer>(options, loop, control->schedulers(), *host_owner);
   announcer = announcer_owner.get();
   announcer_owner->Start();
-  if (config.scheduler.addrs.empty()) return;
+  control->AnnounceToManager(identity);
+  if (!control->wants_schedulers()) return;
 
   const TimePoint deadline = Clock::now() + kSchedulerWait;
-  const bool serves = Await(loop, schedulers->WaitForFirstCheck(deadline));
+  const bool serves = Await(loop, control->schedulers().WaitForFirstCheck(deadline));
   if (!serves || !Await(loop, announcer_owner->WaitUntilKnown(deadline))) {
-    DF_LOG(Warn, "no scheduler knows this host yet ({}): downloads come from their origin until one does",
-           absl::StrJoin(config.scheduler.addrs, ", "));
+    DF_LOG(Warn, "no scheduler knows this host yet: downloads come from their origin until one does");
   }
 }
 
@@ -299,12 +314,21 @@ std::vector<ReadinessCheck> Daemon::State::Readiness() const {
   checks.push_back({"servers", ready ? Check::kOk : Check::kFailed, ready ? "all serve" : "not all serve"});
   if (!ready) return checks;  // the parts are on their way, or on their way out
 
-  const size_t known = config.scheduler.addrs.size();
-  const size_t serving = schedulers->members().size();
-  checks.push_back({"schedulers", serving > 0 || known == 0 ? Check::kOk : Check::kWarning,
+  // Downloads work without a scheduler, from their origin: that is a matter for people, not for a restart.
+  const bool wanted = control->wants_schedulers();
+  const size_t serving = control->schedulers().members().size();
+  if (const absl::Status health = control->dynconfig().health(); !health.ok()) {
+    checks.push_back({"dynconfig", Check::kWarning, StrCat(control->dynconfig().name(), ": ", MessageOf(health))});
+  }
+  checks.push_back({"schedulers", serving > 0 || !wanted ? Check::kOk : Check::kWarning,
                     serving > 0 ? StrCat(serving, " serve") : "none serves: downloads come from their origin"});
+  for (const auto& [address, result] : control->schedulers().checks()) {
+    if (!result.ok()) {
+      checks.push_back({StrCat("scheduler ", address), Check::kWarning, std::string(MessageOf(result))});
+    }
+  }
   const std::optional<TimePoint> announced = announcer.load()->last_known();
-  checks.push_back({"announcement", announced || known == 0 ? Check::kOk : Check::kWarning,
+  checks.push_back({"announcement", announced || !wanted ? Check::kOk : Check::kWarning,
                     announced
                         ? StrCat("taken ", absl::ToInt64Seconds(absl::FromChrono(Clock::now() - *announced)), " s ago")
                         : "taken by no scheduler yet"});
@@ -360,8 +384,9 @@ absl::Status Daemon::State::Start() {
   DF_RETURN_IF_ERROR(Identify());
   DF_ASSIGN_OR_RETURN(tracer, MakeTracer(config, identity));
   probe.UseTracer(tracer.get());
+  DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(UploadClientTls(config)));
   DF_RETURN_IF_ERROR(OpenStore());
-  LinkSchedulers();
+  DF_RETURN_IF_ERROR(LinkSchedulers());
   MakeGates();
   tasks = std::make_unique<TaskManager>(TaskManagerParts{.config = config,
                                                          .identity = identity,
@@ -398,12 +423,13 @@ void Daemon::State::StopServers(TimePoint deadline) {
 }
 
 void Daemon::State::LeaveSchedulers(TimePoint deadline) {
-  const TimePoint now = Clock::now();
-  // A daemon that is cut off leaves as if it had died: the schedulers notice by themselves.
-  if (deadline <= now || schedulers->members().empty()) return;
-  const TimePoint leave_by = std::min(deadline, now + kLeaveWait);
-  const absl::Status left = Await(loop, runtime::WithDeadline(Succeed(link->DeleteHost()), leave_by));
-  if (!left.ok()) DF_LOG(Warn, "leave the schedulers: {}", MessageOf(left));
+  // A daemon that is cut off leaves as if it had died: the others notice by themselves.
+  if (deadline > Clock::now() && !control->schedulers().members().empty()) {
+    const TimePoint leave_by = std::min(deadline, Clock::now() + kLeaveWait);
+    const absl::Status left = Await(loop, runtime::WithDeadline(Succeed(link->DeleteHost()), leave_by));
+    if (!left.ok()) DF_LOG(Warn, "leave the schedulers: {}", MessageOf(left));
+  }
+  Await(loop, control->LeaveManager(std::min(deadline, Clock::now() + kLeaveWait)));
 }
 
 absl::Status Daemon::State::Stop(TimePoint deadline) {
@@ -429,7 +455,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (health_server != nullptr) Await(loop, health_server->Stop());
   if (metrics_server != nullptr) Await(loop, metrics_server->Stop());
   if (stats_server != nullptr) Await(loop, stats_server->Stop());
-  if (schedulers != nullptr) Await(loop, schedulers->Stop());
+  if (control != nullptr) Await(loop, control->Stop());
   if (overload != nullptr) Await(loop, overload->Stop());
   if (tracer != nullptr) tracer->Stop(Clock::now() + kFlushWait);
   DF_LOG(Info, "dfdaemon {} stopped", identity.host_id);
@@ -460,7 +486,7 @@ uint16_t Daemon::quic_port() const { return state_->identity.quic_port; }
 uint16_t Daemon::health_port() const { return state_->health_server->port(); }
 uint16_t Daemon::metrics_port() const { return state_->metrics_server->port(); }
 uint16_t Daemon::stats_port() const { return state_->stats_server != nullptr ? state_->stats_server->port() : 0; }
-size_t Daemon::scheduler_count() const { return state_->schedulers->members().size(); }
+size_t Daemon::scheduler_count() const { return state_->control->schedulers().members().size(); }
 
 absl::Status Daemon::Stop(TimePoint deadline) { return state_->Stop(deadline); }
 

@@ -4,6 +4,7 @@
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/channel.h>
 
+#include <boost/asio/this_coro.hpp>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "base/text.h"
 #include "daemon/peer_session.h"
 #include "rpc/client_call.h"
+#include "runtime/task_group.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
 #include "telemetry/log.h"
 
@@ -36,6 +38,18 @@ asio::awaitable<absl::StatusOr<Response>> Call(SchedulerSet& schedulers, std::st
   if (absl::IsUnavailable(response.status())) schedulers.Suspect(address);
   if (!response.ok()) co_return Annotate(response.status(), StrCat("scheduler ", address));
   co_return std::move(response);
+}
+
+asio::awaitable<void> Leave(SchedulerSet& schedulers, std::string address, std::string host_id,
+                            Clock::duration timeout) {
+  scheduler::v2::DeleteHostRequest request;
+  request.set_host_id(host_id);
+  const auto leave = [](Stub& stub, grpc::ClientContext* context, const scheduler::v2::DeleteHostRequest* asked,
+                        Empty* answer, std::function<void(grpc::Status)> done) {
+    stub.async()->DeleteHost(context, asked, answer, std::move(done));
+  };
+  const auto answer = co_await Call<Empty>(schedulers, std::move(address), std::move(request), leave, timeout);
+  if (!answer.ok()) DF_LOG(Warn, "delete host {}: {}", host_id, MessageOf(answer.status()));
 }
 
 }  // namespace
@@ -88,16 +102,12 @@ asio::awaitable<absl::Status> GrpcSchedulerLink::DeleteTask(TaskId task) {
 }
 
 asio::awaitable<void> GrpcSchedulerLink::DeleteHost() {
-  scheduler::v2::DeleteHostRequest request;
-  request.set_host_id(options_->host_id);
-  const auto leave = [](Stub& stub, grpc::ClientContext* context, const scheduler::v2::DeleteHostRequest* asked,
-                        Empty* answer, std::function<void(grpc::Status)> done) {
-    stub.async()->DeleteHost(context, asked, answer, std::move(done));
-  };
+  // All at the same time: one that does not answer keeps no other from being told.
+  runtime::TaskGroup tellings(co_await asio::this_coro::executor);
   for (const SchedulerSet::Member& member : schedulers_.members()) {
-    auto answer = co_await Call<Empty>(schedulers_, member.address, request, leave, options_->call_timeout);
-    if (!answer.ok()) DF_LOG(Warn, "delete host {}: {}", options_->host_id, MessageOf(answer.status()));
+    tellings.Spawn(Leave(schedulers_, member.address, options_->host_id, options_->leave_timeout));
   }
+  co_await tellings.Drain();
 }
 
 }  // namespace dragonfly::daemon

@@ -19,6 +19,7 @@ struct GrpcSchedulerLinkOptions {
   GrpcSchedulerLinkOptions() = default;
   std::string host_id;
   Clock::duration call_timeout{std::chrono::seconds(15)};  // of a unary call
+  Clock::duration leave_timeout{std::chrono::seconds(2)};  // of all schedulers together, when the host leaves
   // From a registration to its first answer. Then the scheduler counts as silent and the next one is asked.
   Clock::duration first_answer_timeout{std::chrono::seconds(15)};
   // Makes this host known to the scheduler at an address; called when it says that it does not know us. May be empty.

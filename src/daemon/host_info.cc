@@ -20,6 +20,7 @@
 #include "base/version.h"
 #include "common/v2/common.pb.h"
 #include "daemon/local_address.h"
+#include "runtime/cgroup.h"
 #include "runtime/clock.h"
 
 namespace dragonfly::daemon {
@@ -194,7 +195,7 @@ std::string UniqueName(const std::string& hostname) {
 }  // namespace
 
 struct HostInfo::State {
-  explicit State(HostInfoOptions opts) : options(std::move(opts)) {
+  explicit State(HostInfoOptions opts) : options(std::move(opts)), cgroup(options.cgroup_root) {
     interface = InterfaceOf(options.identity.ip);
     logical = LogicalCpus();
     physical = PhysicalCpus(logical);
@@ -207,15 +208,19 @@ struct HostInfo::State {
     cpu = ReadCpuTicks();
     process_cpu = ProcessCpuSeconds();
     io = ReadProcessIo();
+    group_cpu = cgroup.ReadCpuSeconds();
+    group_io = cgroup.ReadIo();
     network = ReadInterface(interface);
   }
 
   void FillIdentity(common::v2::Host& host) const;
   void FillLoad(common::v2::Host& host) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void FillDisk(common::v2::Disk& disk, const ByteCounts& now, double seconds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void FillCgroup(common::v2::Host& host, double seconds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void FillNetwork(common::v2::Network& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
   const HostInfoOptions options;
+  const runtime::Cgroup cgroup;
   std::string interface, os_version, kernel, name;
   uint32_t logical = 0, physical = 0;
 
@@ -224,6 +229,8 @@ struct HostInfo::State {
   CpuTicks cpu ABSL_GUARDED_BY(mutex);
   double process_cpu ABSL_GUARDED_BY(mutex) = 0;
   ByteCounts io ABSL_GUARDED_BY(mutex);
+  std::optional<double> group_cpu ABSL_GUARDED_BY(mutex);
+  std::optional<runtime::Cgroup::IoBytes> group_io ABSL_GUARDED_BY(mutex);
   TimePoint network_at ABSL_GUARDED_BY(mutex);
   ByteCounts network ABSL_GUARDED_BY(mutex);
   std::optional<ByteCounts> network_rate ABSL_GUARDED_BY(mutex);  // bytes a second
@@ -269,6 +276,7 @@ void HostInfo::State::FillLoad(common::v2::Host& host) {
 
   const ByteCounts process_io = ReadProcessIo();
   FillDisk(*host.mutable_disk(), process_io, seconds);
+  FillCgroup(host, seconds);
 
   load_at = now;
   cpu = ticks;
@@ -293,6 +301,36 @@ void HostInfo::State::FillDisk(common::v2::Disk& disk, const ByteCounts& now, do
   if (seconds < 1) return;
   disk.set_read_bandwidth(RateOf(io.in, now.in, seconds));
   disk.set_write_bandwidth(RateOf(io.out, now.out, seconds));
+}
+
+void HostInfo::State::FillCgroup(common::v2::Host& host, double seconds) {
+  const std::optional<runtime::CpuQuota> quota = cgroup.ReadCpuQuota();
+  const std::optional<uint64_t> limit = cgroup.ReadMemoryLimit();
+  if (!quota && !limit && !cgroup.in_container()) return;
+
+  const std::optional<double> cpu_seconds = cgroup.ReadCpuSeconds();
+  common::v2::CgroupCPU& processors = *host.mutable_cpu()->mutable_cgroup();
+  processors.set_period(quota ? quota->period : 0);
+  processors.set_quota(quota ? static_cast<int64_t>(quota->quota) : -1);
+  if (cpu_seconds && group_cpu && seconds > 0) {
+    processors.set_used_percent(Percent(*cpu_seconds - *group_cpu, seconds * (quota ? quota->cores() : logical)));
+  }
+  group_cpu = cpu_seconds;
+
+  const uint64_t usage = cgroup.ReadMemoryUsage().value_or(0);
+  common::v2::CgroupMemory& memory = *host.mutable_memory()->mutable_cgroup();
+  memory.set_limit(limit ? static_cast<int64_t>(*limit) : -1);
+  memory.set_usage(usage);
+  memory.set_used_percent(
+      Percent(static_cast<double>(usage), static_cast<double>(limit ? *limit : host.memory().total())));
+
+  const std::optional<runtime::Cgroup::IoBytes> bytes = cgroup.ReadIo();
+  if (bytes && group_io && seconds >= 1) {
+    common::v2::CgroupDisk& disk = *host.mutable_disk()->mutable_cgroup();
+    disk.set_read_bandwidth(RateOf(group_io->read, bytes->read, seconds));
+    disk.set_write_bandwidth(RateOf(group_io->written, bytes->written, seconds));
+  }
+  group_io = bytes;
 }
 
 void HostInfo::State::FillNetwork(common::v2::Network& out) {

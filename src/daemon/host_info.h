@@ -26,6 +26,7 @@ struct HostInfoOptions {
   std::string storage_dir;           // whose file system is reported
   uint64_t download_rate_limit = 0;  // bytes a second; 0: none
   uint64_t upload_rate_limit = 0;
+  std::string cgroup_root;  // where /proc and /sys of the control group are found; "" outside of tests
 };
 
 // Reads /proc, /sys and statvfs(2) when asked, and only what is sent; a value that cannot be read stays 0. Rates are
@@ -36,7 +37,8 @@ class HostInfo {
   ~HostInfo();
 
   // The whole message, as AnnounceHost carries it (client v1.0.0, dragonfly-client/src/announcer/mod.rs; percentages
-  // are 0 to 100 here, the logical count is one).
+  // are 0 to 100 here, the logical count is one). Limits and usage of the control group stand beside the machine's when
+  // there is a limit, or a container around us (client v1.2.2).
   void Fill(common::v2::Host& host);
   // Identity and network alone, as SyncHost carries it. Rates are at most half a second old.
   void FillNetwork(common::v2::Host& host);

@@ -3,13 +3,13 @@
 
 #include <arpa/inet.h>
 #include <grpcpp/channel.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/support/byte_buffer.h>
 #include <netdb.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -21,7 +21,8 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/host_port.h"
-#include "rpc/client_call.h"
+#include "rpc/health_check.h"
+#include "rpc/tls_diagnosis.h"
 #include "runtime/task_group.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
@@ -33,8 +34,8 @@ namespace {
 // Checks follow each other at least this far apart, however many calls fail meanwhile.
 constexpr auto kCheckPause = std::chrono::milliseconds(50);
 
-// How long a scheduler that was away may take to accept a connection.
-constexpr auto kReconnectTimeout = std::chrono::milliseconds(500);
+// How long is looked for the reason why a scheduler cannot be asked.
+constexpr auto kDiagnosisTimeout = std::chrono::milliseconds(500);
 
 struct Endpoint {
   std::string ip;
@@ -84,48 +85,16 @@ absl::StatusOr<std::vector<Endpoint>> Resolve(const std::string& host, uint16_t 
   return kept;
 }
 
-// grpc.health.v1.HealthCheckResponse{status: SERVING}; the message is too small to generate code for.
-bool SaysServing(const grpc::ByteBuffer& response) {
-  std::vector<grpc::Slice> slices;
-  if (!response.Dump(&slices).ok()) return false;
-  std::string bytes;
-  for (const grpc::Slice& slice : slices) {
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
-  return bytes == std::string_view("\x08\x01", 2);
-}
-
-asio::awaitable<absl::Status> CheckHealth(std::shared_ptr<grpc::Channel> channel, Clock::duration timeout) {
-  // A channel whose last attempt failed answers at once with that failure; then the new attempt has to be waited for.
-  const bool failed_before = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
-  if (failed_before) {
-    // A scheduler that has just come back must not wait for the end of the channel's back-off.
-    grpc::experimental::ChannelResetConnectionBackoff(channel.get());
-    timeout = std::min<Clock::duration>(timeout, kReconnectTimeout);
-  }
-  const auto start = [channel, failed_before](grpc::ClientContext* context, const grpc::ByteBuffer* request,
-                                              grpc::ByteBuffer* response, std::function<void(grpc::Status)> done) {
-    context->set_wait_for_ready(failed_before);
-    grpc::GenericStub stub(channel);
-    stub.UnaryCall(context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), request, response, std::move(done));
-  };
-  // An empty request asks for service "". A ByteBuffer without a slice would be no message at all.
-  const grpc::Slice nothing;
-  grpc::ByteBuffer request(&nothing, 1);
-  auto response = co_await rpc::Unary<grpc::ByteBuffer>(start, std::move(request), timeout);
-  if (!response.ok()) co_return std::move(response).status();
-  if (!SaysServing(*response)) co_return absl::UnavailableError("not serving");
-  co_return absl::OkStatus();
-}
-
 }  // namespace
 
 struct SchedulerSet::State {
-  State(SchedulerSetOptions opts, asio::io_context& context, rpc::ChannelPool& pool, runtime::BlockingPool& workers)
-      : options(std::move(opts)), io(context), channels(pool), blocking(workers), tasks(context.get_executor()) {}
+  State(SchedulerSetOptions opts, asio::io_context& io, Dynconfig& source, rpc::ChannelPool& pool,
+        runtime::BlockingPool& workers)
+      : options(std::move(opts)), dynconfig(source), channels(pool), blocking(workers), tasks(io.get_executor()) {}
 
-  // One check of all; shared with the coroutines that probe one address each.
+  // One check; shared with the coroutines that probe one address each.
   struct Round {
+    bool all = true;  // else those that serve and are connected are left alone
     std::vector<Endpoint> endpoints;
     std::vector<absl::Status> results;
     size_t running = 0;
@@ -138,7 +107,9 @@ struct SchedulerSet::State {
   };
 
   asio::awaitable<void> Run();
-  asio::awaitable<void> CheckAll();
+  asio::awaitable<void> Check(bool all);
+  asio::awaitable<void> Follow(runtime::Signal changes, uint64_t seen);
+  asio::awaitable<absl::Status> Explain(std::string address, absl::Status failure);
   asio::awaitable<std::vector<Endpoint>> FindEndpoints();
   asio::awaitable<void> Probe(std::shared_ptr<Round> round, size_t index);
   void Publish(const Round& round);
@@ -146,23 +117,23 @@ struct SchedulerSet::State {
   std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address);
 
   const SchedulerSetOptions options;
-  asio::io_context& io;
+  Dynconfig& dynconfig;
   rpc::ChannelPool& channels;
   runtime::BlockingPool& blocking;
   runtime::TaskGroup tasks;
-  runtime::Signal wake;     // Suspect()
+  runtime::Signal wake;     // Suspect(), and news of the dynamic configuration
   runtime::Signal checked;  // a check has ended
   runtime::Signal changed;
 
   // Of the loop alone.
   std::map<std::string, std::vector<Endpoint>> resolved;  // by "host:port": what a name last resolved to
-  std::map<std::string, absl::Status> last_result;        // by address, to log changes once
   std::map<std::string, uint64_t> connections;            // by address
 
   mutable absl::Mutex mutex;
   std::shared_ptr<const View> view ABSL_GUARDED_BY(mutex) = std::make_shared<View>();
   std::map<std::string, std::shared_ptr<grpc::Channel>> kept ABSL_GUARDED_BY(mutex);
-  bool lost ABSL_GUARDED_BY(mutex) = false;
+  std::map<std::string, absl::Status> last_result ABSL_GUARDED_BY(mutex);  // by address
+  bool missing ABSL_GUARDED_BY(mutex) = false;                             // one does not serve
 };
 
 std::shared_ptr<grpc::Channel> SchedulerSet::State::ChannelTo(const std::string& address) {
@@ -174,7 +145,8 @@ std::shared_ptr<grpc::Channel> SchedulerSet::State::ChannelTo(const std::string&
 
 asio::awaitable<std::vector<Endpoint>> SchedulerSet::State::FindEndpoints() {
   std::set<Endpoint> all;
-  for (const std::string& addr : options.addrs) {
+  const std::shared_ptr<const DynconfigData> data = dynconfig.data();
+  for (const std::string& addr : data->scheduler_addrs) {
     const auto parts = SplitHostPort(addr);
     if (!parts.ok()) continue;  // refused when the configuration was read
     const std::string host = parts->first;
@@ -194,20 +166,50 @@ asio::awaitable<std::vector<Endpoint>> SchedulerSet::State::FindEndpoints() {
     }
     all.insert(last.begin(), last.end());
   }
+  std::erase_if(resolved, [&](const auto& entry) {
+    return std::find(data->scheduler_addrs.begin(), data->scheduler_addrs.end(), entry.first) ==
+           data->scheduler_addrs.end();
+  });
   co_return std::vector<Endpoint>(all.begin(), all.end());
+}
+
+// Puts what a look at the connection itself shows in the place of gRPC's own words.
+asio::awaitable<absl::Status> SchedulerSet::State::Explain(std::string address, absl::Status failure) {
+  const std::function<absl::Status()> look = [this, address] {
+    return rpc::DiagnoseTls(address, options.tls, kDiagnosisTimeout);
+  };
+  const absl::Status found = co_await blocking.Run(look);
+  if (found.ok() || absl::IsResourceExhausted(found)) co_return failure;
+  co_return found;
 }
 
 asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, size_t index) {
   const std::string address = round->endpoints[index].Address();
   const std::shared_ptr<grpc::Channel> channel = ChannelTo(address);
   const bool connected = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-  round->results[index] = co_await CheckHealth(channel, options.probe_timeout);
-  if (round->results[index].ok() && !connected) ++connections[address];
+  std::optional<absl::Status> before;
+  {
+    const absl::MutexLock lock(&mutex);
+    if (const auto found = last_result.find(address); found != last_result.end()) before = found->second;
+  }
+  const bool served = before && before->ok();
+  absl::Status& result = round->results[index];
+  if (round->all || !served || !connected) {
+    result = co_await rpc::CheckHealth(channel, options.probe_timeout);
+    if (result.ok()) {
+      if (!connected) ++connections[address];
+    } else if (before && !served && !round->all) {
+      result = *before;  // explained when it began, and at every check of all
+    } else if (absl::IsUnavailable(result) || absl::IsDeadlineExceeded(result)) {
+      result = co_await Explain(address, result);
+    }
+  }
   if (--round->running == 0) round->done.Notify();
 }
 
-asio::awaitable<void> SchedulerSet::State::CheckAll() {
+asio::awaitable<void> SchedulerSet::State::Check(bool all) {
   const auto round = std::make_shared<Round>();
+  round->all = all;
   round->endpoints = co_await FindEndpoints();
   round->results.resize(round->endpoints.size());
   round->running = round->endpoints.size();
@@ -222,26 +224,12 @@ asio::awaitable<void> SchedulerSet::State::CheckAll() {
 
 void SchedulerSet::State::Publish(const Round& round) {
   auto next = std::make_shared<View>();
-  std::set<std::string> addresses;
-  bool missing = round.endpoints.empty();
+  std::map<std::string, absl::Status> results;
   for (size_t i = 0; i < round.endpoints.size(); ++i) {
     const Endpoint& endpoint = round.endpoints[i];
-    const absl::Status& result = round.results[i];
     const std::string address = endpoint.Address();
-    addresses.insert(address);
-    const auto [last, first_time] = last_result.try_emplace(address, absl::UnknownError("not checked yet"));
-    if (last->second.ok() != result.ok() || first_time) {
-      if (result.ok()) {
-        DF_LOG(Info, "scheduler {} serves", address);
-      } else {
-        DF_LOG(Warn, "scheduler {} does not serve: {}", address, MessageOf(result));
-      }
-    }
-    last->second = result;
-    if (!result.ok() || !next->ring.Add(endpoint.ip, endpoint.port).ok()) {
-      missing = true;
-      continue;
-    }
+    results.emplace(address, round.results[i]);
+    if (!round.results[i].ok() || !next->ring.Add(endpoint.ip, endpoint.port).ok()) continue;
     Member member;
     member.address = address;
     member.connection = connections[address];
@@ -251,47 +239,72 @@ void SchedulerSet::State::Publish(const Round& round) {
     return a.address == b.address && a.connection == b.connection;
   };
   bool different;
+  const bool none = next->members.empty();
+  std::map<std::string, absl::Status> before;
   {
     const absl::MutexLock lock(&mutex);
     different =
         !std::equal(view->members.begin(), view->members.end(), next->members.begin(), next->members.end(), same);
+    missing = none || next->members.size() < round.endpoints.size();
     view = std::move(next);
-    lost = missing;
+    before = std::exchange(last_result, results);
     // A name that moved on leaves its old addresses behind.
-    std::erase_if(kept, [&](const auto& entry) { return !addresses.contains(entry.first); });
+    std::erase_if(kept, [&](const auto& entry) { return !results.contains(entry.first); });
   }
-  std::erase_if(last_result, [&](const auto& entry) { return !addresses.contains(entry.first); });
+  for (const auto& [address, result] : results) {
+    const auto known = before.find(address);
+    if (known != before.end() && known->second.ok() == result.ok()) continue;
+    if (result.ok()) {
+      DF_LOG(Info, "scheduler {} serves", address);
+    } else {
+      DF_LOG(Warn, "scheduler {} does not serve: {}", address, MessageOf(result));
+    }
+  }
   if (different) changed.Notify();
+  if (none && !round.endpoints.empty()) dynconfig.Suspect();
 }
 
-// Whether a scheduler is missing, or the connection to one has ended since it was checked.
+// Whether a scheduler does not serve, or the connection to one has ended since it was checked.
 bool SchedulerSet::State::ConnectionLost() const {
   const absl::MutexLock lock(&mutex);
-  if (lost) return true;
+  if (missing) return true;
   return std::any_of(kept.begin(), kept.end(), [](const auto& entry) {
     return entry.second->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY;
   });
 }
 
+asio::awaitable<void> SchedulerSet::State::Follow(runtime::Signal changes, uint64_t seen) {
+  for (;;) {
+    co_await changes.Wait(seen);
+    seen = changes.version();
+    wake.Notify();
+  }
+}
+
 asio::awaitable<void> SchedulerSet::State::Run() {
+  co_await dynconfig.WaitForFirstTry();
+  const runtime::Signal changes = dynconfig.changes();
+  tasks.Spawn(Follow(changes, changes.version()));
+  bool all = true;
+  TimePoint refresh_at;
   for (;;) {
     const uint64_t seen = wake.version();
-    co_await CheckAll();
+    co_await Check(all);
     checked.Notify();
     const TimePoint checked_at = Clock::now();
-    const TimePoint refresh_at = checked_at + options.refresh_interval;
+    if (all) refresh_at = checked_at + options.refresh_interval;
     for (;;) {
       const TimePoint look_at = std::min(refresh_at, Clock::now() + options.retry_interval);
-      if (co_await wake.Wait(seen, look_at)) break;
-      if (Clock::now() >= refresh_at || ConnectionLost()) break;
+      all = co_await wake.Wait(seen, look_at) || Clock::now() >= refresh_at;
+      if (all || ConnectionLost()) break;
     }
     co_await runtime::SleepUntil(checked_at + kCheckPause);
   }
 }
 
-SchedulerSet::SchedulerSet(SchedulerSetOptions options, asio::io_context& io, rpc::ChannelPool& channels,
-                           runtime::BlockingPool& blocking)
-    : state_(std::make_shared<State>(std::move(options), io, channels, blocking)) {}
+SchedulerSet::SchedulerSet(SchedulerSetOptions options, asio::io_context& io, Dynconfig& dynconfig,
+                           rpc::ChannelPool& channels, runtime::BlockingPool& blocking)
+    : state_(std::make_shared<State>(std::move(options), io, dynconfig, channels, blocking)) {}
 
 SchedulerSet::~SchedulerSet() = default;
 
@@ -312,6 +325,11 @@ asio::awaitable<void> SchedulerSet::Stop() {
 std::vector<SchedulerSet::Member> SchedulerSet::members() const {
   const absl::MutexLock lock(&state_->mutex);
   return state_->view->members;
+}
+
+std::vector<std::pair<std::string, absl::Status>> SchedulerSet::checks() const {
+  const absl::MutexLock lock(&state_->mutex);
+  return {state_->last_result.begin(), state_->last_result.end()};
 }
 
 runtime::Signal SchedulerSet::changes() const { return state_->changed; }

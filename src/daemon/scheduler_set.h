@@ -11,9 +11,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/ids.h"
+#include "daemon/dynconfig.h"
 #include "rpc/channel.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
@@ -23,10 +26,10 @@ namespace dragonfly::daemon {
 
 struct SchedulerSetOptions {
   SchedulerSetOptions() = default;
-  std::vector<std::string> addrs;                               // "host:port"; checked by SplitHostPort()
-  Clock::duration refresh_interval{std::chrono::seconds(300)};  // between checks of all
-  Clock::duration retry_interval{std::chrono::seconds(1)};      // between checks while one is missing
-  Clock::duration probe_timeout{std::chrono::seconds(2)};       // of one health check, connecting included
+  Clock::duration refresh_interval{std::chrono::seconds(60)};  // between checks of all
+  Clock::duration retry_interval{std::chrono::seconds(1)};     // between checks of those that do not serve
+  Clock::duration probe_timeout{std::chrono::seconds(2)};      // of one health check, connecting included
+  rpc::TlsFiles tls;                                           // of the channels, to say what is wrong with one
 };
 
 // Thread rule: every method from any thread; coroutines resume on the caller's executor.
@@ -38,15 +41,16 @@ class SchedulerSet {
     uint64_t connection = 0;
   };
 
-  // Everything must outlive the set.
-  SchedulerSet(SchedulerSetOptions options, boost::asio::io_context& io, rpc::ChannelPool& channels,
-               runtime::BlockingPool& blocking);
+  // The schedulers are those of `dynconfig`, followed when they change. Everything must outlive the set.
+  SchedulerSet(SchedulerSetOptions options, boost::asio::io_context& io, Dynconfig& dynconfig,
+               rpc::ChannelPool& channels, runtime::BlockingPool& blocking);
   // Stop() must have completed if Start() was called.
   ~SchedulerSet();
   SchedulerSet(const SchedulerSet&) = delete;
   SchedulerSet& operator=(const SchedulerSet&) = delete;
 
-  // Begins to check all schedulers, now and in the background. Their channels stay connected from here on.
+  // Begins to check all schedulers, when `dynconfig` has told them, and in the background. Their channels stay
+  // connected from here on.
   void Start();
   // Completes when the first check is done, or at `deadline`. Returns whether a scheduler serves.
   boost::asio::awaitable<bool> WaitForFirstCheck(TimePoint deadline);
@@ -61,6 +65,9 @@ class SchedulerSet {
 
   // A call to `address` has failed or stayed without an answer: it is checked again at once.
   void Suspect(const std::string& address);
+
+  // What the last check of each address has said, sorted by address; for people.
+  std::vector<std::pair<std::string, absl::Status>> checks() const;
 
   // The kept channel to an address of this set.
   std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address);

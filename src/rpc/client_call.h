@@ -407,6 +407,11 @@ class ClientStreamReactor final : public grpc::ClientWriteReactor<Request>,
     writes_done_ = true;
   }
 
+  bool ended() {
+    absl::MutexLock lock(&mutex_);
+    return status_.has_value();
+  }
+
   boost::asio::awaitable<absl::StatusOr<Response>> End(TimePoint deadline) {
     const auto self = this->shared_from_this();
     for (;;) {
@@ -502,6 +507,8 @@ class ClientStream {
   // Write(), not before. Errors: the server's status; DEADLINE_EXCEEDED when it has not ended by `deadline` (the call
   // goes on). Once with success.
   boost::asio::awaitable<absl::StatusOr<Response>> End(TimePoint deadline) { return reactor_->End(deadline); }
+  // Whether the call has ended: tells the server's own DEADLINE_EXCEEDED from that of End().
+  bool ended() const { return reactor_->ended(); }
   void Cancel() { reactor_->Cancel(); }
 
  private:

@@ -32,9 +32,7 @@ struct Free {
   void operator()(addrinfo* list) const { freeaddrinfo(list); }
 };
 
-absl::Status Trouble(const std::string& address, std::string_view reason) {
-  return absl::UnavailableError(StrCat(address, ": ", reason));
-}
+absl::Status Trouble(std::string_view reason) { return absl::UnavailableError(ToAbsl(reason)); }
 
 // False when the deadline passes first.
 bool WaitFor(int fd, short events, TimePoint deadline) {
@@ -59,23 +57,23 @@ HostAndPort Split(const std::string& address) {
   return parts;
 }
 
-absl::StatusOr<UniqueFd> Connect(const std::string& address, const HostAndPort& parts, TimePoint deadline) {
+absl::StatusOr<UniqueFd> Connect(const HostAndPort& parts, TimePoint deadline) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* head = nullptr;
   const int error = ::getaddrinfo(parts.host.c_str(), parts.port.c_str(), &hints, &head);
-  if (error != 0) return Trouble(address, gai_strerror(error));
+  if (error != 0) return Trouble(gai_strerror(error));
   const std::unique_ptr<addrinfo, Free> owner(head);
   UniqueFd fd(::socket(head->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (fd.get() < 0) return Trouble(address, std::strerror(errno));
+  if (fd.get() < 0) return Trouble(std::strerror(errno));
   if (::connect(fd.get(), head->ai_addr, head->ai_addrlen) != 0 && errno != EINPROGRESS) {
-    return Trouble(address, std::strerror(errno));
+    return Trouble(std::strerror(errno));
   }
-  if (!WaitFor(fd.get(), POLLOUT, deadline)) return Trouble(address, "no connection in time");
+  if (!WaitFor(fd.get(), POLLOUT, deadline)) return Trouble("no connection in time");
   int outcome = 0;
   socklen_t length = sizeof(outcome);
   ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &outcome, &length);
-  if (outcome != 0) return Trouble(address, std::strerror(outcome));
+  if (outcome != 0) return Trouble(std::strerror(outcome));
   return fd;
 }
 
@@ -119,25 +117,24 @@ std::string AlertText(unsigned long error) {
 }
 
 // Servers of gRPC close the connection without an alert.
-absl::Status Refusal(const std::string& address, const TlsFiles& files, const std::string& alert) {
-  return Trouble(address, StrCat("the server refuses ", FileName(files, "cert", files.cert), ": ",
-                                 alert.empty() ? "it has closed the connection when it had seen it" : alert));
+absl::Status Refusal(const TlsFiles& files, const std::string& alert) {
+  return Trouble(StrCat("the server refuses ", FileName(files, "cert", files.cert), ": ",
+                        alert.empty() ? "it has closed the connection when it had seen it" : alert));
 }
 
-absl::Status ExplainFailure(const std::string& address, const TlsFiles& files, SSL* ssl, unsigned long error) {
+absl::Status ExplainFailure(const TlsFiles& files, SSL* ssl, unsigned long error) {
   const long verdict = SSL_get_verify_result(ssl);
   if (files.enabled() && verdict != X509_V_OK) {
-    return Trouble(address,
-                   StrCat("the server's certificate fails the check against ", FileName(files, "caCert", files.ca_cert),
+    return Trouble(StrCat("the server's certificate fails the check against ", FileName(files, "caCert", files.ca_cert),
                           ": ", X509_verify_cert_error_string(verdict)));
   }
   if (const std::string alert = AlertText(error); !alert.empty()) {
-    if (!files.enabled()) return Trouble(address, "the server wants TLS, and no certificate is configured here");
-    return Refusal(address, files, alert);
+    if (!files.enabled()) return Trouble("the server wants TLS, and no certificate is configured here");
+    return Refusal(files, alert);
   }
   if (!files.enabled()) return absl::OkStatus();
-  if (SSL_get0_peer_certificate(ssl) != nullptr) return Refusal(address, files, "");
-  return Trouble(address, "the server does not speak TLS");
+  if (SSL_get0_peer_certificate(ssl) != nullptr) return Refusal(files, "");
+  return Trouble("the server does not speak TLS");
 }
 
 }  // namespace
@@ -146,7 +143,7 @@ absl::Status DiagnoseTls(const std::string& address, const TlsFiles& files, Cloc
   DF_RETURN_IF_ERROR(CheckTlsFiles(files));
   const TimePoint deadline = Clock::now() + timeout;
   const HostAndPort parts = Split(address);
-  DF_ASSIGN_OR_RETURN(const UniqueFd fd, Connect(address, parts, deadline));
+  DF_ASSIGN_OR_RETURN(const UniqueFd fd, Connect(parts, deadline));
   DF_ASSIGN_OR_RETURN(const auto context, MakeContext(files));
   const std::unique_ptr<SSL, Free> ssl(SSL_new(context.get()));
   if (ssl == nullptr || SSL_set_fd(ssl.get(), fd.get()) != 1) return absl::InternalError("no memory for TLS");
@@ -162,10 +159,10 @@ absl::Status DiagnoseTls(const std::string& address, const TlsFiles& files, Cloc
   if (result != 1) {
     const unsigned long error = ERR_peek_error();
     ERR_clear_error();
-    if (error == 0 && Clock::now() >= deadline) return Trouble(address, "the server does not answer in time");
-    return ExplainFailure(address, files, ssl.get(), error);
+    if (error == 0 && Clock::now() >= deadline) return Trouble("the server does not answer in time");
+    return ExplainFailure(files, ssl.get(), error);
   }
-  if (!files.enabled()) return Trouble(address, "the server wants TLS, and no certificate is configured here");
+  if (!files.enabled()) return Trouble("the server wants TLS, and no certificate is configured here");
 
   // With TLS 1.3 the server judges our certificate after that: an alert, or the settings frame of HTTP/2.
   const TimePoint judged_by = std::min(deadline, Clock::now() + kRefusalWait);
@@ -176,7 +173,7 @@ absl::Status DiagnoseTls(const std::string& address, const TlsFiles& files, Cloc
   const std::string alert = AlertText(ERR_peek_error());
   ERR_clear_error();
   if (result > 0 || silent) return absl::OkStatus();
-  return Refusal(address, files, alert);
+  return Refusal(files, alert);
 }
 
 }  // namespace dragonfly::rpc

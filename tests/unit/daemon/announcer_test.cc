@@ -38,9 +38,9 @@ class AnnouncerTest : public testing::Test {
 
   void Announce(std::vector<std::string> addrs, AnnouncerOptions options = AnnouncerOptions()) {
     SchedulerSetOptions set;
-    set.addrs = std::move(addrs);
+    dynconfig_ = std::make_unique<StaticDynconfig>(std::move(addrs));
     set.retry_interval = std::chrono::milliseconds(20);
-    set_ = std::make_unique<SchedulerSet>(set, io_.At(0), channels_, blocking_);
+    set_ = std::make_unique<SchedulerSet>(set, io_.At(0), *dynconfig_, channels_, blocking_);
     set_->Start();
     options.retry_interval = std::chrono::milliseconds(20);
     announcer_ = std::make_unique<Announcer>(options, io_.At(0), *set_, host_);
@@ -51,6 +51,7 @@ class AnnouncerTest : public testing::Test {
   runtime::BlockingPool blocking_{2, 64};
   rpc::ChannelPool channels_{rpc::ChannelOptions()};
   HostInfo host_{SeedInfo()};
+  std::unique_ptr<StaticDynconfig> dynconfig_;
   std::unique_ptr<SchedulerSet> set_;
   std::unique_ptr<Announcer> announcer_;
 };

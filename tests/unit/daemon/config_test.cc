@@ -467,54 +467,5 @@ TEST(DaemonConfig, SameIpAndPortOnDifferentAddressesIsNoConflict) {
   Parse("upload: {server: {port: 0}}\nmetrics: {server: {port: 0}}");
 }
 
-TEST(ResolveSchedulerAddrs, StaticAddressesWinOverAManager) {
-  LoadedConfig loaded = Parse("manager: {addr: 'http://m:65003'}\nscheduler: {addrs: ['10.0.0.1:8002']}");
-  ASSERT_TRUE(ResolveSchedulerAddrs("/nonexistent/dynconfig.yaml", loaded).ok());
-  EXPECT_THAT(loaded.config.scheduler.addrs, ElementsAre("10.0.0.1:8002"));
-  EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("manager.addr")));
-}
-
-TEST(ResolveSchedulerAddrs, AManagerAloneIsAClearError) {
-  LoadedConfig loaded = Parse("manager: {addr: 'http://m:65003'}");
-  const absl::Status status = ResolveSchedulerAddrs("/nonexistent/dynconfig.yaml", loaded);
-  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
-  EXPECT_THAT(MessageOf(status), HasSubstr("scheduler.addrs"));
-}
-
-TEST(ResolveSchedulerAddrs, NothingConfiguredIsAClearError) {
-  LoadedConfig loaded = Parse("");
-  const absl::Status status = ResolveSchedulerAddrs("/nonexistent/dynconfig.yaml", loaded);
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(MessageOf(status), HasSubstr("/nonexistent/dynconfig.yaml"));
-}
-
-TEST(ResolveSchedulerAddrs, ReadsTheLocalDynamicConfiguration) {
-  const struct {
-    std::string_view text;
-    std::vector<std::string> addrs;
-  } cases[] = {
-      {"", {"dragonfly-scheduler:8002"}},
-      {"scheduler: {addr: 'scheduler-headless.default.svc:8002'}", {"scheduler-headless.default.svc:8002"}},
-      {"scheduler: {addr: 'a:1', addrs: ['192.168.1.10:8002', '[::1]:8002']}", {"192.168.1.10:8002", "[::1]:8002"}},
-      {"scheduler: {addr: 'a:1', addrs: []}", {"a:1"}},
-  };
-  const TempDir dir;
-  for (const auto& c : cases) {
-    LoadedConfig loaded = Parse("");
-    const absl::Status status = ResolveSchedulerAddrs(dir.Write("dynconfig.yaml", c.text), loaded);
-    ASSERT_TRUE(status.ok()) << status;
-    EXPECT_EQ(loaded.config.scheduler.addrs, c.addrs) << c.text;
-    EXPECT_THAT(loaded.warnings, IsEmpty()) << c.text;
-  }
-}
-
-TEST(ResolveSchedulerAddrs, SaysThatABlockListIsNotApplied) {
-  const TempDir dir;
-  LoadedConfig loaded = Parse("");
-  const std::string path = dir.Write("dynconfig.yaml", "scheduler: {addr: 'a:1'}\nclientConfig: {blockList: {}}\n");
-  ASSERT_TRUE(ResolveSchedulerAddrs(path, loaded).ok());
-  EXPECT_THAT(loaded.warnings, ElementsAre(HasSubstr("clientConfig")));
-}
-
 }  // namespace
 }  // namespace dragonfly::daemon

@@ -5,6 +5,7 @@
 
 #include "common/v2/common.pb.h"
 #include "daemon/local_address.h"
+#include "tests/support/temp_dir.h"
 
 namespace dragonfly::daemon {
 namespace {
@@ -100,6 +101,52 @@ TEST(HostInfo, AMissingDirectoryLeavesTheDiskEmpty) {
   common::v2::Host host;
   HostInfo(options).Fill(host);
   EXPECT_EQ(host.disk().total(), 0u);
+}
+
+TEST(HostInfo, TellsTheLimitsOfItsControlGroup) {
+  const dragonfly::testing::TempDir root;
+  root.Write("proc/self/cgroup", "0::/pod\n");
+  root.Write("sys/fs/cgroup/pod/cpu.max", "150000 100000\n");
+  root.Write("sys/fs/cgroup/pod/cpu.stat", "usage_usec 1000000\n");
+  root.Write("sys/fs/cgroup/pod/memory.max", "4000\n");
+  root.Write("sys/fs/cgroup/pod/memory.current", "1500\n");
+  root.Write("sys/fs/cgroup/pod/memory.stat", "inactive_file 500\n");
+  HostInfoOptions options = Options();
+  options.cgroup_root = root.path().string();
+  HostInfo info(options);
+  // So much that any time between the two calls is used up.
+  root.Write("sys/fs/cgroup/pod/cpu.stat", "usage_usec 900000000000\n");
+  common::v2::Host host;
+  info.Fill(host);
+  EXPECT_EQ(host.cpu().cgroup().quota(), 150000);
+  EXPECT_EQ(host.cpu().cgroup().period(), 100000u);
+  EXPECT_DOUBLE_EQ(host.cpu().cgroup().used_percent(), 100);
+  EXPECT_EQ(host.memory().cgroup().limit(), 4000);
+  EXPECT_EQ(host.memory().cgroup().usage(), 1000u);
+  EXPECT_DOUBLE_EQ(host.memory().cgroup().used_percent(), 25);
+  EXPECT_GT(host.memory().total(), 4000u) << "the machine's";
+}
+
+TEST(HostInfo, WithoutLimitsThereIsNoControlGroupToTellOf) {
+  const dragonfly::testing::TempDir root;
+  HostInfoOptions options = Options();
+  options.cgroup_root = root.path().string();
+  common::v2::Host host;
+  HostInfo(options).Fill(host);
+  EXPECT_FALSE(host.cpu().has_cgroup());
+  EXPECT_FALSE(host.memory().has_cgroup());
+  EXPECT_FALSE(host.disk().has_cgroup());
+}
+
+TEST(HostInfo, InAContainerWithoutLimitsTheyAreNegative) {
+  const dragonfly::testing::TempDir root;
+  root.Write(".dockerenv", "");
+  HostInfoOptions options = Options();
+  options.cgroup_root = root.path().string();
+  common::v2::Host host;
+  HostInfo(options).Fill(host);
+  EXPECT_EQ(host.cpu().cgroup().quota(), -1);
+  EXPECT_EQ(host.memory().cgroup().limit(), -1);
 }
 
 TEST(LocalAddress, FindsAnAddressOfThisMachine) {

@@ -102,9 +102,9 @@ class SchedulerLinkTest : public testing::Test {
   // Links to the schedulers at `addrs` and waits for the first check.
   void Link(std::vector<std::string> addrs, GrpcSchedulerLinkOptions options = GrpcSchedulerLinkOptions()) {
     SchedulerSetOptions set;
-    set.addrs = std::move(addrs);
+    dynconfig_ = std::make_unique<StaticDynconfig>(std::move(addrs));
     set.retry_interval = std::chrono::milliseconds(20);
-    set_ = std::make_unique<SchedulerSet>(set, io_.At(0), channels_, blocking_);
+    set_ = std::make_unique<SchedulerSet>(set, io_.At(0), *dynconfig_, channels_, blocking_);
     set_->Start();
     Await(io_.At(0), set_->WaitForFirstCheck(In(kPatience)));
     options.host_id = "10.0.0.9-child";
@@ -139,6 +139,7 @@ class SchedulerLinkTest : public testing::Test {
   runtime::IoThreads io_{2};
   runtime::BlockingPool blocking_{2, 64};
   rpc::ChannelPool channels_{rpc::ChannelOptions()};
+  std::unique_ptr<StaticDynconfig> dynconfig_;
   std::unique_ptr<SchedulerSet> set_;
   std::unique_ptr<GrpcSchedulerLink> link_;
   common::v2::Download download_;

@@ -45,10 +45,10 @@ T Await(boost::asio::io_context& io, boost::asio::awaitable<T> work) {
   return result.get();
 }
 
-class ScriptedScheduler final : public scheduler::v2::Scheduler::Service {
+class ScriptedScheduler final : public ::scheduler::v2::Scheduler::Service {
  public:
-  using Request = scheduler::v2::AnnouncePeerRequest;
-  using Response = scheduler::v2::AnnouncePeerResponse;
+  using Request = ::scheduler::v2::AnnouncePeerRequest;
+  using Response = ::scheduler::v2::AnnouncePeerResponse;
   using Stream = grpc::ServerReaderWriter<Response, Request>;
   // Plays one AnnouncePeer conversation; read with Read(), which remembers.
   using Script = std::function<grpc::Status(ScriptedScheduler&, grpc::ServerContext&, Stream&)>;
@@ -83,7 +83,7 @@ class ScriptedScheduler final : public scheduler::v2::Scheduler::Service {
     const absl::MutexLock lock(&mutex_);
     return requests_;
   }
-  std::vector<scheduler::v2::AnnounceHostRequest> announcements() const {
+  std::vector<::scheduler::v2::AnnounceHostRequest> announcements() const {
     const absl::MutexLock lock(&mutex_);
     return announcements_;
   }
@@ -94,6 +94,15 @@ class ScriptedScheduler final : public scheduler::v2::Scheduler::Service {
   std::vector<std::string> deleted_tasks() const {
     const absl::MutexLock lock(&mutex_);
     return deleted_tasks_;
+  }
+  // DeleteHost is heard and not answered until it is released.
+  void HoldDeletes() {
+    const absl::MutexLock lock(&mutex_);
+    hold_deletes_ = true;
+  }
+  void ReleaseDeletes() {
+    const absl::MutexLock lock(&mutex_);
+    hold_deletes_ = false;
   }
   void FailAnnouncements(grpc::Status status) {
     const absl::MutexLock lock(&mutex_);
@@ -119,25 +128,27 @@ class ScriptedScheduler final : public scheduler::v2::Scheduler::Service {
     }
     return grpc::Status::OK;
   }
-  grpc::Status AnnounceHost(grpc::ServerContext*, const scheduler::v2::AnnounceHostRequest* request,
+  grpc::Status AnnounceHost(grpc::ServerContext*, const ::scheduler::v2::AnnounceHostRequest* request,
                             google::protobuf::Empty*) override {
     const absl::MutexLock lock(&mutex_);
     announcements_.push_back(*request);
     return announce_status_;
   }
-  grpc::Status DeleteHost(grpc::ServerContext*, const scheduler::v2::DeleteHostRequest* request,
+  grpc::Status DeleteHost(grpc::ServerContext*, const ::scheduler::v2::DeleteHostRequest* request,
                           google::protobuf::Empty*) override {
     const absl::MutexLock lock(&mutex_);
     deleted_hosts_.push_back(request->host_id());
+    const auto free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !hold_deletes_; };
+    mutex_.AwaitWithTimeout(absl::Condition(&free), absl::FromChrono(kPatience));
     return grpc::Status::OK;
   }
-  grpc::Status DeleteTask(grpc::ServerContext*, const scheduler::v2::DeleteTaskRequest* request,
+  grpc::Status DeleteTask(grpc::ServerContext*, const ::scheduler::v2::DeleteTaskRequest* request,
                           google::protobuf::Empty*) override {
     const absl::MutexLock lock(&mutex_);
     deleted_tasks_.push_back(StrCat(request->host_id(), "/", request->task_id()));
     return grpc::Status::OK;
   }
-  grpc::Status StatTask(grpc::ServerContext*, const scheduler::v2::StatTaskRequest* request,
+  grpc::Status StatTask(grpc::ServerContext*, const ::scheduler::v2::StatTaskRequest* request,
                         common::v2::Task* task) override {
     task->set_id(request->task_id());
     task->set_state("Succeeded");
@@ -150,10 +161,11 @@ class ScriptedScheduler final : public scheduler::v2::Scheduler::Service {
   int port_ = 0;
   mutable absl::Mutex mutex_;
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);
-  std::vector<scheduler::v2::AnnounceHostRequest> announcements_ ABSL_GUARDED_BY(mutex_);
+  std::vector<::scheduler::v2::AnnounceHostRequest> announcements_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> deleted_hosts_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> deleted_tasks_ ABSL_GUARDED_BY(mutex_);
   grpc::Status announce_status_ ABSL_GUARDED_BY(mutex_);
+  bool hold_deletes_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace dragonfly::daemon::test
