@@ -63,8 +63,8 @@ static int odd_read(void* self, const df_origin_request* request, uint64_t offse
   if (strstr(request->url, "/version") != NULL && strcmp(request->etag, "v1") != 0) return DF_ORIGIN_CHANGED;
   if (strstr(request->url, "/stuck") != NULL) {
     static char block[512 << 10]; /* large enough to be handed over at once */
-    if (length >= sizeof block && sink->write(sink, block, sizeof block) != 0) return DF_ORIGIN_CANCELLED;
-    while (!request->cancelled(request)) {
+    int refused = length >= sizeof block && sink->write(sink, block, sizeof block) != 0;
+    while (!refused && !request->cancelled(request)) {
       const struct timespec moment = {0, 1000000};
       nanosleep(&moment, NULL);
     }
