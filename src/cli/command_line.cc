@@ -3,10 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <iostream>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
 #include "base/text.h"
 #include "base/version.h"
 
@@ -14,7 +18,9 @@ namespace dragonfly::cli {
 namespace {
 
 std::string Describe(const CLI::Option& option) {
-  if (option.get_positional()) return StrCat("<", option.get_name(true, false), ">");
+  if (option.get_positional()) {
+    return StrCat("<", option.get_name(true, false), ">", option.get_items_expected_max() > 1 ? "..." : "");
+  }
   const bool has_long = !option.get_lnames().empty();
   const std::string name = has_long ? option.get_lnames().front() : option.get_snames().front();
   std::string text = StrCat(has_long ? "--" : "-", name);
@@ -36,6 +42,21 @@ const CLI::App& Chosen(const CLI::App& app) {
 std::string NameOf(const CLI::App& app) {
   const CLI::App* const parent = app.get_parent();
   return parent == nullptr ? app.get_name() : StrCat(NameOf(*parent), " ", app.get_name());
+}
+
+// Switches take exactly "true" or "false" from their variables, unless the command line gives the switch. Returns what
+// is wrong, or "".
+std::string WrongSwitchVariable(const CLI::App& app, const std::vector<std::string>& arguments) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string variable = option->get_envname();
+    if (variable.empty() || option->get_items_expected_max() > 0) continue;
+    const char* const value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0' || std::strcmp(value, "true") == 0 || std::strcmp(value, "false") == 0)
+      continue;
+    if (std::find(arguments.begin(), arguments.end(), Describe(*option)) != arguments.end()) continue;
+    return StrCat("invalid value '", value, "' for '", Describe(*option), "': ", variable, " must be true or false");
+  }
+  return {};
 }
 
 // Required options first, then positionals.
@@ -64,7 +85,31 @@ std::string MissingOptions(const CLI::App& app) {
   return missing;
 }
 
+// Breaks descriptions between words; CLI11 indents what stands behind a line break.
+class WrappedHelp : public CLI::Formatter {
+ public:
+  std::string make_option_desc(const CLI::Option* option) const override {
+    constexpr size_t kLineLength = 70;
+    std::string wrapped;
+    size_t in_line = 0;
+    for (absl::string_view word : absl::StrSplit(option->get_description(), ' ')) {
+      if (in_line > 0 && in_line + 1 + word.size() > kLineLength) {
+        wrapped += '\n';
+        in_line = 0;
+      } else if (in_line > 0) {
+        wrapped += ' ';
+        ++in_line;
+      }
+      absl::StrAppend(&wrapped, word);
+      in_line += word.size();
+    }
+    return wrapped;
+  }
+};
+
 }  // namespace
+
+void WrapHelp(CLI::App& app) { app.formatter(std::make_shared<WrappedHelp>()); }
 
 std::optional<int> ParseCommandLine(CLI::App& app, std::vector<std::string> arguments) {
   bool options_ended = false;
@@ -76,10 +121,12 @@ std::optional<int> ParseCommandLine(CLI::App& app, std::vector<std::string> argu
       argument.erase(2, 1);
     }
   }
+  const std::string wrong_variable = WrongSwitchVariable(app, arguments);
   // CLI11 takes them in reverse order.
   std::reverse(arguments.begin(), arguments.end());
   try {
     app.parse(std::move(arguments));
+    if (!wrong_variable.empty()) return UsageError(app, wrong_variable);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();

@@ -15,8 +15,11 @@ namespace dragonfly::cli {
 
 // Parses the arguments (without the program's name) into `app`. Returns nullopt when the program may go on, else its
 // exit code after help (0), version (0) or a usage error (2: "error: ..." and a usage line on standard error) was
-// printed. Accepts `-OVALUE`, `-O VALUE` and `-O=VALUE`.
+// printed. Accepts `-OVALUE`, `-O VALUE` and `-O=VALUE`; from the environment, switches take only "true" and "false".
 std::optional<int> ParseCommandLine(CLI::App& app, std::vector<std::string> arguments);
+
+// Makes `app` write its options' descriptions in lines of at most 100 characters. Before subcommands are added.
+void WrapHelp(CLI::App& app);
 
 // "<name> <version> (<commit>, <date>)".
 std::string VersionText(const std::string& name);

@@ -8,15 +8,17 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "cli/include_globs.h"
+#include "cli/origin_options.h"
 
 namespace dragonfly::cli {
 
 struct DfgetOptions {
   DfgetOptions() = default;
-  std::string url;
-  std::string output;
+  std::vector<std::string> urls;
+  std::string output;  // "-": standard output
   bool transfer_from_dfdaemon = false;
   bool overwrite = false;
   bool force_hard_link = false;
@@ -33,6 +35,12 @@ struct DfgetOptions {
   bool disable_back_to_source = false;
   std::optional<std::string> range;  // value of an HTTP Range header
   bool no_progress = false;
+  bool json = false;
+  bool recursive = false;
+  std::vector<std::string> include_files;
+  size_t max_files = 100;
+  size_t max_concurrent_requests = 5;
+  OriginOptions origin;
 };
 
 struct ParsedDfgetOptions {
@@ -41,8 +49,17 @@ struct ParsedDfgetOptions {
 };
 ParsedDfgetOptions ParseDfgetOptions(std::vector<std::string> arguments);
 
-// Checks that need the file system, in the order in which users see them; makes `output` absolute without resolving
-// links. Errors: INVALID_ARGUMENT with the text of the report.
-absl::Status ValidateDfgetOptions(DfgetOptions& options);
+// One thing to download, as the command line and the file system say.
+struct DownloadTarget {
+  DownloadTarget() = default;
+  std::string url;     // of a directory: canonical, without query, with a '/' at its end
+  std::string output;  // absolute; of a directory: an existing directory; "-": standard output
+  bool is_directory = false;
+};
+
+// Checks what needs the file system, in the order in which users see it, and says what goes where. Several URLs go
+// below an existing directory, each under its last name, for which directories are made. Errors: INVALID_ARGUMENT with
+// the text of the report.
+absl::StatusOr<std::vector<DownloadTarget>> ValidateDfgetOptions(const DfgetOptions& options);
 
 }  // namespace dragonfly::cli
