@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "absl/strings/ascii.h"
 #include "base/backend_error.h"
 #include "base/text.h"
 
@@ -13,17 +14,26 @@ namespace {
 
 enum class Color { kBlack = 0, kRed = 1, kCyan = 6 };
 
+// What comes from an origin or names a file must not steer the user's terminal. Line breaks stay.
+std::string WithoutControl(std::string_view text) {
+  std::string safe(text);
+  for (char& c : safe) {
+    if (c != '\n' && c != '\t' && absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
+  }
+  return safe;
+}
+
 class Report {
  public:
   explicit Report(bool color) : color_(color) {}
 
   // A styled headline or label, and plain text behind it.
   Report& Line(Color color, std::string_view label, std::string_view text = {}) {
-    out_ += StrCat(Styled(color, label), text, "\n");
+    out_ += StrCat(Styled(color, label), WithoutControl(text), "\n");
     return *this;
   }
   Report& Plain(std::string_view text) {
-    out_ += StrCat(text, "\n");
+    out_ += StrCat(WithoutControl(text), "\n");
     return *this;
   }
   Report& Separator() { return Line(Color::kBlack, std::string(40, '*')); }

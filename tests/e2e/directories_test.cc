@@ -52,8 +52,8 @@ class Directories : public ::testing::Test {
     storage_ = new dragonfly::testing::ObjectStorage(
         std::string(R"({"vendor": "s3", "bucket": "bucket", "region": "eu-north-1", "page_size": 2,)") +
         R"("access_key_id": "id", "access_key_secret": ")" + kSecret +
-        R"(", "objects": {"models/a.txt": "alpha", "models/empty": "", "models/sub/b c%.bin": "beta",
-                          "models/sub/deep/d.txt": "delta", "other/x": "x"}})");
+        R"(", "objects": {"models/a.txt": "alpha", "models/empty": "", )" +
+        R"("models/sub/b c%.bin": "beta", "models/sub/deep/d.txt": "delta", "other/x": "x"}})");
   }
   static void TearDownTestSuite() {
     delete storage_;

@@ -41,5 +41,11 @@ TEST(FailureReport, StylesOnlyWhenAsked) {
   EXPECT_EQ(ValidationReport("x", true).find("\x1b[38;5;1m\x1b[3m\x1b[1mValidating Failed!\x1b[m\n"), 0u);
 }
 
+TEST(FailureReport, LetsNoNameSteerTheTerminal) {
+  const std::string report =
+      CallReport("Downloading", absl::InternalError("output path /e\x1b[2Jvil\r: no\nsuch file"), true, false);
+  EXPECT_NE(report.find("Message: output path /e?[2Jvil?: no\nsuch file\n"), std::string::npos) << report;
+}
+
 }  // namespace
 }  // namespace dragonfly::cli
