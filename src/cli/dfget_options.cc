@@ -10,23 +10,10 @@
 #include "base/units.h"
 #include "base/url.h"
 #include "cli/command_line.h"
+#include "cli/option_values.h"
 
 namespace dragonfly::cli {
 namespace {
-
-[[noreturn]] void RefuseValue(const std::string& text, const std::string& option, const absl::Status& why) {
-  throw CLI::ValidationError(StrCat("invalid value '", text, "' for '", option, "'"), std::string(why.message()));
-}
-
-// An option function that calls a parser of our own and stores what it returns.
-template <typename Parse, typename Store>
-auto Parsed(std::string option, Parse parse, Store store) {
-  return [option, parse, store](const std::string& text) {
-    auto value = parse(text);
-    if (!value.ok()) RefuseValue(text, option, value.status());
-    store(*std::move(value));
-  };
-}
 
 // "K: V" split at the first colon; an entry without one names no header.
 absl::StatusOr<std::pair<std::string, std::string>> ParseHeader(std::string_view text) {
@@ -157,7 +144,7 @@ void AddOutputOptions(CLI::App& app, DfgetOptions& o) {
 void AddTaskOptions(CLI::App& app, DfgetOptions& o) {
   Group group(app, "Task");
   group.Value("--digest",
-              Parsed(
+              ParsedOption(
                   "--digest <DIGEST>", [](const std::string& text) { return Digest::Parse(text); },
                   [&o](const Digest& digest) { o.digest = digest.ToString(); }),
               "Digest that the whole file must have: sha256:<hex>, sha512:<hex> or crc32:<decimal>");
@@ -169,7 +156,7 @@ void AddTaskOptions(CLI::App& app, DfgetOptions& o) {
       ->envname("DFGET_PRIORITY");
   group
       .Value("--piece-length",
-             Parsed("--piece-length <PIECE_LENGTH>", ParseByteSize, [&o](uint64_t n) { o.piece_length = n; }),
+             ParsedOption("--piece-length <PIECE_LENGTH>", ParseByteSize, [&o](uint64_t n) { o.piece_length = n; }),
              "Length of a piece, at least 4mib; part of the task id. Chosen by the file's length when absent")
       ->envname("DFGET_PIECE_LENGTH");
   group.Value("--application", o.application, "Application of the task, part of the task id")
@@ -190,7 +177,7 @@ void AddTaskOptions(CLI::App& app, DfgetOptions& o) {
       [&o](const std::vector<std::string>& entries) {
         for (const std::string& text : entries) {
           auto entry = ParseHeader(text);
-          if (!entry.ok()) RefuseValue(text, "--header <HEADER>", entry.status());
+          if (!entry.ok()) RefuseOptionValue(text, "--header <HEADER>", entry.status());
           SetHeader(o.header, *std::move(entry));
         }
       },
@@ -200,7 +187,7 @@ void AddTaskOptions(CLI::App& app, DfgetOptions& o) {
               "Fail rather than let this host read the file from its origin")
       ->envname("DFGET_DISABLE_BACK_TO_SOURCE");
   group
-      .Value("--timeout", Parsed("--timeout <TIMEOUT>", ParseDuration, [&o](absl::Duration d) { o.timeout = d; }),
+      .Value("--timeout", ParsedOption("--timeout <TIMEOUT>", ParseDuration, [&o](absl::Duration d) { o.timeout = d; }),
              "Longest time for a file, such as 30m or '1h 30m' [default: 2h]")
       ->envname("DFGET_TIMEOUT");
 }
@@ -213,14 +200,15 @@ void AddDirectoryOptions(CLI::App& app, DfgetOptions& o) {
                  "match within a name, '**/' any directories, a '/' at the end all that is below. Plain paths are "
                  "downloaded without a listing");
   group
-      .Value("--max-files",
-             Parsed("--max-files <MAX_FILES>", Bounded<size_t>(0, 10'000'000), [&o](size_t n) { o.max_files = n; }),
-             "Refuse directories with more files [default: 100]")
+      .Value(
+          "--max-files",
+          ParsedOption("--max-files <MAX_FILES>", Bounded<size_t>(0, 10'000'000), [&o](size_t n) { o.max_files = n; }),
+          "Refuse directories with more files [default: 100]")
       ->envname("DFGET_MAX_FILES");
   group
       .Value("--max-concurrent-requests",
-             Parsed("--max-concurrent-requests <MAX_CONCURRENT_REQUESTS>", Bounded<size_t>(1, 1024),
-                    [&o](size_t n) { o.max_concurrent_requests = n; }),
+             ParsedOption("--max-concurrent-requests <MAX_CONCURRENT_REQUESTS>", Bounded<size_t>(1, 1024),
+                          [&o](size_t n) { o.max_concurrent_requests = n; }),
              "Files that are downloaded at once [default: 5]")
       ->envname("DFGET_MAX_CONCURRENT_REQUESTS");
 }
@@ -240,7 +228,7 @@ ParsedDfgetOptions ParseDfgetOptions(std::vector<std::string> arguments) {
          "URL",
          [&o](const std::vector<std::string>& urls) {
            for (const std::string& text : urls) {
-             if (const auto url = Url::Parse(text); !url.ok()) RefuseValue(text, "<URL>", url.status());
+             if (const auto url = Url::Parse(text); !url.ok()) RefuseOptionValue(text, "<URL>", url.status());
            }
            o.urls = urls;
          },
