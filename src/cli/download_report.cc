@@ -137,6 +137,7 @@ void DownloadReport::Failed(const ReportedFile* file, const absl::Status& error,
 
 int DownloadReport::Finish() {
   const std::lock_guard lock(mutex_);
+  bar_.End();
   for (const std::string& failure : failures_) out_ << failure;
   if (options_.several && options_.json) {
     Json event = Event("summary", nullptr);

@@ -68,8 +68,8 @@ ProgressStyle ProgressStyleOfTerminal() {
 
 ProgressBar::ProgressBar(std::string title, ProgressStyle style) : title_(TerminalSafe(title)), style_(style) {}
 
-ProgressBar::~ProgressBar() {
-  if (style_ == ProgressStyle::kNone || !drawn_) return;
+void ProgressBar::End() {
+  if (std::exchange(ended_, true) || style_ == ProgressStyle::kNone || !drawn_) return;
   Draw();
   if (style_ == ProgressStyle::kBar) std::fputc('\n', stderr);
 }
@@ -90,7 +90,7 @@ void ProgressBar::SetNote(std::string note) {
 }
 
 void ProgressBar::DrawWhenDue() {
-  if (style_ == ProgressStyle::kNone) return;
+  if (style_ == ProgressStyle::kNone || ended_) return;
   const auto interval = style_ == ProgressStyle::kBar ? kRedrawInterval : kLineInterval;
   if (!drawn_ || Clock::now() - drawn_at_ >= interval) Draw();
 }

@@ -32,14 +32,15 @@ ProgressStyle ProgressStyleOfTerminal();
 class ProgressBar {
  public:
   ProgressBar(std::string title, ProgressStyle style);
-  // Leaves the last state on the screen.
-  ~ProgressBar();
+  ~ProgressBar() { End(); }
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
   void SetTotal(uint64_t bytes);
   void AddTotal(uint64_t bytes) { SetTotal(total_ + bytes); }
   void Advance(uint64_t bytes);
+  // Leaves the last state on the screen, on a line of its own; nothing is drawn any more.
+  void End();
   // Shown behind the figures: "3 of 10 files".
   void SetNote(std::string note);
 
@@ -53,6 +54,7 @@ class ProgressBar {
   const Clock::time_point started_ = Clock::now();
   Clock::time_point drawn_at_{};
   bool drawn_ = false;
+  bool ended_ = false;
   uint64_t done_ = 0;
   uint64_t total_ = 0;
   std::string note_;

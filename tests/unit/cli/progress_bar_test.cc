@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 namespace dragonfly::cli {
 namespace {
 
@@ -32,6 +34,18 @@ TEST(ProgressBar, HasPlainLinesForTerminalsThatCannotDraw) {
   const std::string text = testing::internal::GetCapturedStderr();
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
   EXPECT_TRUE(text.starts_with("na?[2Jme\n  0% 0 B of 10 B (0 B/s)\n100% 10 B of 10 B (")) << text;
+}
+
+TEST(ProgressBar, LeavesTheLineToWhatIsToldAfterIt) {
+  testing::internal::CaptureStderr();
+  {
+    ProgressBar bar("name", ProgressStyle::kBar);
+    bar.SetTotal(10);
+    bar.End();
+    std::fputs("report", stderr);
+    bar.Advance(10);
+  }
+  EXPECT_TRUE(testing::internal::GetCapturedStderr().ends_with(")\nreport"));
 }
 
 TEST(ProgressBar, WritesNothingWhereNobodyLooks) {
