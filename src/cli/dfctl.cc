@@ -61,6 +61,8 @@ int RunDfctl(std::vector<std::string> arguments) {
       return ListPersistentTasks(parsed.options);
     case DfctlCommand::kPersistentCacheTaskLs:
       return ListPersistentCacheTasks(parsed.options);
+    case DfctlCommand::kWhy:
+      return ExplainTask(parsed.options);
   }
   return 2;
 }

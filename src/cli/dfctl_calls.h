@@ -38,5 +38,6 @@ int RemoveTasks(const DfctlOptions& options);
 int ListPersistentTasks(const DfctlOptions& options);
 int ListPersistentCacheTasks(const DfctlOptions& options);
 int Preheat(const DfctlOptions& options);
+int ExplainTask(const DfctlOptions& options);
 
 }  // namespace dragonfly::cli

@@ -18,6 +18,7 @@ namespace {
 constexpr char kFooter[] = R"(Examples:
   dfctl task ls
   dfctl task rm 6f2a... 91c0...
+  dfctl why https://example.com/model.bin
   dfctl task preheat https://example.com/model.bin --scheduler-endpoint http://scheduler:8002
   dfctl task preheat oci://registry.example.com/team/app:1.0 --scheduler-endpoint http://scheduler:8002
 
@@ -40,6 +41,7 @@ class Commands {
     CLI::App& cache = Group(app_, "persistent-cache-task", "Persistent cache tasks: files kept in the cluster");
     AddList(cache, DfctlCommand::kPersistentCacheTaskLs, "Lists the persistent cache tasks of this host",
             "DFCTL_PERSISTENT_CACHE_TASK_LS");
+    AddWhy();
   }
 
  private:
@@ -94,6 +96,7 @@ class Commands {
     AddDaemon(sub, "DFCTL_TASK_RM");
   }
 
+  void AddWhy();
   void AddTaskPreheat(CLI::App& group);
   void AddPreheatHosts(CLI::App& sub);
   void AddPreheatTask(CLI::App& sub);
@@ -155,6 +158,34 @@ void Commands::AddTaskPreheat(CLI::App& group) {
   AddPreheatTask(sub);
   AddPreheatStorage(sub);
   AddLogging(sub, "DFCTL_TASK_PREHEAT");
+}
+
+void Commands::AddWhy() {
+  CLI::App& sub = Command(app_, DfctlCommand::kWhy, "why",
+                          "Tells of the last downloads of a task on this host: where each piece came from, what was "
+                          "waited for, which limits held it back, and which parents were dropped");
+  WhyOptions& w = o_.why;
+  sub.add_option("URL|TASK_ID", w.what, "URL as it was downloaded, or the id of its task")->required();
+  sub.add_flag("--pieces", w.pieces, "Also a line for each piece");
+  sub.add_option("--tag", w.tag, "Tag of the task")->envname("DFCTL_WHY_TAG");
+  sub.add_option("--application", w.application, "Application of the task")->envname("DFCTL_WHY_APPLICATION");
+  sub.add_option("--filtered-query-param", w.filtered_query_params,
+                 "Query parameter that was left out of the task id; may be repeated. Any value replaces the default "
+                 "list")
+      ->type_size(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  sub.add_option_function<std::string>(
+         "--piece-length",
+         ParsedOption("--piece-length <PIECE_LENGTH>", ParseByteSize, [&w](uint64_t bytes) { w.piece_length = bytes; }),
+         "Length of a piece, when the download gave one")
+      ->envname("DFCTL_WHY_PIECE_LENGTH");
+  sub.add_option_function<std::string>(
+         "--content-for-calculating-task-id",
+         [&w](const std::string& text) { w.content_for_calculating_task_id = text; },
+         "Text whose SHA-256 is the task id, when the download gave one")
+      ->envname("DFCTL_WHY_CONTENT_FOR_CALCULATING_TASK_ID");
+  AddDaemon(sub, "DFCTL_WHY");
 }
 
 // Which hosts, and how many at once.
@@ -284,10 +315,10 @@ ParsedDfctlOptions ParseDfctlOptions(std::vector<std::string> arguments) {
   Commands commands(app, parsed.options);
   commands.Add();
   parsed.exit_code = ParseCommandLine(app, std::move(arguments));
-  PreheatOptions& preheat = parsed.options.preheat;
-  if (preheat.filtered_query_params.empty()) {
+  for (std::vector<std::string>* names :
+       {&parsed.options.preheat.filtered_query_params, &parsed.options.why.filtered_query_params}) {
     const auto defaults = DefaultFilteredQueryParams();
-    preheat.filtered_query_params.assign(defaults.begin(), defaults.end());
+    if (names->empty()) names->assign(defaults.begin(), defaults.end());
   }
   return parsed;
 }

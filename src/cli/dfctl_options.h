@@ -21,6 +21,7 @@ enum class DfctlCommand {
   kTaskPreheat,
   kPersistentTaskLs,
   kPersistentCacheTaskLs,
+  kWhy,
 };
 
 // How a preheat reaches an object store; an absent value is left to the host that reads.
@@ -63,6 +64,18 @@ struct PreheatOptions {
   absl::Duration timeout = absl::Hours(2);
 };
 
+// What `why` asks about: a task id, or a URL with what else makes its task id.
+struct WhyOptions {
+  WhyOptions() = default;
+  std::string what;
+  std::string tag;
+  std::string application;
+  std::vector<std::string> filtered_query_params;
+  std::optional<uint64_t> piece_length;  // bytes
+  std::optional<std::string> content_for_calculating_task_id;
+  bool pieces = false;
+};
+
 struct DfctlOptions {
   DfctlOptions() = default;
   DfctlCommand command = DfctlCommand::kTaskLs;
@@ -71,6 +84,7 @@ struct DfctlOptions {
   std::vector<std::string> task_ids;
   bool local = false;  // task rm: leave the scheduler alone
   PreheatOptions preheat;
+  WhyOptions why;
 };
 
 struct ParsedDfctlOptions {

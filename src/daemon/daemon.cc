@@ -14,6 +14,7 @@
 #include "daemon/announcer.h"
 #include "daemon/call_gate.h"
 #include "daemon/control_plane.h"
+#include "daemon/diagnosis_service.h"
 #include "daemon/download_service.h"
 #include "daemon/garbage_collector.h"
 #include "daemon/grpc_scheduler_link.h"
@@ -23,6 +24,7 @@
 #include "daemon/local_address.h"
 #include "daemon/piece_provider.h"
 #include "daemon/probe.h"
+#include "daemon/status_page.h"
 #include "daemon/task_manager.h"
 #include "daemon/tracing.h"
 #include "daemon/upload_service.h"
@@ -110,6 +112,7 @@ struct Daemon::State {
 
   asio::awaitable<absl::Status> AnnounceTo(std::string address);
   std::vector<ReadinessCheck> Readiness() const;
+  DaemonStatus Status() const;
 
   const DaemonConfig config;
   runtime::IoThreads& io;
@@ -117,6 +120,7 @@ struct Daemon::State {
   asio::io_context& loop;  // of the background work
   HostIdentity identity;
   std::atomic<bool> ready = false;
+  const TimePoint begun = Clock::now();
   bool stopped = false;
 
   // In the order of their making; what stands below uses what stands above.
@@ -135,6 +139,7 @@ struct Daemon::State {
   std::unique_ptr<storage::ContentStore> store;
   std::unique_ptr<ControlPlane> control;
   std::unique_ptr<GrpcSchedulerLink> link;
+  TaskHistory history;
   std::unique_ptr<TaskManager> tasks;
   std::unique_ptr<vortex::PieceProvider> pieces;
   std::unique_ptr<vortex::Server> vortex_server;
@@ -147,6 +152,7 @@ struct Daemon::State {
   std::unique_ptr<Announcer> announcer_owner;
   std::atomic<Announcer*> announcer = nullptr;
   std::unique_ptr<Service> download_service;
+  std::unique_ptr<Service> diagnosis_service;
   std::unique_ptr<rpc::Server> download_server;
   std::unique_ptr<http::Server> health_server;
   std::unique_ptr<http::Server> metrics_server;
@@ -301,7 +307,8 @@ absl::Status Daemon::State::ServeLocalPrograms() {
   rpc::ServerOptions options;
   options.addresses = {StrCat("unix:", config.download.socket_path)};
   options.unix_socket_mode = config.download.socket_mode;
-  options.services = {download_service->grpc()};
+  diagnosis_service = MakeDiagnosisService(history, config);
+  options.services = {download_service->grpc(), diagnosis_service->grpc()};
   auto listening = rpc::Server::Start(options);
   if (!listening.ok()) return Annotate(listening.status(), "download.server");
   download_server = *std::move(listening);
@@ -344,6 +351,31 @@ std::vector<ReadinessCheck> Daemon::State::Readiness() const {
   return checks;
 }
 
+DaemonStatus Daemon::State::Status() const {
+  DaemonStatus status;
+  if (!ready) return status;  // the parts are on their way, or on their way out
+  status.host_id = identity.host_id;
+  status.seed = identity.seed;
+  status.uptime = absl::FromChrono(Clock::now() - begun);
+  for (const SchedulerSet::Member& member : control->schedulers().members())
+    status.schedulers.push_back(member.address);
+  for (const auto& content : store->List()) {
+    ++status.tasks;
+    if (content->complete()) ++status.complete_tasks;
+  }
+  const storage::ContentStore::Usage usage = store->usage();
+  status.content_bytes = usage.content_bytes;
+  status.available_bytes = usage.available_bytes;
+  status.total_bytes = usage.total_bytes;
+  status.download_limit = config.download.rate_limit;
+  status.upload_limit = config.upload.rate_limit;
+  status.back_to_source_limit = config.download.back_to_source_rate_limit;
+  status.peer_bytes = history.traffic().from_peers;
+  status.origin_bytes = history.traffic().from_origins;
+  status.downloads = history.Latest(kStatusDownloads);
+  return status;
+}
+
 absl::Status Daemon::State::ServeHttp() {
   const auto serve = [this](const DaemonConfig::HttpServer& where, std::string_view key, http::Router pages,
                             std::unique_ptr<http::Server>& out) -> absl::Status {
@@ -355,9 +387,9 @@ absl::Status Daemon::State::ServeHttp() {
     out = *std::move(served);
     return absl::OkStatus();
   };
-  DF_RETURN_IF_ERROR(serve(config.health, "health.server",
-                           MakeHealthPages([this] { return ready.load(); }, [this] { return Readiness(); }),
-                           health_server));
+  http::Router health = MakeHealthPages([this] { return ready.load(); }, [this] { return Readiness(); });
+  AddStatusPages(health, [this] { return Status(); });
+  DF_RETURN_IF_ERROR(serve(config.health, "health.server", std::move(health), health_server));
   DF_RETURN_IF_ERROR(
       serve(config.metrics, "metrics.server", MakeMetricsPages(metrics, [this] { gauges.Refresh(); }), metrics_server));
   // Profiles are for engineers: a daemon does its work without them.
@@ -399,7 +431,8 @@ absl::Status Daemon::State::Start() {
                                                                       .back_to_source = back_to_source_limiter,
                                                                       .prefetch = prefetch_limiter},
                                                          .channels = channels,
-                                                         .probe = probe});
+                                                         .probe = probe,
+                                                         .history = &history});
   // The health server first: it tells who asks that the daemon is on its way.
   DF_RETURN_IF_ERROR(ServeHttp());
   DF_RETURN_IF_ERROR(ServePeers());

@@ -71,6 +71,7 @@ class GrpcPeerSession final : public PeerSession {
                                                            TimePoint deadline) override;
   asio::awaitable<absl::StatusOr<ScheduleAnswer>> Reschedule(std::vector<CandidateParent> tried,
                                                              std::string description, TimePoint deadline) override;
+  std::string scheduler() const override { return address_; }
   void Started() override;
   void BackToSourceStarted() override;
   void PieceFinished(const storage::PieceRecord& record) override;

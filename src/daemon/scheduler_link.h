@@ -60,6 +60,8 @@ struct TaskFacts {
 class PeerSession {
  public:
   virtual ~PeerSession() = default;
+  // Address of the scheduler that is talked to, for people; empty while there is none.
+  virtual std::string scheduler() const { return ""; }
 
   // Sends the registration and waits for the first answer. Errors: the scheduler's status; DEADLINE_EXCEEDED.
   virtual boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Register(const common::v2::Download& download,

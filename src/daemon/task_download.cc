@@ -38,7 +38,9 @@ TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download
       parts_(parts),
       lane_(lane),
       predecessor_(std::move(predecessor)),
-      next_peer_id_(peer_id_) {}
+      next_peer_id_(peer_id_) {
+  if (parts.history != nullptr) recorder_ = parts.history->Begin(id_, wire_->url(), peer_id_);
+}
 
 TaskDownload::~TaskDownload() = default;
 
@@ -97,6 +99,7 @@ void TaskDownload::End(const absl::Status& outcome) {
     absl::MutexLock lock(&mutex_);
     if (outcome_) return;
     outcome_ = outcome;
+    if (recorder_) recorder_->Ended(outcome);
     if (shape_) content = shape_->content;
   }
   wishes_.Close();
@@ -126,6 +129,7 @@ asio::awaitable<void> TaskDownload::Run() {
   } else {
     DF_LOG(Warn, "task {}: download failed: {}", id_.str(), outcome.ToString());
   }
+  if (recorder_) recorder_->Causes(causes_);
   End(outcome);
 }
 

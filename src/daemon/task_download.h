@@ -120,6 +120,7 @@ class TaskDownload {
   uint64_t piece_length_ = 0;
   std::string next_peer_id_;
   std::vector<std::string> causes_;
+  std::shared_ptr<DownloadRecorder> recorder_;  // null: nothing is remembered
 
   runtime::Signal changed_;  // the shape and the outcome
   mutable absl::Mutex mutex_;

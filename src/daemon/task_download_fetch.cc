@@ -71,6 +71,7 @@ std::unique_ptr<common::v2::Download> TaskDownload::Registration() const {
 
 void TaskDownload::PieceDone(PeerSession* session, const storage::PieceRecord& record) {
   parts_.probe.Traffic(record.traffic_type, TaskType::kStandard, record.range.length);
+  if (recorder_) recorder_->PieceDone(record);
   if (session != nullptr) session->PieceFinished(record);
 }
 
@@ -273,6 +274,7 @@ asio::awaitable<TaskDownload::Scheduled> TaskDownload::Schedule() {
     end.ask_origin = true;
     co_return end;
   }
+  if (recorder_) *session = RecordSession(*std::move(session), recorder_);
   std::exception_ptr cancelled;
   try {
     end = co_await Converse(**session);

@@ -20,6 +20,7 @@
 #include "daemon/host_identity.h"
 #include "daemon/probe.h"
 #include "daemon/scheduler_link.h"
+#include "daemon/task_history.h"
 #include "rpc/channel.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/io_threads.h"
@@ -93,6 +94,7 @@ struct TaskManagerParts {
   Limiters limiters;
   rpc::ChannelPool& channels;
   Probe& probe;
+  TaskHistory* history = nullptr;  // null: nothing is remembered
 };
 
 // Thread rule: every method from any thread; coroutines resume on the caller's executor.

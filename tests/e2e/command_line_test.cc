@@ -150,6 +150,37 @@ TEST_F(CommandLine, DfctlListsShowsAndRemovesTasks) {
   EXPECT_THAT(unserved.Log(), HasSubstr("ListLocalPersistentTasks is not served by this dfdaemon"));
 }
 
+TEST_F(CommandLine, DfctlTellsWhereThePiecesCameFrom) {
+  const std::string dir = dir_->path() + "/why";
+  std::filesystem::create_directories(dir);
+  WriteRandomFile(origin_->root() + "/explained", 9 * kMiB, 11);
+  Process get = Dfget(FreshOutput(), {}, "explained");
+  ASSERT_EQ(get.Wait(kTimeout), 0) << get.Log();
+  const auto why = [&](std::vector<std::string> arguments, const std::string& name) {
+    arguments.insert(arguments.begin(), {Program("dfctl"), "why"});
+    arguments.insert(arguments.end(), {"-e", cluster_->peer(0).socket()});
+    return Process(arguments, dir + "/" + name);
+  };
+  Process text = why({origin_->Url("explained"), "--pieces"}, "text");
+  ASSERT_EQ(text.Wait(kTimeout), 0) << text.Log();
+  EXPECT_THAT(text.Log(), HasSubstr("url: " + origin_->Url("explained")));
+  EXPECT_THAT(text.Log(), HasSubstr(": 9.0 MiB in 3 pieces; 9.0 MiB from peers, 0 B from the origin\n"));
+  EXPECT_THAT(text.Log(),
+              HasSubstr("scheduler: 127.0.0.1:" + std::to_string(cluster_->scheduler().port()) + ", waited "));
+  EXPECT_THAT(text.Log(), HasSubstr("the scheduler offers 1 parents"));
+  EXPECT_THAT(text.Log(), HasSubstr("-seed "));
+  // At the seed the same pieces came from the origin.
+  Process seed({Program("dfctl"), "why", text.Log().substr(5, 64), "--json", "-e", cluster_->seed().socket()},
+               dir + "/seed");
+  ASSERT_EQ(seed.Wait(kTimeout), 0) << seed.Log();
+  EXPECT_THAT(seed.Log(), HasSubstr("\"task_id\": \"" + text.Log().substr(5, 64) + "\""));
+  EXPECT_THAT(seed.Log(), HasSubstr("\"bytes\": \"9437184\""));
+  Process unknown = why({origin_->Url("never-asked-for")}, "unknown");
+  EXPECT_EQ(unknown.Wait(kTimeout), 1);
+  EXPECT_THAT(unknown.Log(), HasSubstr("Explaining Task Failed!"));
+  EXPECT_THAT(unknown.Log(), HasSubstr("is remembered"));
+}
+
 TEST_F(CommandLine, DragonflyStandaloneIsAWholeClusterInOneProcess) {
   const std::string data = dir_->path() + "/standalone";
   Process standalone({Program("dragonfly"), "standalone", "--data-dir", data, "--ip", "127.0.0.1", "--scheduler-port",

@@ -42,6 +42,7 @@ TEST(DfctlOptions, EachCommandIsFound) {
       {{"task", "stat", "id"}, DfctlCommand::kTaskStat},
       {{"task", "rm", "id"}, DfctlCommand::kTaskRm},
       {{"task", "preheat", "http://h/f", "--scheduler-endpoint", "http://s:8002"}, DfctlCommand::kTaskPreheat},
+      {{"why", "http://h/f"}, DfctlCommand::kWhy},
       {{"persistent-task", "ls"}, DfctlCommand::kPersistentTaskLs},
       {{"persistent-cache-task", "ls"}, DfctlCommand::kPersistentCacheTaskLs}};
   for (const auto& [arguments, command] : commands) {
@@ -81,6 +82,22 @@ TEST(DfctlOptions, RemoveSeveralTasksAndOnlyHereWhenAsked) {
   EXPECT_TRUE(parsed.options.local);
 }
 
+TEST(DfctlOptions, NameTheTaskThatWhyAsksAbout) {
+  const ParsedDfctlOptions parsed = Parse(
+      {"why", "http://h/f", "--tag", "t", "--application", "a", "--filtered-query-param", "x", "--piece-length", "8mib",
+       "--content-for-calculating-task-id", "c", "--pieces", "--json", "-e", "/tmp/d", "-l", "info", "--console"});
+  ASSERT_FALSE(parsed.exit_code.has_value());
+  const WhyOptions& why = parsed.options.why;
+  EXPECT_EQ(why.what, "http://h/f");
+  EXPECT_EQ(why.tag, "t");
+  EXPECT_EQ(why.application, "a");
+  EXPECT_THAT(why.filtered_query_params, ElementsAre("x"));
+  EXPECT_EQ(why.piece_length, 8u << 20);
+  EXPECT_EQ(why.content_for_calculating_task_id, "c");
+  EXPECT_TRUE(why.pieces);
+  EXPECT_EQ(Parse({"why", "http://h/f"}).options.why.filtered_query_params.size(), DefaultFilteredQueryParams().size());
+}
+
 TEST(DfctlOptions, WrongUsageEndsWithTwo) {
   for (const std::vector<std::string>& wrong : {std::vector<std::string>{},
                                                 {"task"},
@@ -88,7 +105,8 @@ TEST(DfctlOptions, WrongUsageEndsWithTwo) {
                                                 {"task", "ls", "--bogus"},
                                                 {"nothing"},
                                                 {"task", "preheat", "http://h/f"},
-                                                {"task", "stat", "a", "b"}}) {
+                                                {"task", "stat", "a", "b"},
+                                                {"why"}}) {
     EXPECT_EQ(Parse(wrong).exit_code, 2);
   }
   EXPECT_EQ(Parse({"--help"}).exit_code, 0);
