@@ -76,8 +76,10 @@ void QuicConnection::RemoveStream(int64_t id) {
 // A peer that is asked for nothing need not be kept awake.
 void QuicConnection::UpdateKeepAlive() {
   if (settings_.keep_alive.count() == 0 || streams_.size() > 1) return;
-  ngtcp2_conn_set_keep_alive_timeout(
-      conn_, streams_.empty() ? UINT64_MAX : static_cast<uint64_t>(settings_.keep_alive.count()) * NGTCP2_MILLISECONDS);
+  // 0 is off. A large number is not: added to the time of the last datagram it wraps around, the timeout has always
+  // passed, and PINGs, which no probe timeout follows, fill the congestion window.
+  const auto keep_alive = static_cast<uint64_t>(settings_.keep_alive.count()) * NGTCP2_MILLISECONDS;
+  ngtcp2_conn_set_keep_alive_timeout(conn_, streams_.empty() ? 0 : keep_alive);
 }
 
 void QuicConnection::WantToSend(QuicStream& stream) {

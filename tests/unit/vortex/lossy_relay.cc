@@ -101,6 +101,7 @@ void LossyRelay::Run() {
       const ssize_t n =
           ::recvfrom(facing_clients_.get(), room.data(), room.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
       if (n < 0) break;
+      ++sent_by_clients_;
       Client& client = clients[from.sin_port];
       if (!client.facing_server.valid()) client.facing_server = MakeSocket();
       pass(client.up, std::string(room.data(), static_cast<size_t>(n)), [&](const std::string& datagram) {

@@ -27,6 +27,8 @@ class LossyRelay {
   void Cut() { cut_ = true; }
   // From now on the server sees the clients at other ports.
   void MoveClients() { moved_ = true; }
+  // Datagrams of the clients, whatever became of them.
+  uint64_t sent_by_clients() const { return sent_by_clients_; }
   uint64_t lost() const { return lost_; }
   uint64_t late() const { return late_; }
 
@@ -40,6 +42,7 @@ class LossyRelay {
   std::atomic<bool> stop_ = false;
   std::atomic<bool> cut_ = false;
   std::atomic<bool> moved_ = false;
+  std::atomic<uint64_t> sent_by_clients_ = 0;
   std::atomic<uint64_t> lost_ = 0;
   std::atomic<uint64_t> late_ = 0;
   std::thread thread_;

@@ -201,6 +201,18 @@ TEST_F(QuicTest, AsksARestartedParentOnANewConnection) {
   EXPECT_TRUE(FetchStatus(port, RequestFor(1)).ok());
 }
 
+TEST_F(QuicTest, SendsNothingOfItsOwnBetweenRequests) {
+  constexpr uint32_t kPieces = 20;
+  constexpr uint64_t kLength = 1000;
+  Serve(kPieces, kLength);
+  LossyRelay relay(server_->port(), {});
+  for (uint32_t number = 0; number < kPieces; ++number) {
+    EXPECT_TRUE(FetchStatus(relay.port(), RequestFor(number, kLength)).ok());
+  }
+  // A request and some acknowledgements for each, the handshake and the probes for the size of datagrams.
+  EXPECT_LT(relay.sent_by_clients(), 10 * kPieces);
+}
+
 TEST_F(QuicTest, ClosesWhatIsIdle) {
   client_options_.idle_timeout = std::chrono::milliseconds(50);
   Serve(1);
