@@ -169,10 +169,8 @@ absl::Status SetUpLog(const Options& options) {
   const auto file_size = ParseByteSize(options.log_max_file_size);
   if (!file_size.ok()) return Annotate(file_size.status(), "--log-max-file-size");
   DF_ASSIGN_OR_RETURN(log.level, log::ParseLevel(options.log_level));
-  // The originals take filter directives here; a plain level is the one that is understood.
   if (const char* filter = std::getenv("RUST_LOG")) {
-    const auto level = log::ParseLevel(filter);
-    if (level.ok()) log.level = *level;
+    if (const auto level = log::ParseFilter(filter)) log.level = *level;
   }
   log.name = "dfdaemon";
   log.files_max = options.log_max_files;

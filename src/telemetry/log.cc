@@ -6,6 +6,7 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdio>
@@ -126,6 +127,34 @@ absl::StatusOr<Level> ParseLevel(std::string_view text) {
   }
   return absl::InvalidArgumentError(
       StrCat("log level ", Quoted(text), " is none of trace, debug, info, warn, error and 5 to 1"));
+}
+
+std::optional<Level> ParseFilter(std::string_view filter) {
+  constexpr std::string_view kOurs = "dragonfly";
+  std::optional<Level> general;
+  std::optional<Level> ours;
+  bool any = false;
+  while (!filter.empty()) {
+    const std::string_view directive = TrimSpace(filter.substr(0, filter.find(',')));
+    filter.remove_prefix(
+        std::min(filter.find(',') == filter.npos ? filter.size() : filter.find(',') + 1, filter.size()));
+    const size_t equals = directive.rfind('=');
+    const std::string_view name = equals == directive.npos ? directive : directive.substr(equals + 1);
+    const absl::StatusOr<Level> parsed = EqualsIgnoreCase(name, "off") ? Level::kOff : ParseLevel(name);
+    const std::string_view target = equals == directive.npos ? "" : directive.substr(0, equals);
+    // A target alone stands for all of its messages.
+    const bool all = !parsed.ok() && equals == directive.npos && directive.starts_with(kOurs);
+    if (!parsed.ok() && !all) continue;
+    any = true;
+    const Level level = all ? Level::kTrace : *parsed;
+    if (equals == directive.npos && !all) {
+      general = level;
+    } else if ((all || target.starts_with(kOurs)) && directive.find('[') == directive.npos) {
+      ours = ours ? std::min(*ours, level) : level;
+    }
+  }
+  if (!any) return std::nullopt;
+  return ours.value_or(general.value_or(Level::kError));
 }
 
 absl::Status Setup(const Options& options) {

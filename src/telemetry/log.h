@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,12 @@ enum class Level { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
 // "trace", "debug", "info", "warn", "error" in any case, or "5" (trace) to "1" (error). Errors: INVALID_ARGUMENT.
 absl::StatusOr<Level> ParseLevel(std::string_view text);
+
+// The level that a filter of RUST_LOG sets for our programs: directives "level" or "target=level", separated by commas,
+// of which the most specific counts. Ours are the targets that begin with "dragonfly"; those of the libraries that the
+// originals are built of ("hyper=off") and span conditions ("[...]") have no meaning here. Without a directive for us
+// the filter means errors alone, as there. nullopt for a filter without a directive that can be read.
+std::optional<Level> ParseFilter(std::string_view filter);
 
 struct Options {
   Options() = default;

@@ -107,5 +107,18 @@ TEST(Log, SetupFailsWhereItCannotWrite) {
   EXPECT_FALSE(log::Setup(options).ok());
 }
 
+TEST(Log, UnderstandsFiltersOfTheOriginals) {
+  EXPECT_EQ(ParseFilter("debug"), Level::kDebug);
+  EXPECT_EQ(ParseFilter("DEBUG,hyper=off"), Level::kDebug);
+  EXPECT_EQ(ParseFilter("warn, dragonfly_client=trace"), Level::kTrace);
+  EXPECT_EQ(ParseFilter("dragonfly_client::resource=debug,dragonfly_client=info"), Level::kDebug);
+  EXPECT_EQ(ParseFilter("dragonfly_client"), Level::kTrace);
+  EXPECT_EQ(ParseFilter("off"), Level::kOff);
+  EXPECT_EQ(ParseFilter("info,dragonfly_client[download_task]=trace"), Level::kInfo);
+  EXPECT_EQ(ParseFilter("hyper=info"), Level::kError);
+  EXPECT_EQ(ParseFilter(""), std::nullopt);
+  EXPECT_EQ(ParseFilter("loud,,="), std::nullopt);
+}
+
 }  // namespace
 }  // namespace dragonfly::log
