@@ -266,6 +266,8 @@ absl::Status Daemon::State::ServePeers() {
   options.tls.key = config.upload.key;
   options.services = {upload_service->grpc()};
   DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
+  options.tracer = tracer.get();
+  options.describe_call = DescribeCalls(identity.host_id);
   auto listening = rpc::Server::Start(options);
   if (!listening.ok()) return Annotate(listening.status(), "upload.server");
   upload_server = *std::move(listening);
@@ -309,6 +311,8 @@ absl::Status Daemon::State::ServeLocalPrograms() {
   options.unix_socket_mode = config.download.socket_mode;
   diagnosis_service = MakeDiagnosisService(history, config);
   options.services = {download_service->grpc(), diagnosis_service->grpc()};
+  options.tracer = tracer.get();
+  options.describe_call = DescribeCalls(identity.host_id);
   auto listening = rpc::Server::Start(options);
   if (!listening.ok()) return Annotate(listening.status(), "download.server");
   download_server = *std::move(listening);
@@ -417,6 +421,7 @@ absl::Status Daemon::State::Start() {
   DF_ASSIGN_OR_RETURN(tracer, MakeTracer(config, identity));
   probe.UseTracer(tracer.get());
   DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(UploadClientTls(config)));
+  channels.UseTracer(tracer.get());
   DF_RETURN_IF_ERROR(OpenStore());
   DF_RETURN_IF_ERROR(LinkSchedulers());
   MakeGates();

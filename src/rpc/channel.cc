@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "rpc/library.h"
 #include "rpc/tls_credentials.h"
+#include "rpc/tracing.h"
 #include "runtime/clock.h"
 #include "telemetry/log.h"
 
@@ -82,8 +83,19 @@ struct ChannelPool::State {
     return credentials;
   }
 
+  std::shared_ptr<grpc::Channel> Make(const std::string& address,
+                                      const std::shared_ptr<grpc::ChannelCredentials>& secured)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    if (tracer == nullptr) return grpc::CreateCustomChannel(address, secured, MakeArguments(options));
+    std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
+    interceptors.push_back(MakeClientTracing(*tracer));
+    return grpc::experimental::CreateCustomChannelWithInterceptors(address, secured, MakeArguments(options),
+                                                                   std::move(interceptors));
+  }
+
   const ChannelOptions options;
   mutable absl::Mutex mutex;
+  telemetry::Tracer* tracer ABSL_GUARDED_BY(mutex) = nullptr;
   std::shared_ptr<grpc::ChannelCredentials> credentials ABSL_GUARDED_BY(mutex);
   std::unordered_map<std::string, Entry> channels ABSL_GUARDED_BY(mutex);
   TimePoint next_sweep ABSL_GUARDED_BY(mutex);
@@ -110,8 +122,7 @@ std::shared_ptr<grpc::Channel> ChannelPool::Get(const std::string& address) {
     DF_LOG(Error, "connect to {}: {}", address, MessageOf(credentials.status()));
     return grpc::CreateCustomChannel(address, nullptr, MakeArguments(state_->options));
   }
-  std::shared_ptr<grpc::Channel> channel =
-      grpc::CreateCustomChannel(address, *credentials, MakeArguments(state_->options));
+  const std::shared_ptr<grpc::Channel> channel = state_->Make(address, *credentials);
   state_->channels.emplace(address, State::Entry{channel, now});
   return channel;
 }
@@ -119,6 +130,11 @@ std::shared_ptr<grpc::Channel> ChannelPool::Get(const std::string& address) {
 void ChannelPool::Drop(const std::string& address) {
   absl::MutexLock lock(&state_->mutex);
   state_->channels.erase(address);
+}
+
+void ChannelPool::UseTracer(telemetry::Tracer* tracer) {
+  absl::MutexLock lock(&state_->mutex);
+  state_->tracer = tracer;
 }
 
 size_t ChannelPool::size() const {

@@ -34,6 +34,9 @@ class ChannelPool {
   // Forgets the channel, so that the next Get() makes a new one.
   void Drop(const std::string& address);
   size_t size() const;
+  // From here on new channels have a span for each call, under what rpc::SendTrace() was given. `tracer` must outlive
+  // the channels.
+  void UseTracer(telemetry::Tracer* tracer);
 
  private:
   struct State;

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "rpc/library.h"
 #include "rpc/tls_credentials.h"
+#include "rpc/tracing.h"
 #include "rpc/unix_socket.h"
 
 namespace dragonfly::rpc {
@@ -103,6 +104,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     }
   }
   for (grpc::Service* service : options.services) builder.RegisterService(service);
+  if (options.tracer != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+    interceptors.push_back(MakeServerTracing(*options.tracer, options.describe_call));
+    builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  }
 
   state->server = builder.BuildAndStart();
   // gRPC tells failure by no server or by port 0, depending on whether other addresses could be bound.

@@ -5,12 +5,18 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/clock.h"
+#include "telemetry/trace.h"
+
+namespace google::protobuf {
+class Message;
+}
 
 namespace grpc {
 class Service;
@@ -30,6 +36,9 @@ struct TlsFiles {
   bool enabled() const { return !ca_cert.empty() || !cert.empty() || !key.empty(); }
 };
 
+// Tells a span of the call that `message` begins: which task, which peer. Any thread.
+using DescribeCall = std::function<void(const google::protobuf::Message& message, telemetry::Span& span)>;
+
 struct ServerOptions {
   ServerOptions() = default;
   // "10.0.0.1:4000", "[::]:4000", "0.0.0.0:0" (any port), "unix:/run/dfdaemon.sock". The directory of a unix socket is
@@ -40,6 +49,8 @@ struct ServerOptions {
   int receive_message_max = 16 << 20;    // bytes
   unsigned unix_socket_mode = 0660;
   bool reflection = true;
+  telemetry::Tracer* tracer = nullptr;  // a span for each call; must outlive the server
+  DescribeCall describe_call;
 };
 
 class Server {

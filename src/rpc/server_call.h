@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "rpc/status.h"
+#include "rpc/trace_metadata.h"
 #include "runtime/clock.h"
 #include "runtime/signal.h"
 #include "runtime/task_group.h"
@@ -83,7 +84,8 @@ class ResponseWriter {
   static constexpr size_t kOutboxMax = 8 << 20;  // bytes
 
   // Made by ServeStream().
-  explicit ResponseWriter(grpc::ServerWriteReactor<Response>* reactor) : reactor_(reactor) {}
+  ResponseWriter(grpc::ServerWriteReactor<Response>* reactor, telemetry::SpanContext trace)
+      : reactor_(reactor), trace_(std::move(trace)) {}
 
   // Queues a message and suspends while more than `kOutboxMax` bytes wait for a slow reader. Errors: CANCELLED when the
   // caller has gone.
@@ -97,6 +99,9 @@ class ResponseWriter {
       co_await changed_.Wait(seen);
     }
   }
+
+  // The span of the call, else what its caller sent; see TraceOf().
+  const telemetry::SpanContext& trace() const { return trace_; }
 
   // True after the caller has gone or the call was cancelled.
   bool cancelled() const {
@@ -173,6 +178,7 @@ class ResponseWriter {
   }
 
   grpc::ServerWriteReactor<Response>* const reactor_;  // not used after its Finish()
+  const telemetry::SpanContext trace_;
   runtime::Signal changed_;
   mutable absl::Mutex mutex_;
   std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
@@ -189,8 +195,8 @@ class WriteReactor final : public grpc::ServerWriteReactor<Response> {
  public:
   using Handle = std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<ResponseWriter<Response>>)>;
 
-  WriteReactor(Handle handle, bool keep_running)
-      : writer_(std::make_shared<ResponseWriter<Response>>(this)),
+  WriteReactor(Handle handle, bool keep_running, telemetry::SpanContext trace)
+      : writer_(std::make_shared<ResponseWriter<Response>>(this, std::move(trace))),
         handler_(std::make_shared<Handler>([handle = std::move(handle), writer = writer_] { return handle(writer); },
                                            [writer = writer_](const absl::Status& status) { writer->Finish(status); })),
         keep_running_(keep_running) {}
@@ -223,10 +229,10 @@ class WriteReactor final : public grpc::ServerWriteReactor<Response> {
 // when the caller goes away, unless `keep_running` is set: then it runs on and its writes fail.
 template <typename Response>
 grpc::ServerWriteReactor<Response>* ServeStream(
-    grpc::CallbackServerContext* /*context*/, runtime::TaskGroup& group,
+    grpc::CallbackServerContext* context, runtime::TaskGroup& group,
     std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<ResponseWriter<Response>>)> handle,
     bool keep_running = false) {
-  auto* reactor = new internal::WriteReactor<Response>(std::move(handle), keep_running);
+  auto* reactor = new internal::WriteReactor<Response>(std::move(handle), keep_running, TraceOf(*context));
   reactor->Start(group);
   return reactor;
 }

@@ -122,7 +122,7 @@ struct SchedulerService final : scheduler::v2::Scheduler::CallbackService {
   PeerSession::Open open;
 };
 
-class RpcTest : public testing::Test {
+class RpcTest : public ::testing::Test {
  protected:
   RpcTest()
       : threads_(2), group_(server_io().get_executor()), upload_(group_), scheduler_(server_io().get_executor()) {}
