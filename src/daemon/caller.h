@@ -35,6 +35,7 @@ class Caller {
   absl::Status Check();
 
   const std::shared_ptr<const common::v2::Download>& wire() const { return request_.wire; }
+  const telemetry::SpanContext& trace() const { return request_.trace; }
   // A part of the file is asked for, by the field or by a Range header.
   bool wants_range() const { return wire_range_ || !range_header_.empty(); }
   // Turns that into bytes of the file. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION for one that cannot be satisfied.

@@ -47,8 +47,10 @@ OriginFetch::OriginFetch(asio::any_io_executor executor, std::shared_ptr<storage
 template <typename T>
 asio::awaitable<T> OriginFetch::Measured(asio::awaitable<T> call) {
   const TimePoint begin = Clock::now();
+  telemetry::Span span = options_.trace.Start("get", telemetry::SpanKind::kClient);
   probe_.BackendStarted(options_.scheme, "GET");
   T result = co_await std::move(call);
+  span.SetStatus(StatusOf(result));
   if (StatusOf(result).ok() || absl::IsCancelled(StatusOf(result))) {
     probe_.BackendFinished(options_.scheme, "GET", absl::FromChrono(Clock::now() - begin));
   } else {

@@ -34,6 +34,7 @@ class OriginFetch {
     std::string scheme;                 // label of the metrics
     // Asked for each request: the bandwidth that it counts against; null: `limiter`.
     std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
+    telemetry::SpanParent trace;  // of the spans of its requests
   };
   struct Origin {
     Origin() = default;

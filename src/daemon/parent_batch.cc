@@ -130,7 +130,7 @@ bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
 asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers) {
   const std::string address = parents_[index].address.grpc;
   const std::unique_ptr<PieceNewsStream> stream =
-      OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers);
+      OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers, options_.trace);
   while (dispatcher_.live(index)) {
     absl::StatusOr<std::optional<PieceNews>> news = co_await stream->Next(Clock::now() + options_.news_timeout);
     if (!news.ok()) {

@@ -41,6 +41,7 @@ class ParentBatch {
     uint64_t seed = 1;                                         // of the order of pieces
     // Asked for each piece: the bandwidth that it counts against; null: that of downloads.
     std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
+    telemetry::SpanContext trace;  // sent along with SyncPieces
   };
   struct Reports {
     Reports() = default;

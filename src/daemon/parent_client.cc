@@ -14,6 +14,7 @@
 #include "daemon/host_port.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/client_call.h"
+#include "rpc/trace_metadata.h"
 
 namespace dragonfly::daemon {
 
@@ -76,7 +77,8 @@ bool NotServed(const absl::Status& status) { return absl::IsUnavailable(status) 
 
 std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
                                                const std::string& host_id, const TaskId& task,
-                                               const std::vector<PieceNumber>& numbers) {
+                                               const std::vector<PieceNumber>& numbers,
+                                               const telemetry::SpanContext& trace) {
   wire::SyncPiecesRequest request;
   request.set_host_id(host_id);
   request.set_task_id(task.str());
@@ -84,8 +86,9 @@ std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const
   for (const PieceNumber number : numbers) request.add_interested_piece_numbers(number.value());
   // The stub lives in the closure for as long as the call may use it.
   std::shared_ptr<wire::DfdaemonUpload::Stub> stub = wire::DfdaemonUpload::NewStub(channels.Get(address));
-  auto start = [stub](grpc::ClientContext* context, const wire::SyncPiecesRequest* message,
-                      grpc::ClientReadReactor<wire::SyncPiecesResponse>* reactor) {
+  auto start = [stub, &trace](grpc::ClientContext* context, const wire::SyncPiecesRequest* message,
+                              grpc::ClientReadReactor<wire::SyncPiecesResponse>* reactor) {
+    rpc::SendTrace(trace, context);
     stub->async()->SyncPieces(context, message, reactor);
   };
   return std::make_unique<GrpcPieceNewsStream>(

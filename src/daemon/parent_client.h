@@ -43,7 +43,8 @@ class PieceNewsStream {
 // Asks the parent at `address` (its upload service) which of `numbers` it has and gets. `numbers` is not empty.
 std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
                                                const std::string& host_id, const TaskId& task,
-                                               const std::vector<PieceNumber>& numbers);
+                                               const std::vector<PieceNumber>& numbers,
+                                               const telemetry::SpanContext& trace = {});
 
 // How pieces come from a parent: the piece protocol over TCP or QUIC, or the unary call.
 enum class PieceWay { kTcp, kQuic, kGrpc };

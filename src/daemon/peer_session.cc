@@ -15,6 +15,7 @@
 #include "daemon/host_port.h"
 #include "daemon/piece_message.h"
 #include "rpc/client_call.h"
+#include "rpc/trace_metadata.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
 #include "telemetry/log.h"
 
@@ -100,6 +101,7 @@ class GrpcPeerSession final : public PeerSession {
   std::string address_;  // of the scheduler in use
   std::unique_ptr<scheduler::v2::Scheduler::Stub> stub_;
   std::shared_ptr<Stream> stream_;
+  telemetry::SpanContext trace_;
   bool metadata_only_ = false;
 };
 
@@ -120,6 +122,7 @@ void GrpcPeerSession::Open(const std::string& address) {
   address_ = address;
   stub_ = scheduler::v2::Scheduler::NewStub(schedulers_.ChannelTo(address));
   const auto start = [this](grpc::ClientContext* context, auto* reactor) {
+    rpc::SendTrace(trace_, context);
     stub_->async()->AnnouncePeer(context, reactor);
   };
   stream_ = rpc::StartBidiStream<AnnouncePeerRequest, AnnouncePeerResponse>(start);
@@ -180,6 +183,7 @@ asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::RegisterAt(std:
 
 asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::Register(const common::v2::Download& download,
                                                                           TaskFacts facts, TimePoint deadline) {
+  trace_ = facts.trace;
   AnnouncePeerRequest registration = NewRequest();
   common::v2::Download& wanted = *registration.mutable_register_peer_request()->mutable_download();
   wanted = download;

@@ -17,6 +17,7 @@
 #include "base/piece.h"
 #include "runtime/clock.h"
 #include "storage/piece_record.h"
+#include "telemetry/span_context.h"
 
 namespace common::v2 {
 class Download;
@@ -53,6 +54,7 @@ struct TaskFacts {
   std::optional<uint64_t> content_length;
   std::optional<uint64_t> piece_length;
   uint32_t piece_count = 0;
+  telemetry::SpanContext trace;  // of the download, sent along
 };
 
 // One AnnouncePeer conversation: one download of one task by one peer id. All methods on the executor of the coroutine

@@ -10,6 +10,8 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/piece_message.h"
+#include "daemon/tracing.h"
+#include "telemetry/log.h"
 
 namespace dragonfly::daemon {
 
@@ -36,14 +38,27 @@ absl::StatusOr<std::string> ReadAll(const storage::PieceBytes& piece) {
 class ProgressStream final : public DownloadObserver {
  public:
   using Writer = rpc::ResponseWriter<wire::DownloadTaskResponse>;
-  ProgressStream(std::shared_ptr<Writer> writer, runtime::BlockingPool& blocking, bool with_content)
-      : writer_(std::move(writer)), blocking_(blocking), with_content_(with_content) {}
+  ProgressStream(std::shared_ptr<Writer> writer, runtime::BlockingPool& blocking, const common::v2::Download& wanted)
+      : writer_(std::move(writer)),
+        blocking_(blocking),
+        with_content_(wanted.need_piece_content()),
+        url_(UrlToShow(wanted.url())) {}
+
+  // Guides tell to look for these words, and for task_id="..." behind the URL; see docs/telemetry.md.
+  void LogEnd(const absl::Status& status) const {
+    if (status.ok()) {
+      DF_LOG(Info, "download task succeeded {}", Fields());
+    } else {
+      DF_LOG(Error, "download task failed: {} url=\"{}\" {}", MessageOf(status), url_, Fields());
+    }
+  }
 
   asio::awaitable<absl::Status> Started(const DownloadStarted& started) override {
     host_id_ = started.host_id;
     task_id_ = started.task_id.str();
     peer_id_ = started.peer_id;
     content_ = started.content;
+    DF_LOG(Info, "download task started: url=\"{}\" {}", url_, Fields());
     wire::DownloadTaskResponse response = NewResponse();
     wire::DownloadTaskStartedResponse& message = *response.mutable_download_task_started_response();
     message.set_content_length(started.content_length.value_or(0));
@@ -69,6 +84,10 @@ class ProgressStream final : public DownloadObserver {
   }
 
  private:
+  std::string Fields() const {
+    return StrCat("host_id=\"", host_id_, "\" task_id=\"", task_id_, "\" peer_id=\"", peer_id_, "\"");
+  }
+
   wire::DownloadTaskResponse NewResponse() const {
     wire::DownloadTaskResponse response;
     response.set_host_id(host_id_);
@@ -94,6 +113,7 @@ class ProgressStream final : public DownloadObserver {
   const std::shared_ptr<Writer> writer_;
   runtime::BlockingPool& blocking_;
   const bool with_content_;
+  const std::string url_;
   std::string host_id_;
   std::string task_id_;
   std::string peer_id_;
@@ -130,11 +150,14 @@ asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, const CallGate& g
                                            std::shared_ptr<rpc::ResponseWriter<wire::DownloadTaskResponse>> writer) {
   if (!request.has_download()) co_return absl::InvalidArgumentError("missing download");
   DF_CO_RETURN_IF_ERROR(gate.CheckDownload(request.download()));
-  ProgressStream progress(std::move(writer), tasks.blocking(), request.download().need_piece_content());
   DownloadRequest download;
+  download.trace = writer->trace();
+  ProgressStream progress(std::move(writer), tasks.blocking(), request.download());
   download.wire = std::make_shared<common::v2::Download>(std::move(*request.mutable_download()));
   download.local = local;
-  co_return co_await tasks.Download(std::move(download), progress);
+  const absl::Status status = co_await tasks.Download(std::move(download), progress);
+  progress.LogEnd(status);
+  co_return status;
 }
 
 asio::awaitable<absl::Status> StatTask(TaskManager& tasks, const wire::StatTaskRequest& request,

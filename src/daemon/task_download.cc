@@ -93,6 +93,12 @@ void TaskDownload::Cancel(const absl::Status& why) {
   stop_.Notify();
 }
 
+void TaskDownload::TraceUnder(const telemetry::SpanParent& caller) {
+  span_ = caller.Start("download");
+  span_.Set("task_id", id_.str());
+  span_.Set("peer_id", peer_id_);
+}
+
 void TaskDownload::End(const absl::Status& outcome) {
   std::shared_ptr<storage::TaskContent> content;
   {
@@ -130,6 +136,9 @@ asio::awaitable<void> TaskDownload::Run() {
     DF_LOG(Warn, "task {}: download failed: {}", id_.str(), outcome.ToString());
   }
   if (recorder_) recorder_->Causes(causes_);
+  if (layout_) span_.Set("content_length", layout_->content_length());
+  span_.SetStatus(outcome);
+  span_.End();
   End(outcome);
 }
 

@@ -61,6 +61,8 @@ class TaskDownload {
   // Ends the download with `why`.
   void Cancel(const absl::Status& why);
 
+  // Its span stands under the call of the first caller. Before Run().
+  void TraceUnder(const telemetry::SpanParent& caller);
   // The download itself, on the lane's executor; once. Sets the outcome.
   boost::asio::awaitable<void> Run();
   // Sets the outcome of a download whose Run() never began. The first outcome stays.
@@ -112,6 +114,7 @@ class TaskDownload {
   std::atomic<bool> awaited_ = false;         // some caller is no prefetch
 
   // The lane's thread only.
+  telemetry::Span span_;
   source::Source* source_ = nullptr;
   source::OriginRequest request_;
   source::OriginStat stat_;

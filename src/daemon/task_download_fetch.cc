@@ -45,6 +45,7 @@ std::optional<uint64_t> Stated(const std::optional<uint64_t>& length) {
 
 TaskFacts TaskDownload::Facts() const {
   TaskFacts facts;
+  facts.trace = span_.context();
   if (!layout_) return facts;
   facts.content_length = layout_->content_length();
   facts.piece_length = layout_->piece_length();
@@ -135,7 +136,9 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   std::vector<CandidateParent> parents = FittingParents(offered);
   if (parents.empty()) co_return absl::OkStatus();
 
+  telemetry::Span span = span_.AsParent().Start("download_partial_with_scheduler_from_parent");
   ParentBatch::Options options;
+  options.trace = span.context();
   options.host_id = parts_.identity.host_id;
   options.concurrency = std::max<uint64_t>(1, parts_.config.download.concurrent_piece_count);
   options.news_timeout = ToDuration(parts_.config.download.collected_piece_timeout);
@@ -148,6 +151,7 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   };
   ParentBatch batch(lane_, content_, *layout_, wishes_, parts_.channels, std::move(options), std::move(reports));
   absl::Status status = co_await batch.Run(std::move(parents));
+  span.SetStatus(status);
   for (const std::string& cause : batch.causes()) {
     if (causes_.size() < kCausesMax) causes_.push_back(cause);
   }
@@ -159,12 +163,15 @@ runtime::TokenBucket* TaskDownload::PrefetchLimiter() const { return awaited_ ? 
 asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
   if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
   const absl::StatusOr<Url> url = Url::Parse(wire_->url());
+  telemetry::Span span = session != nullptr ? span_.AsParent().Start("download_partial_with_scheduler_from_source")
+                                            : span_.AsParent().Start("download_partial_from_source");
   while (!NothingMissing()) {
     OriginFetch::Options options;
     options.concurrency = std::clamp<uint64_t>(parts_.config.download.concurrent_piece_count, 1, 8);
     options.piece_timeout = ToDuration(parts_.config.download.piece_timeout);
     options.scheme = url.ok() ? url->scheme : "";
     options.limiter = [this] { return PrefetchLimiter(); };
+    options.trace = span.AsParent();
     OriginFetch::Origin origin;
     origin.source = source_;
     origin.request = request_;

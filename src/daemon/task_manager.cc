@@ -87,7 +87,8 @@ struct TaskManager::State {
     std::shared_ptr<TaskDownload> download;
     Wishes::Id wish = 0;
   };
-  absl::StatusOr<Joined> Join(const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire);
+  absl::StatusOr<Joined> Join(const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire,
+                              const telemetry::SpanContext& trace);
   asio::awaitable<void> RunDownload(std::shared_ptr<TaskDownload> download);
   std::shared_ptr<TaskDownload> Find(const TaskId& id) const {
     absl::MutexLock lock(&mutex);
@@ -109,7 +110,7 @@ struct TaskManager::State {
 };
 
 absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(
-    const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire) {
+    const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire, const telemetry::SpanContext& trace) {
   Joined joined;
   absl::MutexLock lock(&mutex);
   if (stopped) return absl::UnavailableError("the daemon is stopping");
@@ -123,6 +124,7 @@ absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(
   }
   Lane& lane = LaneFor(id);
   download = std::make_shared<TaskDownload>(id, wire, parts, lane, download);
+  download->TraceUnder(parts.probe.Under(trace));
   joined.download = download;
   joined.wish = *download->Join(*wire);
   lane.group.Spawn(RunDownload(download));
@@ -160,7 +162,7 @@ asio::awaitable<absl::Status> TaskManager::State::FollowShaped(Caller& caller, T
 }
 
 asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const TaskId& id) {
-  DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller.wire()));
+  DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller.wire(), caller.trace()));
   // Leaves on every way out, cancellation included.
   struct Membership {
     Joined& joined;

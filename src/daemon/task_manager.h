@@ -44,6 +44,7 @@ struct DownloadRequest {
   std::shared_ptr<const common::v2::Download> wire;
   // The caller is on this host (Unix socket): it may name an output path.
   bool local = false;
+  telemetry::SpanContext trace;  // of the call that asks
 };
 
 // First news of a download: the shape of the task.

@@ -42,6 +42,8 @@ METRIC = re.compile(r'"(?:dragonfly_client_)?([a-z][a-z0-9_]*_(?:total|traffic|m
 METRIC_NAME = re.compile(r'"dragonfly_client_([a-z0-9_]+)"')
 SPAN = re.compile(r'(?:\bServerSpan|\bStartSpan|[.>]Start)\(\s*(?:[\w.>&*()-]+,\s*)*"([a-z][a-z0-9_]*)"')
 
+CALL_MADE = re.compile(r"async\(\)->(\w+)\(")
+
 
 class Checker:
     def __init__(self, root):
@@ -188,6 +190,11 @@ def calls_of(checker):
     return calls
 
 
+def span_of(call):
+    """Every call that is answered or made has a span, named after it (src/rpc/tracing.cc)."""
+    return re.sub(r"(?<=.)[A-Z](?=[a-z])|(?<=[a-z])[A-Z]", lambda found: "_" + found[0], call).lower()
+
+
 def main(root, programs):
     checker = Checker(root)
     flags = set()
@@ -204,9 +211,8 @@ def main(root, programs):
         if REGISTERS_METRICS.search(text):
             metrics.update(METRIC.findall(text) + METRIC_NAME.findall(text))
         spans.update(SPAN.findall(text))
-    # Every call has a span, named after it (src/rpc/tracing.cc).
-    spans.update(re.sub(r"(?<=.)([A-Z])(?=[a-z])|(?<=[a-z])([A-Z])", lambda found: "_" + found[0], call.split(" ")[1]).lower()
-                 for call in calls_of(checker))
+        spans.update(span_of(call) for call in CALL_MADE.findall(text))
+    spans |= {span_of(call.split(" ")[1]) for call in calls_of(checker)}
     checker.compare("metrics", metrics)
     checker.compare("spans", spans)
     checker.print_open()

@@ -32,7 +32,7 @@ class CheckTables(unittest.TestCase):
                 "dfdaemon\t--flag\t-\tFixture.Works\ndfdaemon config\t--help\t-\tSuite.Works Fixture.Works\n",
             "docs/compatibility/calls.tsv": "S\tCall\tdifference: there is none like it\n",
             "docs/compatibility/metrics.tsv": "one_total\tSuite.Works\ntwo\tSuite.Works\n",
-            "docs/compatibility/spans.tsv": "task\tSuite.Works\nother\topen\n",
+            "docs/compatibility/spans.tsv": "task\tSuite.Works\ncall\tSuite.Works\nother\topen\n",
             "docs/configuration.md": "## Keys\n\n| `a.b`, formerly `a.old` | size | `5` | x |\n| `c` | text | – | x |\n\n## Command line\n",
             "api/dfdaemon/v2/s.proto": "service S {\n  rpc Call(A) returns (B);\n}\n",
             "src/daemon/p.cc": '#include <prometheus/counter.h>\nCount(metrics, "one_total", "x"); AddGauge(metrics, "dragonfly_client_two");\n'

@@ -18,6 +18,7 @@
 #include "rpc/status.h"
 #include "scheduler/config.h"
 #include "scheduler/scheduler.h"
+#include "tests/support/otlp_collector.h"
 #include "tests/unit/daemon/daemon_fixture.h"
 #include "tests/unit/daemon/scripted_origin.h"
 
@@ -223,6 +224,57 @@ TEST_F(ClusterTest, WithoutASeedOnePeerFetchesForAll) {
   ExpectAllHave(origin.content());
   EXPECT_EQ(origin.reads_of_any_byte(), 1);
   EXPECT_EQ(origin.bytes_read(), origin.content().size());
+}
+
+TEST_F(ClusterTest, OneTraceFollowsADownloadFromTheCallerToTheParent) {
+  dragonfly::testing::OtlpCollector collector;
+  const auto traced = [&](DaemonConfig config) {
+    config.tracing.protocol = "grpc";
+    config.tracing.endpoint = collector.endpoint();
+    return Start(config);
+  };
+  const ScriptedOrigin origin(RandomBytes((9 << 20) + 5));
+  seed_ = traced(Config("seed", scheduler_address(), /*seed=*/true));
+  peers_.push_back(traced(Config("peer", scheduler_address())));
+  ASSERT_TRUE(seed_ != nullptr && peers_[0] != nullptr);
+  const absl::Status status = DownloadByAll(origin.Url() + "?token=secret");
+  ASSERT_TRUE(status.ok()) << status;
+  // Their ends bring the last spans.
+  peers_.clear();
+  seed_.reset();
+
+  const auto spans = collector.WaitForNames({"download_task", "download", "announce_peer", "sync_pieces", "get"});
+  using Span = dragonfly::testing::OtlpCollector::Span;
+  const auto find = [&](const std::string& name, Span::SpanKind kind, const std::string& host) {
+    const auto found = std::ranges::find_if(spans, [&](const auto& one) {
+      return one.span.name() == name && one.span.kind() == kind && one.resource.at("host.name") == host;
+    });
+    EXPECT_NE(found, spans.end()) << name << " of " << host;
+    return found == spans.end() ? dragonfly::testing::OtlpCollector::Received() : *found;
+  };
+  const auto call = find("download_task", Span::SPAN_KIND_SERVER, "peer");
+  EXPECT_EQ(call.span.parent_span_id(), "");
+  EXPECT_EQ(call.Attribute("url"), origin.Url());
+  EXPECT_EQ(call.Attribute("task_id").size(), 64u);
+  EXPECT_EQ(call.resource.at("service.name"), "dfdaemon-127.0.0.1");
+  EXPECT_EQ(call.resource.at("host.seed_peer"), "false");
+  const auto download = find("download", Span::SPAN_KIND_INTERNAL, "peer");
+  EXPECT_EQ(download.span.parent_span_id(), call.span.span_id());
+  EXPECT_EQ(download.Attribute("task_id"), call.Attribute("task_id"));
+  const auto announce = find("announce_peer", Span::SPAN_KIND_CLIENT, "peer");
+  EXPECT_EQ(announce.span.parent_span_id(), download.span.span_id());
+  const auto batch = find("download_partial_with_scheduler_from_parent", Span::SPAN_KIND_INTERNAL, "peer");
+  EXPECT_EQ(batch.span.parent_span_id(), download.span.span_id());
+  const auto asked = find("sync_pieces", Span::SPAN_KIND_CLIENT, "peer");
+  EXPECT_EQ(asked.span.parent_span_id(), batch.span.span_id());
+  const auto answered = find("sync_pieces", Span::SPAN_KIND_SERVER, "seed");
+  EXPECT_EQ(answered.span.parent_span_id(), asked.span.span_id());
+  EXPECT_EQ(answered.span.trace_id(), call.span.trace_id());
+  EXPECT_EQ(answered.Attribute("remote_host_id"), "127.0.0.1-peer");
+  const auto from_origin = find("download_partial_with_scheduler_from_source", Span::SPAN_KIND_INTERNAL, "seed");
+  const auto get = find("get", Span::SPAN_KIND_CLIENT, "seed");
+  EXPECT_EQ(get.span.parent_span_id(), from_origin.span.span_id());
+  for (const auto& one : spans) EXPECT_EQ(one.span.ShortDebugString().find("secret"), std::string::npos);
 }
 
 }  // namespace

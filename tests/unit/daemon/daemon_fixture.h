@@ -42,7 +42,7 @@ std::string ReadFile(const std::string& path);
 // The same bytes for the same seed.
 std::string RandomBytes(size_t size, uint64_t seed = 1);
 
-class DaemonFixture : public testing::Test {
+class DaemonFixture : public ::testing::Test {
  protected:
   // A configuration in <dir>/<name>: loopback, any ports, the scheduler at `scheduler` ("": none).
   DaemonConfig Config(const std::string& name, const std::string& scheduler = "", bool seed = false) const;
