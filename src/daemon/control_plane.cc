@@ -83,10 +83,13 @@ absl::Status ControlPlane::State::MakeDynconfig(const HostIdentity& identity) {
 
 absl::StatusOr<std::unique_ptr<ControlPlane>> ControlPlane::Make(const DaemonConfig& config,
                                                                  const HostIdentity& identity, asio::io_context& io,
-                                                                 runtime::BlockingPool& blocking) {
+                                                                 runtime::BlockingPool& blocking,
+                                                                 telemetry::Tracer* tracer) {
   auto state = std::make_unique<State>(config, io, blocking);
+  state->channels.UseTracer(tracer);
   DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(state->scheduler_tls));
   DF_RETURN_IF_ERROR(state->MakeDynconfig(identity));
+  if (state->manager != nullptr) state->manager->UseTracer(tracer);
   SchedulerSetOptions options;
   options.refresh_interval = absl::ToChronoNanoseconds(config.dynconfig.refresh_interval);
   options.tls = state->scheduler_tls;

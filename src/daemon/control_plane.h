@@ -14,6 +14,7 @@
 #include "daemon/scheduler_set.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -21,11 +22,13 @@ namespace dragonfly::daemon {
 class ControlPlane {
  public:
   // By scheduler.addrs, else manager.addr, else the file dynconfig.path, else without any scheduler. Reads files,
-  // connects to nobody. Of `identity` only what is known before the servers are bound is used. Everything must outlive
-  // the object. Errors: INVALID_ARGUMENT and NOT_FOUND naming the key or the file that is wrong.
+  // connects to nobody. `tracer`: of the calls, may be null. Of `identity` only what is known before the servers are
+  // bound is used. Everything must outlive the object. Errors: INVALID_ARGUMENT and NOT_FOUND naming the key or the
+  // file that is wrong.
   static absl::StatusOr<std::unique_ptr<ControlPlane>> Make(const DaemonConfig& config, const HostIdentity& identity,
                                                             boost::asio::io_context& io,
-                                                            runtime::BlockingPool& blocking);
+                                                            runtime::BlockingPool& blocking,
+                                                            telemetry::Tracer* tracer = nullptr);
   // Stop() must have completed if Start() was called.
   ~ControlPlane();
   ControlPlane(const ControlPlane&) = delete;

@@ -197,7 +197,7 @@ asio::awaitable<absl::Status> Daemon::State::AnnounceTo(std::string address) {
 }
 
 absl::Status Daemon::State::LinkSchedulers() {
-  DF_ASSIGN_OR_RETURN(control, ControlPlane::Make(config, identity, loop, blocking));
+  DF_ASSIGN_OR_RETURN(control, ControlPlane::Make(config, identity, loop, blocking, tracer.get()));
   GrpcSchedulerLinkOptions options;
   options.host_id = identity.host_id;
   options.announce = [this](std::string address) { return AnnounceTo(std::move(address)); };

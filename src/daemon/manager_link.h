@@ -35,6 +35,8 @@ class ManagerLink {
   // As configured, for messages.
   const std::string& addr() const { return addr_; }
   std::shared_ptr<grpc::Channel> Channel() { return channels_.Get(address_.target); }
+  // As rpc::ChannelPool's; before the first Channel().
+  void UseTracer(telemetry::Tracer* tracer) { channels_.UseTracer(tracer); }
   // For rpc::DiagnoseTls().
   const std::string& target() const { return address_.target; }
   const rpc::TlsFiles& tls() const { return tls_; }
