@@ -221,8 +221,10 @@ asio::awaitable<absl::StatusOr<ContentMetadata>> QuicClient::Fetch(Endpoint endp
         // The parent closed the kept connection while the request was on its way. Asking twice does no harm.
         continue;
       }
-    } else if (absl::IsDeadlineExceeded(metadata.status()) && connection.last_received() <= begun) {
-      // Nothing came on the whole connection: the parent has gone without a word.
+    } else if (absl::IsDeadlineExceeded(metadata.status()) &&
+               connection.last_received() <= begun + (Clock::now() - begun) / 2) {
+      // Nothing came on the whole connection, but what may have been on its way when the request left: the parent has
+      // gone without a word. One that lives acknowledges at least the PINGs of the wait.
       state->Forget(endpoint, *link);
     }
     co_return Annotate(metadata.status(), what);
