@@ -6,12 +6,17 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "common/v2/common.pb.h"
+#include "runtime/timeout.h"
+#include "telemetry/log.h"
 
 namespace dragonfly::daemon {
 
 namespace asio = boost::asio;
 
 namespace {
+
+// How long a caller waits until the scheduler knows that a content was given up.
+constexpr Clock::duration kSchedulerToldTimeout = std::chrono::seconds(2);
 
 bool Contains(const std::optional<PieceLayout::Interval>& wanted, PieceNumber number) {
   return !wanted || (wanted->first <= number && number <= wanted->last);
@@ -20,16 +25,11 @@ bool Contains(const std::optional<PieceLayout::Interval>& wanted, PieceNumber nu
 }  // namespace
 
 Caller::Caller(TaskId id, DownloadRequest request, DownloadObserver& observer, const TaskManagerParts& parts)
-    : id_(std::move(id)), request_(std::move(request)), observer_(observer), parts_(parts) {
-  const common::v2::Download& wire = *request_.wire;
-  if (wire.has_range()) {
-    wire_range_ = ByteRange{wire.range().start(), wire.range().length()};
-    return;
-  }
-  for (const auto& [name, value] : wire.request_header()) {
-    if (EqualsIgnoreCase(name, "range")) range_header_ = value;
-  }
-}
+    : id_(std::move(id)),
+      request_(std::move(request)),
+      observer_(observer),
+      parts_(parts),
+      range_request_(*request_.wire) {}
 
 Caller::~Caller() {
   // A cancelled caller leaves without a word.
@@ -38,9 +38,7 @@ Caller::~Caller() {
 
 absl::Status Caller::Check() {
   const common::v2::Download& wire = *request_.wire;
-  if (wire_range_ && wire_range_->length == 0) {
-    return absl::InvalidArgumentError("invalid parameter: range has length 0");
-  }
+  DF_RETURN_IF_ERROR(range_request_.Check());
   if (wire.has_piece_length() &&
       (wire.piece_length() < kRequestedPieceLengthMin || wire.piece_length() > kRequestedPieceLengthMax)) {
     return absl::InvalidArgumentError(StrCat("invalid piece length: piece_length ", wire.piece_length(),
@@ -53,6 +51,9 @@ absl::Status Caller::Check() {
     }
     if (wire.output_path().front() != '/' || wire.output_path().find('\0') != std::string::npos) {
       return absl::InvalidArgumentError(StrCat("output_path ", Quoted(wire.output_path()), " is not absolute"));
+    }
+    if (wants_range() && wire.force_hard_link()) {
+      return absl::InvalidArgumentError("force_hard_link: a range of a file cannot be a hard link");
     }
     output_.path = wire.output_path();
     output_.options.force_hard_link = wire.force_hard_link();
@@ -70,11 +71,7 @@ absl::Status Caller::Check() {
 }
 
 absl::Status Caller::ResolveRange(const PieceLayout& layout) {
-  if (wire_range_) {
-    DF_ASSIGN_OR_RETURN(range_, ClampRange(wire_range_->offset, wire_range_->length, layout.content_length()));
-  } else if (!range_header_.empty()) {
-    DF_ASSIGN_OR_RETURN(range_, ParseHttpRange(range_header_, layout.content_length()));
-  }
+  DF_ASSIGN_OR_RETURN(range_, range_request_.Resolve(layout.content_length()));
   return absl::OkStatus();
 }
 
@@ -140,8 +137,22 @@ asio::awaitable<absl::Status> Caller::Follow(uint64_t piece_length, const TaskDo
   if (!started.complete) {
     DF_CO_RETURN_IF_ERROR(co_await FollowPieces(*download, static_cast<uint32_t>(started.present.size())));
   }
+  co_return co_await MakeOutputOrGiveUp();
+}
+
+// A content that is not what it should be must not be given to anybody: neither here, nor to other peers.
+asio::awaitable<absl::Status> Caller::MakeOutputOrGiveUp() {
   output_.range = range_;
-  co_return co_await MakeOutput(parts_.blocking, content_, std::move(output_));
+  absl::Status made = co_await MakeOutput(parts_.blocking, content_, std::move(output_));
+  if (!IsDigestMismatch(made) || parts_.store.Find(id_) != content_) co_return made;
+  DF_LOG(Warn, "task {}: {}; its content is given up", id_.str(), MessageOf(made));
+  if (const absl::Status deleted = parts_.store.Delete(id_); !deleted.ok()) {
+    DF_LOG(Debug, "task {}: {}", id_.str(), deleted.ToString());
+  }
+  const absl::Status told =
+      co_await runtime::WithDeadline(parts_.schedulers.DeleteTask(id_), Clock::now() + kSchedulerToldTimeout);
+  if (!told.ok()) DF_LOG(Warn, "task {}: tell the scheduler that it is not here: {}", id_.str(), told.ToString());
+  co_return made;
 }
 
 asio::awaitable<absl::Status> Caller::FollowPieces(const TaskDownload& download, uint32_t told) {

@@ -13,6 +13,7 @@
 #include "base/byte_range.h"
 #include "base/digest.h"
 #include "daemon/output.h"
+#include "daemon/range_request.h"
 #include "daemon/task_download.h"
 #include "daemon/task_manager.h"
 
@@ -37,8 +38,8 @@ class Caller {
   const std::shared_ptr<const common::v2::Download>& wire() const { return request_.wire; }
   const telemetry::SpanContext& trace() const { return request_.trace; }
   // A part of the file is asked for, by the field or by a Range header.
-  bool wants_range() const { return wire_range_ || !range_header_.empty(); }
-  // Turns that into bytes of the file. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION for one that cannot be satisfied.
+  bool wants_range() const { return range_request_.any(); }
+  // Turns that into bytes of the file. Errors: FAILED_PRECONDITION for one that cannot be satisfied.
   absl::Status ResolveRange(const PieceLayout& layout);
   const std::optional<ByteRange>& range() const { return range_; }
   // The pieces that are wanted, after ResolveRange(); nullopt for an empty file.
@@ -60,14 +61,14 @@ class Caller {
   DownloadStarted MakeStarted(const std::optional<PieceLayout>& layout, uint64_t piece_length,
                               const TaskDownload* download) const;
   boost::asio::awaitable<absl::Status> FollowPieces(const TaskDownload& download, uint32_t told);
+  boost::asio::awaitable<absl::Status> MakeOutputOrGiveUp();
 
   const TaskId id_;
   const DownloadRequest request_;
   DownloadObserver& observer_;
   const TaskManagerParts& parts_;
   const TimePoint begin_ = Clock::now();
-  std::optional<ByteRange> wire_range_;
-  std::string range_header_;
+  const RangeRequest range_request_;
   std::optional<ByteRange> range_;
   OutputRequest output_;
   std::shared_ptr<storage::TaskContent> content_;

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "telemetry/log.h"
@@ -13,11 +14,16 @@ namespace asio = boost::asio;
 
 namespace {
 
+// Marks the status of a mismatch, which has a code that others have, too.
+constexpr char kDigestMismatch[] = "dragonfly.daemon/digest-mismatch";
+
 absl::Status Verify(const storage::TaskContent& content, const Digest& expected) {
   DF_ASSIGN_OR_RETURN(const Digest actual, DigestOfFile(content.path(), expected.algorithm()));
   if (actual == expected) return absl::OkStatus();
-  return absl::InternalError(
-      StrCat("digest mismatch expected: ", expected.ToString(), ", actual: ", actual.ToString()));
+  absl::Status mismatch =
+      absl::InternalError(StrCat("digest mismatch expected: ", expected.ToString(), ", actual: ", actual.ToString()));
+  mismatch.SetPayload(kDigestMismatch, absl::Cord());
+  return mismatch;
 }
 
 absl::Status Make(storage::TaskContent& content, const OutputRequest& request) {
@@ -30,6 +36,8 @@ absl::Status Make(storage::TaskContent& content, const OutputRequest& request) {
 }
 
 }  // namespace
+
+bool IsDigestMismatch(const absl::Status& status) { return status.GetPayload(kDigestMismatch).has_value(); }
 
 asio::awaitable<absl::Status> MakeOutput(runtime::BlockingPool& blocking, std::shared_ptr<storage::TaskContent> content,
                                          OutputRequest request) {

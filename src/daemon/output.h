@@ -25,8 +25,11 @@ struct OutputRequest {
 
 // Verifies the digest (of a whole file) and makes the output of `content`, in which every wanted piece is there. The
 // output is made after the digest was found right, so that a wrong file never has that name.
-// Errors: INTERNAL "digest mismatch expected: A, actual: B"; those of ExportTo().
+// Errors: INTERNAL "digest mismatch expected: A, actual: B" (IsDigestMismatch()); those of ExportTo().
 boost::asio::awaitable<absl::Status> MakeOutput(runtime::BlockingPool& blocking,
                                                 std::shared_ptr<storage::TaskContent> content, OutputRequest request);
+
+// True when `status` says that a content has not the digest that was asked for.
+bool IsDigestMismatch(const absl::Status& status);
 
 }  // namespace dragonfly::daemon

@@ -92,6 +92,8 @@ struct Probe::State {
         concurrent_download_task(Gauge(metrics, "concurrent_download_task_total", "Downloads that run.")),
         download_task_duration(
             Durations(metrics, "download_task_duration_milliseconds", "Time of finished downloads.")),
+        prefetch_task(Count(metrics, "prefetch_task_total", "Prefetches that were started.")),
+        prefetch_task_failure(Count(metrics, "prefetch_task_failure_total", "Prefetches that failed.")),
         concurrent_upload_piece(Gauge(metrics, "concurrent_upload_piece_total", "Pieces being sent to peers.").Add({})),
         download_traffic(Count(metrics, "download_traffic", "Bytes that reached this host, by where from.")),
         upload_traffic(Count(metrics, "upload_traffic", "Bytes sent to peers.")),
@@ -158,6 +160,8 @@ struct Probe::State {
   Counters& download_task_failure;
   Gauges& concurrent_download_task;
   Histograms& download_task_duration;
+  Counters& prefetch_task;
+  Counters& prefetch_task_failure;
   prometheus::Gauge& concurrent_upload_piece;
   Counters& download_traffic;
   Counters& upload_traffic;
@@ -222,6 +226,11 @@ void Probe::DownloadFinished(const TaskLabels& labels, uint64_t content_length, 
 void Probe::DownloadFailed(const TaskLabels& labels) {
   state_->concurrent_download_task.Add(state_->OfDownload(labels)).Decrement();
   state_->download_task_failure.Add(state_->OfDownload(labels)).Increment();
+}
+
+void Probe::PrefetchStarted(const TaskLabels& labels) { state_->prefetch_task.Add(TaskLabelSet(labels)).Increment(); }
+void Probe::PrefetchFailed(const TaskLabels& labels) {
+  state_->prefetch_task_failure.Add(TaskLabelSet(labels)).Increment();
 }
 
 void Probe::Traffic(storage::TrafficType from, TaskType type, uint64_t bytes) {

@@ -48,6 +48,10 @@ class Probe {
   void DownloadFinished(const TaskLabels& labels, uint64_t content_length, absl::Duration cost);
   void DownloadFailed(const TaskLabels& labels);
 
+  // A download of the whole file in the background, because a range of it was asked for.
+  void PrefetchStarted(const TaskLabels& labels);
+  void PrefetchFailed(const TaskLabels& labels);
+
   // Bytes that reached this host, by where they came from.
   void Traffic(storage::TrafficType from, TaskType type, uint64_t bytes);
 

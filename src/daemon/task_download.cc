@@ -12,6 +12,7 @@
 #include "common/v2/common.pb.h"
 #include "daemon/interrupt.h"
 #include "daemon/origin_access.h"
+#include "daemon/revalidation.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -20,13 +21,10 @@ namespace asio = boost::asio;
 
 namespace {
 
-// True when both name a version and the versions differ.
-bool Differs(const std::map<std::string, std::string>& a, const std::map<std::string, std::string>& b,
-             const std::string& name) {
-  const auto in_a = a.find(name);
-  const auto in_b = b.find(name);
-  return in_a != a.end() && in_b != b.end() && in_a->second != in_b->second;
-}
+// Pieces at once that a request may ask for.
+constexpr uint64_t kConcurrencyMax = 256;
+// Callers whose ranges are kept for the reservation of space; what others want is reserved as it begins.
+constexpr size_t kAskedMax = 1024;
 
 }  // namespace
 
@@ -47,8 +45,16 @@ TaskDownload::~TaskDownload() = default;
 std::optional<Wishes::Id> TaskDownload::Join(const common::v2::Download& wire) {
   const std::optional<Wishes::Id> wish = wishes_.Join();
   // A scheduler that triggers a seed asks for the origin, whatever the first caller of the cluster thought of its own.
-  if (wish && (!wire.disable_back_to_source() || wire.need_back_to_source())) origin_allowed_ = true;
-  if (wish && !wire.is_prefetch()) awaited_ = true;
+  if (!wish) return wish;
+  if (!wire.disable_back_to_source() || wire.need_back_to_source()) origin_allowed_ = true;
+  if (!wire.is_prefetch()) awaited_ = true;
+  const uint64_t concurrency = wire.concurrent_piece_count() > 0
+                                   ? wire.concurrent_piece_count()
+                                   : std::max<uint64_t>(1, parts_.config.download.concurrent_piece_count);
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(concurrency, kConcurrencyMax));
+  if (concurrency_ < most) concurrency_ = most;
+  absl::MutexLock lock(&mutex_);
+  if (!shape_ && asked_.size() < kAskedMax) asked_.emplace_back(wire);
   return wish;
 }
 
@@ -156,23 +162,36 @@ asio::awaitable<absl::Status> TaskDownload::Body() {
       co_await wishes_.changes().Wait(seen);  // somebody has not said yet what it wants
       continue;
     }
-    DF_CO_RETURN_IF_ERROR(co_await Fetch());
+    absl::Status fetched = ReserveWanted();
+    if (fetched.ok()) fetched = co_await Fetch();
+    // Nobody had asked the origin; the next download must not go on with the pieces of what it no longer has.
+    if (absl::IsDataLoss(fetched) && unasked_ && content_) GiveUp(*content_, MessageOf(fetched));
+    DF_CO_RETURN_IF_ERROR(fetched);
   }
 }
 
-void TaskDownload::DropStaleContent() {
-  const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);
-  if (!old) return;
-  const std::optional<PieceLayout> layout = old->layout();
-  const std::map<std::string, std::string> header = old->response_header();
-  const bool same = layout && stat_.content_length == layout->content_length() &&
-                    !Differs(header, stat_.header, "etag") && !Differs(header, stat_.header, "last-modified");
-  if (same) return;
-  DF_LOG(Info, "task {}: the origin has another version now, {} pieces are given up", id_.str(),
-         old->finished_piece_count());
+void TaskDownload::GiveUp(const storage::TaskContent& content, std::string_view why) {
+  if (parts_.store.Find(id_).get() != &content) return;
+  DF_LOG(Info, "task {}: {}, {} pieces are given up", id_.str(), why, content.finished_piece_count());
   if (const absl::Status deleted = parts_.store.Delete(id_); !deleted.ok()) {
     DF_LOG(Debug, "task {}: {}", id_.str(), deleted.ToString());
   }
+}
+
+std::optional<ByteRange> TaskDownload::WantedOf(uint64_t content_length) const {
+  absl::MutexLock lock(&mutex_);
+  ByteRange hull{content_length, 0};
+  for (const RangeRequest& asked : asked_) {
+    const absl::StatusOr<std::optional<ByteRange>> range = asked.Resolve(content_length);
+    if (!range.ok()) continue;
+    if (!range->has_value()) return std::nullopt;
+    const uint64_t end = std::max(hull.length == 0 ? 0 : hull.end(), (*range)->end());
+    hull.offset = std::min(hull.offset, (*range)->offset);
+    hull.length = end - hull.offset;
+  }
+  // Callers who ask for what the file does not have will leave; until then the least is reserved.
+  if (hull.length == 0) return content_length > 0 ? std::make_optional(ByteRange{0, 1}) : std::nullopt;
+  return hull;
 }
 
 absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, uint64_t piece_length) {
@@ -180,11 +199,14 @@ absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, u
   shape.content_length = content_length;
   shape.piece_length = piece_length;
   shape.response_header = stat_.header;
+  if (content_length) shape.wanted = WantedOf(*content_length);
   DF_ASSIGN_OR_RETURN(content_, parts_.store.FindOrCreate(id_, shape));
+  if (!unasked_) content_->Confirm(asked_at_);
   layout_ = content_->layout();
   piece_length_ = layout_ ? layout_->piece_length() : piece_length;
   {
     absl::MutexLock lock(&mutex_);
+    asked_.clear();
     shape_.emplace();
     shape_->content = content_;
     shape_->piece_length = piece_length_;
@@ -193,29 +215,78 @@ absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, u
   return absl::OkStatus();
 }
 
+absl::Status TaskDownload::ReserveWanted() {
+  if (!content_ || !layout_) return absl::OkStatus();
+  if (parts_.store.Find(id_) != content_) {
+    return absl::CancelledError(StrCat("task ", id_.str(), ": its content was removed"));
+  }
+  storage::ContentShape shape;
+  shape.content_length = layout_->content_length();
+  shape.piece_length = layout_->piece_length();
+  if (const std::optional<PieceLayout::Interval> hull = wishes_.Hull()) {
+    const uint64_t begin = layout_->RangeOf(hull->first).offset;
+    shape.wanted = ByteRange{begin, layout_->RangeOf(hull->last).end() - begin};
+  }
+  return parts_.store.FindOrCreate(id_, shape).status();
+}
+
+absl::Status TaskDownload::Adopt(const storage::TaskContent& content) {
+  const std::optional<PieceLayout> layout = content.layout();
+  unasked_ = true;
+  stat_.content_length = layout->content_length();
+  stat_.header = content.response_header();
+  // Most do; the one that does not says so when it is asked.
+  stat_.accepts_ranges = true;
+  return MakeContent(layout->content_length(), layout->piece_length());
+}
+
+asio::awaitable<absl::StatusOr<source::OriginStat>> TaskDownload::AskOrigin() {
+  const absl::StatusOr<Url> url = Url::Parse(wire_->url());
+  const std::string scheme = url.ok() ? url->scheme : "";
+  source::OriginRequest request = request_;
+  request.deadline =
+      Clock::now() + absl::ToChronoNanoseconds(std::min(parts_.config.download.piece_timeout, absl::Hours(24)));
+  asked_at_ = Clock::now();
+  parts_.probe.BackendStarted(scheme, "HEAD");
+  absl::StatusOr<source::OriginStat> stat = co_await source_->Stat(std::move(request));
+  if (stat.ok()) {
+    parts_.probe.BackendFinished(scheme, "HEAD", absl::FromChrono(Clock::now() - asked_at_));
+  } else {
+    parts_.probe.BackendFailed(scheme, "HEAD");
+  }
+  co_return stat;
+}
+
 asio::awaitable<absl::Status> TaskDownload::Prepare() {
   DF_CO_ASSIGN_OR_RETURN(source_, lane_.sources->For(wire_->url()));
   request_.url = wire_->url();
   for (const auto& [name, value] : wire_->request_header()) request_.header.emplace_back(name, value);
   request_.access = OriginAccessOf(*wire_);
 
-  const absl::StatusOr<Url> url = Url::Parse(wire_->url());
-  const std::string scheme = url.ok() ? url->scheme : "";
-  source::OriginRequest request = request_;
-  request.deadline =
-      Clock::now() + absl::ToChronoNanoseconds(std::min(parts_.config.download.piece_timeout, absl::Hours(24)));
-  const TimePoint begin = Clock::now();
-  parts_.probe.BackendStarted(scheme, "HEAD");
-  absl::StatusOr<source::OriginStat> stat = co_await source_->Stat(std::move(request));
+  const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);
+  const bool usable = old != nullptr && old->layout().has_value();
+  if (usable && MayUseUnasked(parts_.config.storage, *old, *wire_, Clock::now())) co_return Adopt(*old);
+
+  absl::StatusOr<source::OriginStat> stat = co_await AskOrigin();
   if (!stat.ok()) {
-    parts_.probe.BackendFailed(scheme, "HEAD");
-    co_return stat.status();
+    if (!usable || !IsOutOfReach(stat.status())) co_return stat.status();
+    DF_LOG(Warn, "task {}: its origin cannot be asked whether it has changed; what is here is used: {}", id_.str(),
+           stat.status().ToString());
+    co_return Adopt(*old);
   }
-  parts_.probe.BackendFinished(scheme, "HEAD", absl::FromChrono(Clock::now() - begin));
   stat_ = *std::move(stat);
-  DropStaleContent();
+  if (old != nullptr && !SameObject(*old, stat_)) {
+    origin_changed_ = old->finished_piece_count() > 0;
+    GiveUp(*old, "the origin has another version now");
+  }
 
   if (!stat_.content_length) {
+    if (usable && parts_.store.Find(id_) == old) {
+      DF_CO_RETURN_IF_ERROR(Adopt(*old));
+      unasked_ = false;
+      content_->Confirm(asked_at_);
+      co_return absl::OkStatus();
+    }
     // Perhaps a parent knows: the content is made when the scheduler has answered.
     piece_length_ = wire_->has_piece_length() ? wire_->piece_length() : kPieceLengthMin;
     co_return absl::OkStatus();

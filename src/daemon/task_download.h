@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -25,6 +26,7 @@
 #include "absl/synchronization/mutex.h"
 #include "daemon/lane.h"
 #include "daemon/origin_fetch.h"
+#include "daemon/range_request.h"
 #include "daemon/task_manager.h"
 #include "daemon/wishes.h"
 #include "runtime/signal.h"
@@ -71,9 +73,16 @@ class TaskDownload {
  private:
   boost::asio::awaitable<absl::Status> Body();
   boost::asio::awaitable<absl::Status> Prepare();
+  boost::asio::awaitable<absl::StatusOr<source::OriginStat>> AskOrigin();
+  // Goes on with what is on this host, as if the origin had confirmed it.
+  absl::Status Adopt(const storage::TaskContent& content);
   // Forgets a content that is not of the object that the origin has now.
-  void DropStaleContent();
+  void GiveUp(const storage::TaskContent& content, std::string_view why);
   absl::Status MakeContent(std::optional<uint64_t> content_length, uint64_t piece_length);
+  // Reserves the space of what is wanted now.
+  absl::Status ReserveWanted();
+  // The bytes that the callers have asked for so far, for a file of that length; nullopt: all.
+  std::optional<ByteRange> WantedOf(uint64_t content_length) const;
   bool NothingMissing() const;
 
   // A conversation with the scheduler has ended.
@@ -100,6 +109,7 @@ class TaskDownload {
   runtime::TokenBucket* PrefetchLimiter() const;
   void PieceDone(PeerSession* session, const storage::PieceRecord& record);
   absl::Status FailureWithoutOrigin() const;
+  absl::Status WithCauses(const absl::Status& failure) const;
   static boost::asio::awaitable<void> EndSession(std::unique_ptr<PeerSession> session, Scheduled::Ending ending,
                                                  TaskFacts facts, std::string description);
 
@@ -112,15 +122,19 @@ class TaskDownload {
   Wishes wishes_;
   std::atomic<bool> origin_allowed_ = false;  // by any caller
   std::atomic<bool> awaited_ = false;         // some caller is no prefetch
+  std::atomic<uint32_t> concurrency_ = 0;     // pieces at once; the most that a caller has asked for
 
   // The lane's thread only.
   telemetry::Span span_;
   source::Source* source_ = nullptr;
   source::OriginRequest request_;
   source::OriginStat stat_;
+  TimePoint asked_at_;  // when the origin was asked for it
   std::shared_ptr<storage::TaskContent> content_;
   std::optional<PieceLayout> layout_;
   uint64_t piece_length_ = 0;
+  bool unasked_ = false;         // the content is used without the origin's word
+  bool origin_changed_ = false;  // what parents have may be another version
   std::string next_peer_id_;
   std::vector<std::string> causes_;
   std::shared_ptr<DownloadRecorder> recorder_;  // null: nothing is remembered
@@ -130,6 +144,7 @@ class TaskDownload {
   std::optional<TaskShape> shape_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> outcome_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
+  std::vector<RangeRequest> asked_ ABSL_GUARDED_BY(mutex_);  // of the callers, until the shape is known
   runtime::Signal stop_;
 };
 

@@ -27,6 +27,8 @@ namespace {
 constexpr Clock::duration kSessionEndTimeout = std::chrono::seconds(5);
 // How long a caller of this process may take to say what it wants, once it can.
 constexpr Clock::duration kDecisionTimeout = std::chrono::seconds(5);
+// Ranged requests to an origin at once.
+constexpr size_t kOriginRequestsMax = 8;
 // Causes that are kept for the error message.
 constexpr size_t kCausesMax = 16;
 
@@ -58,6 +60,9 @@ std::unique_ptr<common::v2::Download> TaskDownload::Registration() const {
   // Only this host's business; and a seed that the scheduler triggers with a copy must not see it.
   download->clear_output_path();
   download->clear_range();
+  download->set_metadata_only(false);
+  // What other peers have is perhaps what the origin had before.
+  if (origin_changed_ && origin_allowed_) download->set_need_back_to_source(true);
   // A scheduler must not take a peer that has a part for one that has the task.
   if (const auto hull = wishes_.Hull(); hull && layout_) {
     const uint64_t begin = layout_->RangeOf(hull->first).offset;
@@ -79,6 +84,14 @@ void TaskDownload::PieceDone(PeerSession* session, const storage::PieceRecord& r
 absl::Status TaskDownload::FailureWithoutOrigin() const {
   return absl::InternalError(StrCat("download task ", id_.str(), ": back to source is disabled, and no peer gave it: ",
                                     absl::StrJoin(causes_, "; ")));
+}
+
+// The origin's failure, with what kept the others from helping behind it. Details stay.
+absl::Status TaskDownload::WithCauses(const absl::Status& failure) const {
+  if (failure.ok() || causes_.empty()) return failure;
+  absl::Status told(failure.code(), ToAbsl(StrCat(MessageOf(failure), "; before: ", absl::StrJoin(causes_, "; "))));
+  failure.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) { told.SetPayload(type, payload); });
+  return told;
 }
 
 // Parents that contradict what is known of the task are not asked at all.
@@ -140,7 +153,7 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   ParentBatch::Options options;
   options.trace = span.context();
   options.host_id = parts_.identity.host_id;
-  options.concurrency = std::max<uint64_t>(1, parts_.config.download.concurrent_piece_count);
+  options.concurrency = concurrency_;
   options.news_timeout = ToDuration(parts_.config.download.collected_piece_timeout);
   options.seed = std::hash<std::string>()(peer_id_);
   options.limiter = [this] { return PrefetchLimiter(); };
@@ -167,7 +180,7 @@ asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
                                             : span_.AsParent().Start("download_partial_from_source");
   while (!NothingMissing()) {
     OriginFetch::Options options;
-    options.concurrency = std::clamp<uint64_t>(parts_.config.download.concurrent_piece_count, 1, 8);
+    options.concurrency = std::min<size_t>(concurrency_, kOriginRequestsMax);
     options.piece_timeout = ToDuration(parts_.config.download.piece_timeout);
     options.scheme = url.ok() ? url->scheme : "";
     options.limiter = [this] { return PrefetchLimiter(); };
@@ -300,7 +313,7 @@ asio::awaitable<absl::Status> TaskDownload::Fetch() {
   if (!end.ask_origin || NothingMissing()) co_return end.status;
   if (!origin_allowed_) co_return FailureWithoutOrigin();
   DF_LOG(Info, "task {}: directly from the origin: {}", id_.str(), absl::StrJoin(causes_, "; "));
-  co_return co_await FromOrigin(nullptr);
+  co_return WithCauses(co_await FromOrigin(nullptr));
 }
 
 }  // namespace dragonfly::daemon

@@ -8,6 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "base/status.h"
 #include "base/task_id.h"
@@ -15,8 +16,11 @@
 #include "base/url.h"
 #include "common/v2/common.pb.h"
 #include "daemon/caller.h"
+#include "daemon/copy_announcement.h"
 #include "daemon/lane.h"
+#include "daemon/revalidation.h"
 #include "daemon/task_download.h"
+#include "runtime/timeout.h"
 #include "source/plugin_set.h"
 #include "telemetry/log.h"
 
@@ -101,12 +105,16 @@ struct TaskManager::State {
   void StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id);
   // Of a caller that wants the bytes in memory.
   asio::awaitable<void> ReadAhead(std::shared_ptr<storage::TaskContent> content) const;
+  asio::awaitable<void> Prefetch(TaskManager& manager, TaskId id, DownloadRequest request);
+  // Serves `caller` from what is here, or by the task's running download.
+  asio::awaitable<absl::Status> Serve(Caller& caller, TaskId id, std::shared_ptr<storage::TaskContent> here);
 
   const TaskManagerParts parts;
   std::vector<std::unique_ptr<Lane>> lanes;
   mutable absl::Mutex mutex;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
   absl::flat_hash_map<TaskId, std::shared_ptr<TaskDownload>> running ABSL_GUARDED_BY(mutex);
+  absl::flat_hash_set<TaskId> prefetching ABSL_GUARDED_BY(mutex);
 };
 
 absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(
@@ -184,19 +192,47 @@ class NobodyLooks final : public DownloadObserver {
   asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord&) override { co_return absl::OkStatus(); }
 };
 
-asio::awaitable<void> Prefetch(TaskManager& manager, DownloadRequest request) {
-  NobodyLooks observer;
-  const absl::Status status = co_await manager.Download(std::move(request), observer);
-  if (!status.ok()) DF_LOG(Warn, "prefetch: {}", status.ToString());
+TaskLabels LabelsOf(const common::v2::Download& wire) {
+  TaskLabels labels;
+  labels.tag = wire.tag();
+  labels.application = wire.application();
+  labels.priority = wire.priority();
+  return labels;
 }
 
 }  // namespace
 
+asio::awaitable<void> TaskManager::State::Prefetch(TaskManager& manager, TaskId id, DownloadRequest request) {
+  // However it ends, the next range may start another.
+  struct Turn {
+    State& state;
+    const TaskId& id;
+    ~Turn() {
+      absl::MutexLock lock(&state.mutex);
+      state.prefetching.erase(id);
+    }
+  };
+  const Turn turn{*this, id};
+  const TaskLabels labels = LabelsOf(*request.wire);
+  parts.probe.PrefetchStarted(labels);
+  NobodyLooks observer;
+  const absl::Status status = co_await manager.Download(std::move(request), observer);
+  if (status.ok()) co_return;
+  parts.probe.PrefetchFailed(labels);
+  DF_LOG(Warn, "task {}: prefetch: {}", id.str(), status.ToString());
+}
+
 // A range of the file is asked for, and the rest is expected to be soon.
 void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id) {
+  {
+    absl::MutexLock lock(&mutex);
+    if (stopped || !prefetching.insert(id).second) return;
+  }
   auto whole = std::make_shared<common::v2::Download>(wire);
   whole->clear_range();
   whole->clear_output_path();
+  whole->set_force_hard_link(false);
+  whole->clear_timeout();
   whole->set_prefetch(false);
   whole->set_is_prefetch(true);
   whole->set_need_piece_content(false);
@@ -206,7 +242,8 @@ void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::D
   }
   DownloadRequest request;
   request.wire = std::move(whole);
-  LaneFor(id).group.Spawn(Prefetch(manager, std::move(request)));
+  request.local = true;
+  LaneFor(id).group.Spawn(Prefetch(manager, id, std::move(request)));
 }
 
 asio::awaitable<void> TaskManager::State::ReadAhead(std::shared_ptr<storage::TaskContent> content) const {
@@ -221,6 +258,10 @@ TaskManager::~TaskManager() = default;
 
 absl::StatusOr<TaskId> TaskManager::IdOf(const common::v2::Download& download) {
   UrlTaskKey key;
+  // The order of client v1.3.4: content, blob digest, URL.
+  if (download.enable_task_id_based_blob_digest() && !download.has_content_for_calculating_task_id()) {
+    if (std::optional<TaskId> id = BlobDigestTaskId(download.url())) return *std::move(id);
+  }
   key.url = download.url();
   key.filtered_query_params.assign(download.filtered_query_params().begin(), download.filtered_query_params().end());
   key.tag = download.tag();
@@ -232,31 +273,73 @@ absl::StatusOr<TaskId> TaskManager::IdOf(const common::v2::Download& download) {
   return UrlTaskId(key);
 }
 
+namespace {
+
+// When the caller gives up; kNoDeadline without a word about it.
+TimePoint DeadlineOf(const common::v2::Download& wire) {
+  constexpr int64_t kSecondsMax = 10LL * 365 * 24 * 3600;
+  if (!wire.has_timeout()) return kNoDeadline;
+  const int64_t seconds = std::min(wire.timeout().seconds(), kSecondsMax);
+  if (seconds < 0 || (seconds == 0 && wire.timeout().nanos() <= 0)) return kNoDeadline;
+  return Clock::now() + std::chrono::seconds(seconds) + std::chrono::nanoseconds(wire.timeout().nanos());
+}
+
+}  // namespace
+
+asio::awaitable<absl::Status> TaskManager::State::Serve(Caller& caller, TaskId id,
+                                                        std::shared_ptr<storage::TaskContent> here) {
+  if (here == nullptr) co_return co_await Follow(caller, id);
+  const uint64_t piece_length = here->layout()->piece_length();
+  if (caller.wire()->load_to_cache()) co_await ReadAhead(here);
+  caller.SeeContent(std::move(here));
+  co_return co_await caller.Follow(piece_length, nullptr);
+}
+
 asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, DownloadObserver& observer) {
   const std::shared_ptr<State> state = state_;
   DF_CO_ASSIGN_OR_RETURN(const TaskId id, IdOf(*request.wire));
+  const std::shared_ptr<const common::v2::Download> wire = request.wire;
+  const bool local = request.local;
   Caller caller(id, std::move(request), observer, state->parts);
   DF_CO_RETURN_IF_ERROR(caller.Check());
+  DF_LOG(Debug, "task {}: wanted by {}, application {}, tag {}", id.str(),
+         Quoted(wire->has_remote_ip() ? wire->remote_ip()
+                : local               ? "this host"
+                                      : "a peer"),
+         Quoted(wire->application()), Quoted(wire->tag()));
 
   std::shared_ptr<storage::TaskContent> content = state->parts.store.Find(id);
+  const std::optional<PieceLayout> layout = content != nullptr ? content->layout() : std::nullopt;
+  const bool complete = content != nullptr && content->complete();
+  if (wire->metadata_only() && !complete) {
+    co_return absl::FailedPreconditionError(
+        StrCat("task ", id.str(), " is not complete on this host: there is nothing to tell the scheduler"));
+  }
   bool here = false;
-  if (content != nullptr) {
-    if (const std::optional<PieceLayout> layout = content->layout()) {
-      const absl::Status resolved = caller.ResolveRange(*layout);
-      here = content->complete() || (resolved.ok() && caller.range() && content->HasRange(*caller.range()));
-      if (content->complete()) DF_CO_RETURN_IF_ERROR(resolved);
+  if (layout && MayUseUnasked(state->parts.config.storage, *content, *wire, Clock::now())) {
+    const absl::Status resolved = caller.ResolveRange(*layout);
+    here = complete || (resolved.ok() && caller.range() && content->HasRange(*caller.range()));
+    if (complete) DF_CO_RETURN_IF_ERROR(resolved);
+  }
+  if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, *wire, id);
+  if (!here) content = nullptr;
+  const TimePoint deadline = DeadlineOf(*wire);
+  absl::Status status;
+  if (deadline == kNoDeadline) {
+    status = co_await state->Serve(caller, id, std::move(content));
+  } else {
+    status = co_await runtime::WithDeadline(state->Serve(caller, id, std::move(content)), deadline);
+    if (absl::IsDeadlineExceeded(status) && Clock::now() >= deadline) {
+      status = absl::DeadlineExceededError(
+          StrCat("download task ", id.str(), ": not done within the ", wire->timeout().seconds(), " s of its timeout"));
     }
   }
-  if (caller.wire()->prefetch() && caller.wants_range() && !(here && content->complete())) {
-    state->StartPrefetch(*this, *caller.wire(), id);
+  // A scheduler that sends a host to the origin does not know that the host has the task.
+  if (status.ok() && complete && (wire->need_back_to_source() || wire->metadata_only())) {
+    Lane& lane = state->LaneFor(id);
+    lane.group.Spawn(AnnounceCopy(state->parts, id, wire));
   }
-  if (here) {
-    const uint64_t piece_length = content->layout()->piece_length();
-    if (caller.wire()->load_to_cache()) co_await state->ReadAhead(content);
-    caller.SeeContent(std::move(content));
-    co_return caller.End(co_await caller.Follow(piece_length, nullptr));
-  }
-  co_return caller.End(co_await state->Follow(caller, id));
+  co_return caller.End(std::move(status));
 }
 
 bool TaskManager::Running(const TaskId& id) const {

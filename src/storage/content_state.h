@@ -157,6 +157,7 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   const std::string path;
   runtime::Signal changes;
   std::atomic<int64_t> updated_us = 0;  // since the epoch
+  std::atomic<Clock::rep> confirmed = 0;  // ticks of Clock; 0: never
   std::atomic<int64_t> touched_us = 0;  // the same, as the log's time of modification tells it
   std::atomic<int64_t> uses = 0;        // readers and exports
   std::atomic<bool> closed = false;     // Close() was called; set before any file goes

@@ -32,6 +32,15 @@ absl::Time TaskContent::updated_at() const {
   return absl::FromUnixMicros(state_->updated_us.load(std::memory_order_relaxed));
 }
 
+std::optional<TimePoint> TaskContent::confirmed_at() const {
+  const Clock::rep ticks = state_->confirmed.load(std::memory_order_relaxed);
+  if (ticks == 0) return std::nullopt;
+  return TimePoint(Clock::duration(ticks));
+}
+void TaskContent::Confirm(TimePoint when) {
+  state_->confirmed.store(when.time_since_epoch().count(), std::memory_order_relaxed);
+}
+
 bool TaskContent::HasPiece(PieceNumber number) const {
   const absl::MutexLock lock(&state_->mutex);
   return state_->table.Has(number);

@@ -83,6 +83,10 @@ class TaskContent {
   absl::Time created_at() const;
   // Last time that somebody read or wrote it.
   absl::Time updated_at() const;
+  // When the origin was last seen to have just this object; nullopt: not since the daemon has started. Kept in memory
+  // only.
+  std::optional<TimePoint> confirmed_at() const;
+  void Confirm(TimePoint when);
 
   // Counts and completeness come from the bitmap of finished pieces.
   bool HasPiece(PieceNumber number) const;

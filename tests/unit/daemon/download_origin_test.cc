@@ -12,6 +12,7 @@
 #include "base/backend_error.h"
 #include "base/digest.h"
 #include "base/status.h"
+#include "runtime/timeout.h"
 #include "tests/unit/daemon/test_peer.h"
 
 namespace dragonfly::daemon {
@@ -53,7 +54,7 @@ TEST_F(OriginDownload, FetchesAColdFileOnceAndServesItFromTheStoreAfterwards) {
   ASSERT_TRUE(peer_.Download(wire, warm).ok());
   EXPECT_TRUE(warm.started->complete);
   EXPECT_EQ(warm.BytesFrom(TrafficType::kLocalPeer), origin.content().size());
-  EXPECT_EQ(origin.stats(), 1) << "a complete task needs neither origin nor scheduler";
+  EXPECT_EQ(origin.bytes_read(), origin.content().size()) << "a complete task is not read again";
   EXPECT_EQ(peer_.link.CountOf("register"), 1);
 }
 
@@ -135,7 +136,7 @@ TEST_F(OriginDownload, ARangeFetchesItsPiecesAndNoMore) {
   RecordingObserver again;
   ASSERT_TRUE(peer_.Download(wire, again).ok());
   EXPECT_TRUE(again.started->complete) << "the range is here";
-  EXPECT_EQ(origin.stats(), 1);
+  EXPECT_EQ(origin.bytes_read(), 3 * kTestPieceLength);
 
   // The rest of the file takes only what is missing.
   wire.clear_range();
@@ -168,6 +169,78 @@ TEST_F(OriginDownload, TheOriginsRefusalReachesTheCallerWhole) {
   ASSERT_TRUE(error);
   EXPECT_EQ(error->status_code, 404);
   EXPECT_EQ(error->header.at("x-reason"), "told so");
+}
+
+TEST_F(OriginDownload, ARefusalOnTheWayKeepsItsDetailsAndNamesWhatFailedBefore) {
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.read_status = 403;
+  ScriptedOrigin origin(TestContent(3 * kTestPieceLength), behaviour);
+  peer_.link.SetUnreachable(true);
+  const absl::Status status = peer_.Download(Wanting(origin.Url()));
+  const std::optional<BackendError> error = GetBackendError(status);
+  ASSERT_TRUE(error) << status;
+  EXPECT_EQ(error->status_code, 403);
+  EXPECT_EQ(error->header.at("x-reason"), "told so");
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("backend error 403"));
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("before: scheduler: no scheduler can be reached"));
+}
+
+TEST_F(OriginDownload, ARangeBehindTheEndIsRefused) {
+  ScriptedOrigin origin(TestContent(10));
+  auto wire = Wanting(origin.Url());
+  wire.mutable_range()->set_start(10);
+  wire.mutable_range()->set_length(1);
+  for (int round = 0; round < 2; ++round) {  // of an unknown task, then of one that is here
+    const absl::Status status = peer_.Download(wire);
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("behind the end of the file of 10 bytes"));
+    ASSERT_TRUE(peer_.Download(Wanting(origin.Url())).ok());
+  }
+}
+
+TEST_F(OriginDownload, ARangeReservesItsPiecesOnly) {
+  ScriptedOrigin origin(TestContent(64 * kTestPieceLength));
+  origin.HoldFrom(0);
+  auto wire = Wanting(origin.Url());
+  (*wire.mutable_request_header())["Range"] = "bytes=" + std::to_string(62 * kTestPieceLength) + "-";
+  RecordingObserver observer;
+  auto running = peer_.Begin(wire, observer);
+  ASSERT_TRUE(origin.AwaitHeld());
+  EXPECT_LE(peer_.store().usage().reserved_bytes, 2 * kTestPieceLength);
+  // Who wants more gets more reserved.
+  RecordingObserver whole;
+  auto second = peer_.Begin(Wanting(origin.Url()), whole);
+  origin.Release();
+  ASSERT_TRUE(running.get().ok());
+  ASSERT_TRUE(second.get().ok());
+  EXPECT_EQ(observer.started->range, (ByteRange{62 * kTestPieceLength, 2 * kTestPieceLength}));
+  EXPECT_EQ(observer.pieces.size(), 2u);
+  EXPECT_EQ(peer_.store().usage().reserved_bytes, 0u);
+}
+
+TEST_F(OriginDownload, GivesUpWhenTheCallersTimeIsOver) {
+  ScriptedOrigin origin(TestContent(3 * kTestPieceLength));
+  origin.HoldFrom(0);
+  auto wire = Wanting(origin.Url());
+  wire.mutable_timeout()->set_nanos(200'000'000);
+  const absl::Status status = peer_.Download(wire);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  origin.Release();
+  wire.mutable_timeout()->set_seconds(3600);
+  EXPECT_TRUE(peer_.Download(wire).ok());
+}
+
+TEST_F(OriginDownload, ReadsAsManyRangesAtOnceAsTheCallerSays) {
+  ScriptedOrigin origin(TestContent(64 * kTestPieceLength));
+  origin.HoldFrom(0);
+  auto wire = Wanting(origin.Url());
+  wire.set_concurrent_piece_count(1);
+  RecordingObserver observer;
+  auto running = peer_.Begin(wire, observer);
+  ASSERT_TRUE(origin.AwaitHeld());
+  EXPECT_EQ(origin.reads(), 1);
+  origin.Release();
+  EXPECT_TRUE(running.get().ok());
 }
 
 TEST_F(OriginDownload, SixtyFourCallersShareOneDownload) {
@@ -360,6 +433,10 @@ TEST_F(OriginDownload, MakesTheOutput) {
   wire.mutable_range()->set_length(100);
   EXPECT_TRUE(peer_.Download(wire).ok());
   EXPECT_EQ(ReadFile((out.path() / "part").string()), origin.content().substr(10, 100));
+  wire.set_force_hard_link(true);
+  const absl::Status no_link = peer_.Download(wire);
+  EXPECT_TRUE(absl::IsInvalidArgument(no_link)) << no_link;
+  EXPECT_THAT(std::string(MessageOf(no_link)), HasSubstr("force_hard_link"));
 }
 
 TEST_F(OriginDownload, AWrongDigestMakesNoOutput) {
@@ -372,6 +449,8 @@ TEST_F(OriginDownload, AWrongDigestMakesNoOutput) {
   EXPECT_EQ(MessageOf(status), "digest mismatch expected: sha256:" + std::string(64, 'a') +
                                    ", actual: sha256:" + Sha256Hex(origin.content()));
   EXPECT_FALSE(std::filesystem::exists((out.path() / "file").string()));
+  EXPECT_EQ(peer_.store().Find(*TaskManager::IdOf(wire)), nullptr) << "a wrong content is given to nobody";
+  EXPECT_EQ(peer_.link.CountOf("delete task " + TaskManager::IdOf(wire)->str()), 1);
   wire.set_digest("sha256:" + Sha256Hex(origin.content()));
   EXPECT_TRUE(peer_.Download(wire).ok());
   EXPECT_EQ(ReadFile((out.path() / "file").string()), origin.content());
@@ -405,18 +484,51 @@ TEST_F(OriginDownload, RefusesBadRequestsByTheNameOfTheField) {
   EXPECT_EQ(origin.stats(), 0);
 }
 
-TEST_F(OriginDownload, APrefetchBringsTheRestOfTheFile) {
+TEST_F(OriginDownload, OnePrefetchBringsTheRestOfTheFile) {
   ScriptedOrigin origin(TestContent(10 * kTestPieceLength));
+  origin.HoldFrom(kTestPieceLength);
   auto wire = Wanting(origin.Url());
   wire.mutable_range()->set_start(0);
   wire.mutable_range()->set_length(1);
   wire.set_prefetch(true);
   ASSERT_TRUE(peer_.Download(wire).ok());
+  ASSERT_TRUE(peer_.Download(wire).ok()) << "while the prefetch runs";
+  origin.Release();
   wire.clear_range();
   wire.set_prefetch(false);
   RecordingObserver whole;
   ASSERT_TRUE(peer_.Download(wire, whole).ok());
   EXPECT_EQ(origin.reads_of_any_byte(), 1);
+  EXPECT_THAT(peer_.metrics.Render(), HasSubstr("dragonfly_client_prefetch_task_total{app=\"\",priority=\"0\",tag=\"\","
+                                                "type=\"0\"} 1\n"));
+}
+
+TEST_F(OriginDownload, APrefetchThatFailedMayBeTriedAgain) {
+  ScriptedOrigin origin(TestContent(10 * kTestPieceLength));
+  auto wire = Wanting(origin.Url());
+  ASSERT_TRUE(peer_
+                  .Download([&] {
+                    auto first = wire;
+                    first.mutable_range()->set_length(1);
+                    return first;
+                  }())
+                  .ok());
+  ScriptedOrigin::Behaviour refusing;
+  refusing.read_status = 403;
+  origin.Set(refusing);
+  wire.mutable_range()->set_length(1);
+  wire.set_prefetch(true);
+  const std::string counter =
+      "dragonfly_client_prefetch_task_failure_total{app=\"\",priority=\"0\",tag=\"\",type=\"0\"} ";
+  for (int round = 1; round <= 2; ++round) {
+    ASSERT_TRUE(peer_.Download(wire).ok());
+    const std::string failures = counter + std::to_string(round) + "\n";
+    const TimePoint deadline = Clock::now() + kTestPatience;
+    while (peer_.metrics.Render().find(failures) == std::string::npos) {
+      ASSERT_LT(Clock::now(), deadline) << peer_.metrics.Render();
+      RunOn(io_, runtime::SleepUntil(Clock::now() + std::chrono::milliseconds(1)));
+    }
+  }
 }
 
 TEST_F(OriginDownload, OnlyAPrefetchCountsAgainstTheBandwidthOfPrefetches) {

@@ -84,9 +84,9 @@ void ScriptedOrigin::Answer(Connection& connection, const std::string& request) 
     ++(stat ? stats_ : reads_);
     behaviour = behaviour_;
   }
-  if (behaviour.status != 200) {
-    connection.Send(
-        StrCat("HTTP/1.1 ", behaviour.status, " Refused\r\nX-Reason: told so\r\nContent-Length: 0\r\n\r\n"));
+  const int status = behaviour.status != 200 || stat ? behaviour.status : behaviour.read_status;
+  if (status != 200) {
+    connection.Send(StrCat("HTTP/1.1 ", status, " Refused\r\nX-Reason: told so\r\nContent-Length: 0\r\n\r\n"));
     return;
   }
   const bool takes_ranges = stat ? behaviour.stat_takes_ranges && behaviour.takes_ranges : behaviour.takes_ranges;

@@ -18,6 +18,7 @@ class ScriptedOrigin {
   struct Behaviour {
     Behaviour() = default;
     int status = 200;               // other than 200: refuses
+    int read_status = 200;          // the same for what is no stat
     bool takes_ranges = true;       // false: 200 and the whole body
     bool stat_takes_ranges = true;  // false only together with takes_ranges
     bool tells_length = true;       // false: the body ends with the connection

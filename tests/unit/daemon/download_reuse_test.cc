@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// When what is on this host is used again, and when the origin is asked first.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/backend_error.h"
+#include "base/status.h"
+#include "tests/unit/daemon/test_peer.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+using storage::TrafficType;
+using ::testing::HasSubstr;
+using Revalidate = DaemonConfig::Revalidate;
+
+constexpr uint64_t kSize = 10 * kTestPieceLength + 5;
+
+class Reuse : public ::testing::Test {
+ protected:
+  Reuse() {
+    wire_.set_url(origin_->Url());
+    wire_.set_piece_length(kTestPieceLength);
+  }
+
+  // The first download, which is no subject here.
+  void Warm() {
+    ASSERT_TRUE(peer_.Download(wire_).ok());
+    ASSERT_TRUE(peer_.link.Await("back to source finished"));
+    stats_ = origin_->stats();
+    reads_ = origin_->reads();
+  }
+  // A download that finds everything here; it asked the origin `questions` times.
+  void ExpectServedFromHere(int questions) {
+    AwaitEnd();
+    RecordingObserver observer;
+    const absl::Status status = peer_.Download(wire_, observer);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(observer.started->complete);
+    EXPECT_EQ(observer.started->response_header.at("etag"), "\"v1\"") << "later callers get the headers, too";
+    EXPECT_EQ(observer.BytesFrom(TrafficType::kLocalPeer), kSize);
+    if (origin_) {
+      EXPECT_EQ(origin_->stats() - stats_, questions);
+      EXPECT_EQ(origin_->reads(), reads_);
+      stats_ = origin_->stats();
+    }
+  }
+  // A caller is done a moment before the download that it has joined; who comes in between joins it, too.
+  void AwaitEnd() {
+    const TimePoint deadline = Clock::now() + kTestPatience;
+    while (peer_.tasks().Running(*TaskManager::IdOf(wire_))) {
+      ASSERT_LT(Clock::now(), deadline);
+      std::this_thread::yield();
+    }
+  }
+  void SetEtag(const std::string& etag) {
+    ScriptedOrigin::Behaviour behaviour;
+    behaviour.etag = etag;
+    origin_->Set(behaviour);
+  }
+
+  runtime::IoThreads io_{2};
+  std::unique_ptr<ScriptedOrigin> origin_ = std::make_unique<ScriptedOrigin>(TestContent(kSize));
+  TestPeer peer_{io_, "peer"};
+  common::v2::Download wire_;
+  int stats_ = 0;
+  int reads_ = 0;
+};
+
+TEST_F(Reuse, AlwaysAsksTheOriginFirst) {
+  peer_.config.storage.revalidate = Revalidate::kAlways;
+  Warm();
+  ExpectServedFromHere(1);
+  ExpectServedFromHere(1);
+  EXPECT_EQ(peer_.link.CountOf("register"), 1);
+}
+
+TEST_F(Reuse, AnIntervalHoldsForItsTime) {
+  peer_.config.storage.revalidate = Revalidate::kInterval;
+  peer_.config.storage.revalidate_interval = absl::Hours(1);
+  Warm();
+  ExpectServedFromHere(0);
+  peer_.config.storage.revalidate_interval = absl::ZeroDuration();
+  ExpectServedFromHere(1);
+}
+
+TEST_F(Reuse, ARestartForgetsThatTheOriginHasConfirmed) {
+  peer_.config.storage.revalidate = Revalidate::kInterval;
+  peer_.config.storage.revalidate_interval = absl::Hours(1);
+  Warm();
+  peer_.Stop();
+  peer_.Start();
+  ExpectServedFromHere(1);
+  ExpectServedFromHere(0);
+}
+
+TEST_F(Reuse, NeverAsksWhereThePolicySaysSo) {
+  peer_.config.storage.revalidate = Revalidate::kNever;
+  Warm();
+  SetEtag("\"v2\"");
+  ExpectServedFromHere(0);
+}
+
+TEST_F(Reuse, AChangedOriginIsDownloadedAnewAndNotFromPeersWithTheOldVersion) {
+  Warm();
+  SetEtag("\"v2\"");
+  RecordingObserver observer;
+  ASSERT_TRUE(peer_.Download(wire_, observer).ok());
+  EXPECT_EQ(observer.BytesFrom(TrafficType::kBackToSource), kSize);
+  EXPECT_EQ(observer.started->response_header.at("etag"), "\"v2\"");
+  EXPECT_TRUE(peer_.link.registration().need_back_to_source());
+  EXPECT_EQ(peer_.BytesOf(*TaskManager::IdOf(wire_)), origin_->content());
+}
+
+TEST_F(Reuse, AStrongTagOutweighsEverythingElseAndAWeakOneIsNone) {
+  Warm();
+  SetEtag("W/\"v1\"");
+  AwaitEnd();
+  RecordingObserver observer;
+  ASSERT_TRUE(peer_.Download(wire_, observer).ok());
+  EXPECT_TRUE(observer.started->complete) << "the length is the same, and nothing else can be compared";
+}
+
+TEST_F(Reuse, ACopyOutlivesItsOrigin) {
+  Warm();
+  origin_.reset();
+  ExpectServedFromHere(0);
+}
+
+TEST_F(Reuse, AnOriginThatIsOutOfOrderDoesNotMatterButARefusalDoes) {
+  Warm();
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.status = 503;
+  origin_->Set(behaviour);
+  ExpectServedFromHere(1);
+  behaviour.status = 404;
+  origin_->Set(behaviour);
+  AwaitEnd();
+  const absl::Status status = peer_.Download(wire_);
+  ASSERT_TRUE(GetBackendError(status)) << status;
+  EXPECT_EQ(GetBackendError(status)->status_code, 404);
+  SetEtag("\"v1\"");
+  stats_ = origin_->stats();
+  ExpectServedFromHere(1);
+}
+
+TEST_F(Reuse, WhoForbidsTheOriginIsServedWithoutAsking) {
+  Warm();
+  wire_.set_disable_back_to_source(true);
+  ExpectServedFromHere(0);
+}
+
+TEST_F(Reuse, ABlobOfARegistryCannotChange) {
+  const std::string base = origin_->Url().substr(0, origin_->Url().rfind('/'));
+  wire_.set_url(base + "/v2/library/busybox/blobs/sha256:" + std::string(64, 'b'));
+  Warm();
+  ExpectServedFromHere(0);
+  wire_.set_enable_task_id_based_blob_digest(true);
+  EXPECT_EQ(TaskManager::IdOf(wire_)->str(), std::string(64, 'b'));
+  wire_.set_content_for_calculating_task_id("content");
+  EXPECT_NE(TaskManager::IdOf(wire_)->str(), std::string(64, 'b'));
+}
+
+TEST_F(Reuse, APartlyPresentTaskGoesOnWithoutTheQuestionWhereThePolicySaysSo) {
+  peer_.config.storage.revalidate = Revalidate::kNever;
+  auto range = wire_;
+  range.mutable_range()->set_length(3 * kTestPieceLength);
+  ASSERT_TRUE(peer_.Download(range).ok());
+  ASSERT_TRUE(peer_.link.Await("back to source finished"));
+  RecordingObserver observer;
+  ASSERT_TRUE(peer_.Download(wire_, observer).ok());
+  EXPECT_EQ(origin_->stats(), 1);
+  EXPECT_EQ(origin_->reads_of_any_byte(), 1);
+  EXPECT_EQ(peer_.BytesOf(*TaskManager::IdOf(wire_)), origin_->content());
+}
+
+TEST_F(Reuse, AChangeThatIsSeenOnTheWayOnlyGivesTheOldPiecesUp) {
+  peer_.config.storage.revalidate = Revalidate::kNever;
+  auto range = wire_;
+  range.mutable_range()->set_length(3 * kTestPieceLength);
+  ASSERT_TRUE(peer_.Download(range).ok());
+  ASSERT_TRUE(peer_.link.Await("back to source finished"));
+  SetEtag("\"v2\"");
+  const absl::Status mixed = peer_.Download(wire_);
+  EXPECT_TRUE(absl::IsDataLoss(mixed)) << mixed;
+  AwaitEnd();
+  RecordingObserver observer;
+  ASSERT_TRUE(peer_.Download(wire_, observer).ok());
+  EXPECT_EQ(observer.BytesFrom(TrafficType::kBackToSource), kSize);
+  EXPECT_EQ(observer.started->response_header.at("etag"), "\"v2\"");
+}
+
+TEST_F(Reuse, ASchedulerThatSendsACompleteHostToTheOriginIsToldThatItHasTheTask) {
+  Warm();
+  wire_.set_need_back_to_source(true);
+  ExpectServedFromHere(1);
+  EXPECT_TRUE(peer_.link.Await("finished 11 655365"));
+  EXPECT_TRUE(peer_.link.registration().metadata_only());
+}
+
+TEST_F(Reuse, OnlyACompleteCopyCanBeAnnounced) {
+  wire_.set_metadata_only(true);
+  const absl::Status status = peer_.Download(wire_);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("is not complete on this host"));
+  EXPECT_EQ(peer_.link.CountOf("register"), 0);
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon
