@@ -66,6 +66,8 @@ asio::awaitable<absl::StatusOr<std::unique_ptr<PeerSession>>> GrpcSchedulerLink:
   co_return MakeGrpcPeerSession(options_, schedulers_, std::move(candidates), std::move(task), std::move(peer_id));
 }
 
+bool GrpcSchedulerLink::TakesUnknownLength() const { return schedulers_.TakeUnknownLength(); }
+
 asio::awaitable<absl::StatusOr<std::string>> GrpcSchedulerLink::StatTask(TaskId task) {
   scheduler::v2::StatTaskRequest request;
   request.set_host_id(options_->host_id);

@@ -37,6 +37,7 @@ class GrpcSchedulerLink final : public SchedulerLink {
 
   boost::asio::awaitable<absl::StatusOr<std::unique_ptr<PeerSession>>> OpenSession(TaskId task,
                                                                                    std::string peer_id) override;
+  bool TakesUnknownLength() const override;
   boost::asio::awaitable<absl::StatusOr<std::string>> StatTask(TaskId task) override;
   boost::asio::awaitable<absl::Status> DeleteTask(TaskId task) override;
   boost::asio::awaitable<void> DeleteHost() override;

@@ -122,6 +122,8 @@ asio::awaitable<void> OriginFetch::WaitForWorkers() {
 
 asio::awaitable<absl::Status> OriginFetch::ReadRuns() {
   missing_ = wishes_.Missing(*content_, *layout_);
+  for (uint32_t number = 0; number < options_.skip_pieces; ++number) missing_.Erase(PieceNumber(number));
+  if (missing_.empty()) co_return absl::OkStatus();
   workers_ = std::min<size_t>(options_.concurrency, missing_.size());
   if (workers_ == 1) {
     // One request: no need for coroutines that somebody must join.

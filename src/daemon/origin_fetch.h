@@ -32,6 +32,7 @@ class OriginFetch {
     uint64_t run_bytes_max = 64 << 20;  // of one request, beyond a single piece
     Clock::duration piece_timeout{};    // a request may take this long for each of its pieces; at most 30 days
     std::string scheme;                 // label of the metrics
+    uint32_t skip_pieces = 0;           // the first ones, which another request brings
     // Asked for each request: the bandwidth that it counts against; null: `limiter`.
     std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
     telemetry::SpanParent trace;  // of the spans of its requests

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/host_port.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/capability.h"
 #include "rpc/client_call.h"
 #include "rpc/trace_metadata.h"
 
@@ -93,6 +94,39 @@ std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const
   };
   return std::make_unique<GrpcPieceNewsStream>(
       rpc::StartServerStream<wire::SyncPiecesResponse>(std::move(start), std::move(request)));
+}
+
+asio::awaitable<absl::StatusOr<TaskAtParent>> AskParentAboutTask(rpc::ChannelPool& channels, std::string address,
+                                                                 TaskId task, Clock::duration timeout) {
+  wire::StatLocalTaskRequest request;
+  request.set_task_id(task.str());
+  const std::unique_ptr<wire::DfdaemonUpload::Stub> stub = wire::DfdaemonUpload::NewStub(channels.Get(address));
+  const auto confirmed_ms = std::make_shared<std::optional<uint64_t>>();
+  auto start = [&stub, confirmed_ms](grpc::ClientContext* context, const wire::StatLocalTaskRequest* message,
+                                     wire::StatLocalTaskResponse* response, std::function<void(grpc::Status)> done) {
+    // The metadata is there when the call is done, and gone with it.
+    auto take = [context, confirmed_ms, done = std::move(done)](grpc::Status status) {
+      const auto& metadata = context->GetServerInitialMetadata();
+      const auto found = metadata.find(rpc::kConfirmedMetadata);
+      if (found != metadata.end()) {
+        *confirmed_ms = ParseDecimal<uint64_t>(std::string_view(found->second.data(), found->second.size()));
+      }
+      done(std::move(status));
+    };
+    stub->async()->StatLocalTask(context, message, response, std::move(take));
+  };
+  const TimePoint asked_at = Clock::now();
+  absl::StatusOr<wire::StatLocalTaskResponse> response =
+      co_await rpc::Unary<wire::StatLocalTaskResponse>(std::move(start), std::move(request), timeout);
+  if (!response.ok()) co_return response.status();
+  TaskAtParent about;
+  if (response->has_content_length()) about.content_length = response->content_length();
+  about.piece_length = response->piece_length();
+  about.complete = response->has_finished_at();
+  about.response_header.insert(response->response_header().begin(), response->response_header().end());
+  constexpr uint64_t kAgeMax = 1000ull * 3600 * 24 * 365;
+  if (*confirmed_ms) about.confirmed_at = asked_at - std::chrono::milliseconds(std::min(**confirmed_ms, kAgeMax));
+  co_return about;
 }
 
 std::optional<PieceWay> ParentMemory::Find(const std::string& address, TimePoint now) const {

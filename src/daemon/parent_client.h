@@ -5,6 +5,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,21 @@ std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const
                                                const std::string& host_id, const TaskId& task,
                                                const std::vector<PieceNumber>& numbers,
                                                const telemetry::SpanContext& trace = {});
+
+// What a parent says about the whole of a task.
+struct TaskAtParent {
+  TaskAtParent() = default;
+  std::optional<uint64_t> content_length;  // bytes; nullopt while it does not know
+  uint64_t piece_length = 0;
+  bool complete = false;
+  std::map<std::string, std::string> response_header;
+  std::optional<TimePoint> confirmed_at;  // when the origin was seen to have this object, at the latest
+};
+
+// StatLocalTask at the upload service of `address` (client v1.1.8 and later). Errors: the parent's status, also
+// UNIMPLEMENTED; DEADLINE_EXCEEDED after `timeout`.
+boost::asio::awaitable<absl::StatusOr<TaskAtParent>> AskParentAboutTask(rpc::ChannelPool& channels, std::string address,
+                                                                        TaskId task, Clock::duration timeout);
 
 // How pieces come from a parent: the piece protocol over TCP or QUIC, or the unary call.
 enum class PieceWay { kTcp, kQuic, kGrpc };

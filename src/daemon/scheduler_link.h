@@ -100,6 +100,9 @@ class SchedulerLink {
   virtual boost::asio::awaitable<absl::StatusOr<std::unique_ptr<PeerSession>>> OpenSession(TaskId task,
                                                                                            std::string peer_id) = 0;
 
+  // True when a peer may register before it knows the length of its task, so that it need not ask the origin first.
+  virtual bool TakesUnknownLength() const { return false; }
+
   // Forwarded to the task's scheduler. `StatTask` returns the serialised common.v2.Task.
   virtual boost::asio::awaitable<absl::StatusOr<std::string>> StatTask(TaskId task) = 0;
   virtual boost::asio::awaitable<absl::Status> DeleteTask(TaskId task) = 0;

@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/host_port.h"
+#include "rpc/capability.h"
 #include "rpc/health_check.h"
 #include "rpc/tls_diagnosis.h"
 #include "runtime/task_group.h"
@@ -104,6 +105,7 @@ struct SchedulerSet::State {
   struct View {
     std::vector<Member> members;
     SchedulerRing ring;
+    bool all_take_unknown_length = true;
   };
 
   asio::awaitable<void> Run();
@@ -128,6 +130,7 @@ struct SchedulerSet::State {
   // Of the loop alone.
   std::map<std::string, std::vector<Endpoint>> resolved;  // by "host:port": what a name last resolved to
   std::map<std::string, uint64_t> connections;            // by address
+  std::map<std::string, bool> takes_unknown_length;       // by address, once it was asked
 
   mutable absl::Mutex mutex;
   std::shared_ptr<const View> view ABSL_GUARDED_BY(mutex) = std::make_shared<View>();
@@ -198,6 +201,11 @@ asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, s
     result = co_await rpc::CheckHealth(channel, options.probe_timeout);
     if (result.ok()) {
       if (!connected) ++connections[address];
+      if (!connected || !takes_unknown_length.contains(address)) {
+        const absl::Status capable =
+            co_await rpc::CheckHealth(channel, options.probe_timeout, rpc::kUnknownLengthCapability);
+        takes_unknown_length[address] = capable.ok();
+      }
     } else if (before && !served && !round->all) {
       result = *before;  // explained when it began, and at every check of all
     } else if (absl::IsUnavailable(result) || absl::IsDeadlineExceeded(result)) {
@@ -234,6 +242,7 @@ void SchedulerSet::State::Publish(const Round& round) {
     member.address = address;
     member.connection = connections[address];
     next->members.push_back(std::move(member));
+    next->all_take_unknown_length = next->all_take_unknown_length && takes_unknown_length[address];
   }
   const auto same = [](const Member& a, const Member& b) {
     return a.address == b.address && a.connection == b.connection;
@@ -343,6 +352,11 @@ std::vector<std::string> SchedulerSet::OrderFor(const TaskId& task) const {
   std::vector<std::string> order;
   for (const size_t index : view->ring.Order(task.str())) order.push_back(view->members[index].address);
   return order;
+}
+
+bool SchedulerSet::TakeUnknownLength() const {
+  const absl::MutexLock lock(&state_->mutex);
+  return state_->view->all_take_unknown_length;
 }
 
 void SchedulerSet::Suspect(const std::string& address) {

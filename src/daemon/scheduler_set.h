@@ -63,6 +63,10 @@ class SchedulerSet {
   // Addresses that serve, the one responsible for `task` first, then in the order of failover. Empty when none serves.
   std::vector<std::string> OrderFor(const TaskId& task) const;
 
+  // True when every scheduler that serves takes registrations without a length (rpc/capability.h); also when none
+  // serves.
+  bool TakeUnknownLength() const;
+
   // A call to `address` has failed or stayed without an answer: it is checked again at once.
   void Suspect(const std::string& address);
 

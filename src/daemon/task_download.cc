@@ -2,6 +2,7 @@
 #include "daemon/task_download.h"
 
 #include <algorithm>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "base/url.h"
 #include "common/v2/common.pb.h"
+#include "daemon/copy_announcement.h"
 #include "daemon/interrupt.h"
 #include "daemon/origin_access.h"
 #include "daemon/revalidation.h"
@@ -23,6 +25,8 @@ namespace {
 
 // Pieces at once that a request may ask for.
 constexpr uint64_t kConcurrencyMax = 256;
+// A request may take as long as so many pieces.
+constexpr int kOpeningPiecesMax = 1000;
 // Callers whose ranges are kept for the reservation of space; what others want is reserved as it begins.
 constexpr size_t kAskedMax = 1024;
 
@@ -117,13 +121,22 @@ void TaskDownload::End(const absl::Status& outcome) {
   wishes_.Close();
   // Who follows the content looks at the outcome when it changes: callers of this host, and other peers' SyncPieces.
   if (content) {
-    if (outcome.ok()) {
-      content->changes().Notify();
-    } else {
-      content->Fail(outcome);
-    }
+    if (!outcome.ok()) content->Fail(outcome);
+    // A content that was given up has had its last word, but not the download's.
+    content->changes().Notify();
   }
   changed_.Notify();
+}
+
+// Its writer must be gone before the next download of the task begins.
+asio::awaitable<void> TaskDownload::EndOpening() {
+  if (!opening_) co_return;
+  opening_->Deliver([this](const storage::PieceRecord& record) { PieceDone(nullptr, record); });
+  opening_->Cancel();
+  // A daemon that stops has cancelled this coroutine, and joins the opening by itself.
+  const asio::cancellation_state cancelled = co_await asio::this_coro::cancellation_state;
+  if (cancelled.cancelled() == asio::cancellation_type::none) co_await opening_->WhenDone();
+  opening_.reset();
 }
 
 asio::awaitable<void> TaskDownload::Run() {
@@ -136,6 +149,7 @@ asio::awaitable<void> TaskDownload::Run() {
     // The owner stops: the outcome is what was said above.
     if (error.code() != asio::error::operation_aborted) throw;
   }
+  co_await EndOpening();
   if (outcome.ok()) {
     DF_LOG(Debug, "task {}: download finished", id_.str());
   } else {
@@ -155,6 +169,10 @@ bool TaskDownload::NothingMissing() const {
 asio::awaitable<absl::Status> TaskDownload::Body() {
   if (predecessor_) co_await std::exchange(predecessor_, nullptr)->WhenEnded();
   DF_CO_RETURN_IF_ERROR(co_await Prepare());
+  // Nothing will be fetched, but who waits for this host at the scheduler must learn that the file is empty.
+  if (wire_->need_back_to_source() && layout_ && layout_->piece_count() == 0) {
+    lane_.group.Spawn(AnnounceCopy(parts_, id_, wire_));
+  }
   for (;;) {
     const uint64_t seen = wishes_.changes().version();
     if (content_ && wishes_.CloseIfSatisfied(*content_)) co_return absl::OkStatus();
@@ -233,6 +251,7 @@ absl::Status TaskDownload::ReserveWanted() {
 absl::Status TaskDownload::Adopt(const storage::TaskContent& content) {
   const std::optional<PieceLayout> layout = content.layout();
   unasked_ = true;
+  asked_origin_ = true;
   stat_.content_length = layout->content_length();
   stat_.header = content.response_header();
   // Most do; the one that does not says so when it is asked.
@@ -257,42 +276,77 @@ asio::awaitable<absl::StatusOr<source::OriginStat>> TaskDownload::AskOrigin() {
   co_return stat;
 }
 
+absl::Status TaskDownload::TakeStat(const source::OriginStat& stat) {
+  stat_ = stat;
+  asked_origin_ = true;
+  const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);
+  const bool same = old != nullptr && SameObject(*old, stat_);
+  if (old != nullptr && !same) {
+    origin_changed_ = old->finished_piece_count() > 0;
+    GiveUp(*old, "the origin has another version now");
+  }
+  if (stat_.content_length) {
+    return MakeContent(*stat_.content_length,
+                       wire_->has_piece_length() ? wire_->piece_length() : PieceLengthFor(*stat_.content_length));
+  }
+  // Perhaps a parent knows: the content is made when the scheduler has answered.
+  if (!same) return absl::OkStatus();
+  DF_RETURN_IF_ERROR(Adopt(*old));
+  unasked_ = false;
+  content_->Confirm(asked_at_);
+  return absl::OkStatus();
+}
+
+bool TaskDownload::WantedWhole() const {
+  absl::MutexLock lock(&mutex_);
+  return std::none_of(asked_.begin(), asked_.end(), [](const RangeRequest& asked) { return asked.any(); });
+}
+
+asio::awaitable<absl::Status> TaskDownload::OpenOrigin() {
+  source::OriginRequest request = request_;
+  const Clock::duration patience =
+      absl::ToChronoNanoseconds(std::min(parts_.config.download.piece_timeout, absl::Hours(24)));
+  // The body may be the whole file.
+  request.deadline = Clock::now() + patience * kOpeningPiecesMax;
+  const absl::StatusOr<Url> url = Url::Parse(wire_->url());
+  asked_at_ = Clock::now();
+  opening_ = std::make_shared<OriginOpening>(*source_, std::move(request), piece_length_,
+                                             awaited_ ? parts_.limiters.back_to_source : parts_.limiters.prefetch,
+                                             parts_.probe, url.ok() ? url->scheme : "");
+  const auto make_content =
+      [this](const source::OriginStat& stat) -> absl::StatusOr<std::shared_ptr<storage::TaskContent>> {
+    const uint64_t piece_length = piece_length_;
+    DF_RETURN_IF_ERROR(TakeStat(stat));
+    if (!content_) DF_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length));
+    return content_->finished_piece_count() == 0 ? content_ : nullptr;
+  };
+  opening_->Start(lane_, piece_length_, make_content);
+  const absl::StatusOr<source::OriginStat> stat = co_await opening_->WhenStat(asked_at_ + patience);
+  co_return stat.status();
+}
+
 asio::awaitable<absl::Status> TaskDownload::Prepare() {
   DF_CO_ASSIGN_OR_RETURN(source_, lane_.sources->For(wire_->url()));
   request_.url = wire_->url();
   for (const auto& [name, value] : wire_->request_header()) request_.header.emplace_back(name, value);
   request_.access = OriginAccessOf(*wire_);
+  piece_length_ = wire_->has_piece_length() ? wire_->piece_length() : kPieceLengthMin;
 
   const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);
   const bool usable = old != nullptr && old->layout().has_value();
   if (usable && MayUseUnasked(parts_.config.storage, *old, *wire_, Clock::now())) co_return Adopt(*old);
-
-  absl::StatusOr<source::OriginStat> stat = co_await AskOrigin();
-  if (!stat.ok()) {
-    if (!usable || !IsOutOfReach(stat.status())) co_return stat.status();
-    DF_LOG(Warn, "task {}: its origin cannot be asked whether it has changed; what is here is used: {}", id_.str(),
-           stat.status().ToString());
-    co_return Adopt(*old);
-  }
-  stat_ = *std::move(stat);
-  if (old != nullptr && !SameObject(*old, stat_)) {
-    origin_changed_ = old->finished_piece_count() > 0;
-    GiveUp(*old, "the origin has another version now");
+  if (old == nullptr && WantedWhole()) {
+    // Only who is told to go to the origin takes its body; the others learn of it from the cluster where they can.
+    if (wire_->need_back_to_source()) co_return co_await OpenOrigin();
+    if (parts_.schedulers.TakesUnknownLength()) co_return absl::OkStatus();
   }
 
-  if (!stat_.content_length) {
-    if (usable && parts_.store.Find(id_) == old) {
-      DF_CO_RETURN_IF_ERROR(Adopt(*old));
-      unasked_ = false;
-      content_->Confirm(asked_at_);
-      co_return absl::OkStatus();
-    }
-    // Perhaps a parent knows: the content is made when the scheduler has answered.
-    piece_length_ = wire_->has_piece_length() ? wire_->piece_length() : kPieceLengthMin;
-    co_return absl::OkStatus();
-  }
-  co_return MakeContent(*stat_.content_length,
-                        wire_->has_piece_length() ? wire_->piece_length() : PieceLengthFor(*stat_.content_length));
+  const absl::StatusOr<source::OriginStat> stat = co_await AskOrigin();
+  if (stat.ok()) co_return TakeStat(*stat);
+  if (!usable || !IsOutOfReach(stat.status())) co_return stat.status();
+  DF_LOG(Warn, "task {}: its origin cannot be asked whether it has changed; what is here is used: {}", id_.str(),
+         stat.status().ToString());
+  co_return Adopt(*old);
 }
 
 }  // namespace dragonfly::daemon

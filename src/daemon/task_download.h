@@ -26,6 +26,7 @@
 #include "absl/synchronization/mutex.h"
 #include "daemon/lane.h"
 #include "daemon/origin_fetch.h"
+#include "daemon/origin_opening.h"
 #include "daemon/range_request.h"
 #include "daemon/task_manager.h"
 #include "daemon/wishes.h"
@@ -72,8 +73,15 @@ class TaskDownload {
 
  private:
   boost::asio::awaitable<absl::Status> Body();
+  boost::asio::awaitable<void> EndOpening();
   boost::asio::awaitable<absl::Status> Prepare();
   boost::asio::awaitable<absl::StatusOr<source::OriginStat>> AskOrigin();
+  // Goes on with what the origin has told.
+  absl::Status TakeStat(const source::OriginStat& stat);
+  // Asks the origin and begins to read it at once; the content is made when it has answered.
+  boost::asio::awaitable<absl::Status> OpenOrigin();
+  // Nobody has asked for a part only.
+  bool WantedWhole() const;
   // Goes on with what is on this host, as if the origin had confirmed it.
   absl::Status Adopt(const storage::TaskContent& content);
   // Forgets a content that is not of the object that the origin has now.
@@ -102,6 +110,11 @@ class TaskDownload {
   boost::asio::awaitable<absl::Status> FromParents(PeerSession& session, std::vector<CandidateParent> offered);
   boost::asio::awaitable<absl::Status> FromOrigin(PeerSession* session);
   absl::Status AdoptShape(const std::vector<CandidateParent>& offered);
+  // Learns length and headers from a parent where those are fresh enough, else from the origin.
+  boost::asio::awaitable<absl::Status> LearnShape(const std::vector<CandidateParent>& offered);
+  boost::asio::awaitable<absl::Status> FetchFromOrigin(PeerSession* session, uint32_t skip_pieces,
+                                                       telemetry::SpanParent trace);
+  boost::asio::awaitable<absl::Status> FollowOpening(PeerSession* session, telemetry::SpanParent trace);
   std::vector<CandidateParent> FittingParents(const std::vector<CandidateParent>& offered);
   std::unique_ptr<common::v2::Download> Registration() const;
   TaskFacts Facts() const;
@@ -129,7 +142,10 @@ class TaskDownload {
   source::Source* source_ = nullptr;
   source::OriginRequest request_;
   source::OriginStat stat_;
-  TimePoint asked_at_;  // when the origin was asked for it
+  const TimePoint begin_ = Clock::now();
+  TimePoint asked_at_;         // when the origin was asked for it
+  bool asked_origin_ = false;  // stat_ is known, by the origin or by who has the content
+  std::shared_ptr<OriginOpening> opening_;
   std::shared_ptr<storage::TaskContent> content_;
   std::optional<PieceLayout> layout_;
   uint64_t piece_length_ = 0;

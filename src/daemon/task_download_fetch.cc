@@ -14,6 +14,8 @@
 #include "base/url.h"
 #include "common/v2/common.pb.h"
 #include "daemon/parent_batch.h"
+#include "daemon/parent_client.h"
+#include "daemon/revalidation.h"
 #include "daemon/task_download.h"
 #include "telemetry/log.h"
 
@@ -25,6 +27,9 @@ namespace {
 
 // How long the scheduler may take to end a stream after the last report.
 constexpr Clock::duration kSessionEndTimeout = std::chrono::seconds(5);
+// How long a parent may take to tell what it knows of a task, and how many are asked.
+constexpr Clock::duration kParentAnswerTimeout = std::chrono::seconds(2);
+constexpr size_t kParentsAskedMax = 3;
 // How long a caller of this process may take to say what it wants, once it can.
 constexpr Clock::duration kDecisionTimeout = std::chrono::seconds(5);
 // Ranged requests to an origin at once.
@@ -140,9 +145,40 @@ asio::awaitable<void> TaskDownload::WhenDecided() {
   }
 }
 
+asio::awaitable<absl::Status> TaskDownload::LearnShape(const std::vector<CandidateParent>& offered) {
+  std::optional<TaskAtParent> known;
+  for (size_t i = 0; i < std::min(offered.size(), kParentsAskedMax) && !known; ++i) {
+    const std::optional<uint64_t> length = Stated(offered[i].content_length);
+    if (!length) continue;
+    absl::StatusOr<TaskAtParent> about = co_await AskParentAboutTask(
+        parts_.channels, rpc::HostPort(offered[i].ip, offered[i].port), id_, kParentAnswerTimeout);
+    // The scheduler and the parent must agree; neither is believed alone.
+    if (about.ok() && about->content_length == length && PieceLayout::Make(*length, about->piece_length).ok()) {
+      known = *std::move(about);
+    }
+  }
+  const bool fresh = known && FreshEnough(parts_.config.storage, known->confirmed_at, begin_, Clock::now());
+  if (!fresh && origin_allowed_) {
+    const absl::StatusOr<source::OriginStat> stat = co_await AskOrigin();
+    if (stat.ok()) co_return TakeStat(*stat);
+    if (!IsOutOfReach(stat.status())) co_return stat.status();
+    DF_LOG(Warn, "task {}: its origin cannot be asked; what other peers have is used: {}", id_.str(),
+           stat.status().ToString());
+    causes_.push_back(StrCat("origin: ", MessageOf(stat.status())));
+  }
+  if (!known) co_return AdoptShape(offered);
+  stat_.content_length = known->content_length;
+  stat_.header = std::move(known->response_header);
+  stat_.accepts_ranges = true;
+  asked_origin_ = true;
+  unasked_ = !known->confirmed_at;
+  if (known->confirmed_at) asked_at_ = *known->confirmed_at;
+  co_return MakeContent(known->content_length, known->piece_length);
+}
+
 asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, std::vector<CandidateParent> offered) {
   if (!content_) {
-    DF_CO_RETURN_IF_ERROR(AdoptShape(offered));
+    DF_CO_RETURN_IF_ERROR(asked_origin_ ? AdoptShape(offered) : co_await LearnShape(offered));
     if (layout_) co_await WhenDecided();
   }
   if (!layout_) co_return absl::OkStatus();
@@ -173,26 +209,58 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
 
 runtime::TokenBucket* TaskDownload::PrefetchLimiter() const { return awaited_ ? nullptr : &parts_.limiters.prefetch; }
 
-asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
-  if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
+asio::awaitable<absl::Status> TaskDownload::FetchFromOrigin(PeerSession* session, uint32_t skip_pieces,
+                                                            telemetry::SpanParent trace) {
   const absl::StatusOr<Url> url = Url::Parse(wire_->url());
+  OriginFetch::Options options;
+  options.concurrency = std::min<size_t>(concurrency_, kOriginRequestsMax);
+  options.piece_timeout = ToDuration(parts_.config.download.piece_timeout);
+  options.scheme = url.ok() ? url->scheme : "";
+  options.skip_pieces = skip_pieces;
+  options.trace = std::move(trace);
+  options.limiter = [this] { return PrefetchLimiter(); };
+  OriginFetch::Origin origin;
+  origin.source = source_;
+  origin.request = request_;
+  origin.stat = stat_;
+  OriginFetch fetch(lane_.executor, content_, layout_, piece_length_, std::move(origin), wishes_,
+                    parts_.limiters.back_to_source, parts_.probe, std::move(options),
+                    [this, session](const storage::PieceRecord& record) { PieceDone(session, record); });
+  co_return co_await fetch.Run();
+}
+
+// Takes what the first request brings, and meanwhile reads the rest by further ones.
+asio::awaitable<absl::Status> TaskDownload::FollowOpening(PeerSession* session, telemetry::SpanParent trace) {
+  const std::shared_ptr<OriginOpening> opening = opening_;
+  // Whatever happens, it must not report to a conversation that has ended.
+  struct Delivery {
+    explicit Delivery(OriginOpening& o) : opening(o) {}
+    ~Delivery() { opening.Deliver(nullptr); }
+    OriginOpening& opening;
+  };
+  const Delivery delivery(*opening);
+  opening->Deliver([this, session](const storage::PieceRecord& record) { PieceDone(session, record); });
+  const uint32_t coming = opening->pieces_coming();
+  if (layout_ && stat_.accepts_ranges && coming < layout_->piece_count()) {
+    DF_CO_RETURN_IF_ERROR(co_await FetchFromOrigin(session, coming, trace));
+  }
+  const absl::Status status = co_await opening->WhenDone();
+  opening_.reset();
+  layout_ = content_->layout();
+  if (absl::IsResourceExhausted(status)) co_return status;
+  if (!status.ok()) DF_LOG(Warn, "task {}: the first request broke off: {}", id_.str(), status.ToString());
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
   telemetry::Span span = session != nullptr ? span_.AsParent().Start("download_partial_with_scheduler_from_source")
                                             : span_.AsParent().Start("download_partial_from_source");
+  if (!asked_origin_) DF_CO_RETURN_IF_ERROR(co_await OpenOrigin());
+  if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
+  if (layout_) co_await WhenDecided();
+  if (opening_) DF_CO_RETURN_IF_ERROR(co_await FollowOpening(session, span.AsParent()));
   while (!NothingMissing()) {
-    OriginFetch::Options options;
-    options.concurrency = std::min<size_t>(concurrency_, kOriginRequestsMax);
-    options.piece_timeout = ToDuration(parts_.config.download.piece_timeout);
-    options.scheme = url.ok() ? url->scheme : "";
-    options.limiter = [this] { return PrefetchLimiter(); };
-    options.trace = span.AsParent();
-    OriginFetch::Origin origin;
-    origin.source = source_;
-    origin.request = request_;
-    origin.stat = stat_;
-    OriginFetch fetch(lane_.executor, content_, layout_, piece_length_, std::move(origin), wishes_,
-                      parts_.limiters.back_to_source, parts_.probe, std::move(options),
-                      [this, session](const storage::PieceRecord& record) { PieceDone(session, record); });
-    DF_CO_RETURN_IF_ERROR(co_await fetch.Run());
+    DF_CO_RETURN_IF_ERROR(co_await FetchFromOrigin(session, 0, span.AsParent()));
     layout_ = content_->layout();
   }
   co_return absl::OkStatus();
@@ -214,8 +282,19 @@ asio::awaitable<TaskDownload::Scheduled> TaskDownload::Converse(PeerSession& ses
       co_return end;
     }
     if (std::holds_alternative<EmptyTask>(*answer)) {
-      // It is not empty, or it would have ended before: nobody told the scheduler.
       session.Started();
+      // Who asks the origin first knows that it is not empty, or it would have ended before.
+      if (!asked_origin_) {
+        const absl::StatusOr<source::OriginStat> stat = co_await AskOrigin();
+        end.status = stat.ok() ? TakeStat(*stat) : stat.status();
+        if (!end.status.ok()) {
+          end.ending = Ending::kFailed;
+          end.description = std::string(MessageOf(end.status));
+          co_return end;
+        }
+        if (layout_) co_await WhenDecided();
+        if (NothingMissing()) co_return end;
+      }
       causes_.push_back("scheduler: says that the task is empty");
       end.ask_origin = true;
       co_return end;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/upload_service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -13,6 +14,7 @@
 #include "daemon/task_calls.h"
 #include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/capability.h"
 #include "runtime/timeout.h"
 
 namespace dragonfly::daemon {
@@ -77,7 +79,7 @@ class UploadService final : public UnservedUploadCalls, public Service {
                                           const wire::StatLocalTaskRequest* request,
                                           wire::StatLocalTaskResponse* response) override {
     return calls_.Unary(context, request->task_id(),
-                        [this, request, response] { return daemon::StatLocalTask(tasks_, *request, response); });
+                        [this, context, request, response] { return TellOfTask(context, *request, response); });
   }
 
   grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
@@ -120,6 +122,9 @@ class UploadService final : public UnservedUploadCalls, public Service {
   using NewsWriter = rpc::ResponseWriter<wire::SyncPiecesResponse>;
 
   asio::awaitable<absl::Status> SendNews(wire::SyncPiecesRequest request, std::shared_ptr<NewsWriter> writer);
+  asio::awaitable<absl::Status> TellOfTask(grpc::CallbackServerContext* context,
+                                           const wire::StatLocalTaskRequest& request,
+                                           wire::StatLocalTaskResponse* response);
   asio::awaitable<absl::Status> SendPiece(const wire::DownloadPieceRequest& request,
                                           wire::DownloadPieceResponse* response);
   asio::awaitable<absl::Status> SendHost(std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer);
@@ -184,6 +189,21 @@ asio::awaitable<absl::Status> UploadService::SendNews(wire::SyncPiecesRequest re
     co_await content->changes().Wait(seen);
   }
   co_return absl::OkStatus();
+}
+
+// As for this host, but a task whose download has just begun is waited for, and the age of the origin's word is told.
+asio::awaitable<absl::Status> UploadService::TellOfTask(grpc::CallbackServerContext* context,
+                                                        const wire::StatLocalTaskRequest& request,
+                                                        wire::StatLocalTaskResponse* response) {
+  DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(request.task_id()));
+  const auto content = co_await tasks_.WhenContent(std::move(id), Clock::now() + kTaskWait);
+  if (content.ok()) {
+    if (const std::optional<TimePoint> confirmed_at = (*content)->confirmed_at()) {
+      const auto age = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - *confirmed_at);
+      context->AddInitialMetadata(rpc::kConfirmedMetadata, StrCat(std::max<int64_t>(0, age.count())));
+    }
+  }
+  co_return co_await daemon::StatLocalTask(tasks_, request, response);
 }
 
 asio::awaitable<absl::Status> UploadService::SendPiece(const wire::DownloadPieceRequest& request,

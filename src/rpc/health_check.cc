@@ -31,9 +31,22 @@ bool SaysServing(const grpc::ByteBuffer& response) {
   return bytes == std::string_view("\x08\x01", 2);
 }
 
+// grpc.health.v1.HealthCheckRequest{service: `name`}.
+grpc::ByteBuffer HealthRequest(std::string_view name) {
+  std::string bytes;
+  if (!name.empty()) {
+    bytes = {'\x0a', static_cast<char>(name.size())};
+    bytes += name;
+  }
+  // A ByteBuffer without a slice would be no message at all.
+  const grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
 }  // namespace
 
-boost::asio::awaitable<absl::Status> CheckHealth(std::shared_ptr<grpc::Channel> channel, Clock::duration timeout) {
+boost::asio::awaitable<absl::Status> CheckHealth(std::shared_ptr<grpc::Channel> channel, Clock::duration timeout,
+                                                 std::string_view service) {
   // A channel whose last attempt failed answers at once with that failure; then the new attempt has to be waited for.
   const bool failed_before = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
   if (failed_before) {
@@ -47,10 +60,7 @@ boost::asio::awaitable<absl::Status> CheckHealth(std::shared_ptr<grpc::Channel> 
     grpc::GenericStub stub(channel);
     stub.UnaryCall(context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), request, response, std::move(done));
   };
-  // An empty request asks for service "". A ByteBuffer without a slice would be no message at all.
-  const grpc::Slice nothing;
-  grpc::ByteBuffer request(&nothing, 1);
-  auto response = co_await Unary<grpc::ByteBuffer>(start, std::move(request), timeout);
+  auto response = co_await Unary<grpc::ByteBuffer>(start, HealthRequest(service), timeout);
   if (!response.ok()) co_return std::move(response).status();
   if (!SaysServing(*response)) co_return absl::UnavailableError("not serving");
   co_return absl::OkStatus();

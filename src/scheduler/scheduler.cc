@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "http/server.h"
+#include "rpc/capability.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
 #include "runtime/timeout.h"
@@ -151,6 +152,7 @@ absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Start(const SchedulerConfi
   auto server = rpc::Server::Start(options);
   if (server.ok()) {
     state.server = *std::move(server);
+    state.server->SetServing(rpc::kUnknownLengthCapability, true);
     if (!config.metrics.enable) return scheduler;
     auto metrics_server = http::Server::Start(metrics_options, io, [&metrics = state.metrics](http::Request request) {
       return Answer(metrics, std::move(request.target));

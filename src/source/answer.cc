@@ -153,7 +153,7 @@ std::map<std::string, std::string> DescribeHeader(const http::CurlResponse& resp
   return described;
 }
 
-std::optional<OriginStat> StatOf(const http::CurlResponse& response) {
+std::optional<OriginStat> StatOf(const http::CurlResponse& response, uint64_t first_bytes) {
   OriginStat stat;
   stat.header = DescribeHeader(response);
   if (response.status != kPartialContent) {
@@ -163,8 +163,9 @@ std::optional<OriginStat> StatOf(const http::CurlResponse& response) {
   }
   const std::optional<std::string> value = response.Find("content-range");
   const std::optional<ContentRange> range = value.has_value() ? ParseContentRange(*value) : std::nullopt;
-  const ByteRange first_byte{0, 1};
-  if (!range.has_value() || range->range != first_byte || !range->total.has_value()) return std::nullopt;
+  if (!range.has_value() || !range->total.has_value()) return std::nullopt;
+  const ByteRange first{0, std::min(first_bytes, *range->total)};
+  if (range->range != first) return std::nullopt;
   stat.content_length = *range->total;
   stat.accepts_ranges = true;
   stat.header.erase("content-range");

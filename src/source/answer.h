@@ -50,9 +50,9 @@ absl::Status CheckRangeAnswer(const http::CurlResponse& response, const ByteRang
 // carry secrets (Set-Cookie ...), belong to the connection (RFC 9110 §7.6.1), or have non-ASCII values.
 std::map<std::string, std::string> DescribeHeader(const http::CurlResponse& response);
 
-// The stat that a 2xx answer to `Range: bytes=0-0`, or to no Range, gives. nullopt for a 206 that does not tell the
-// length: then the origin is to be asked without Range.
-std::optional<OriginStat> StatOf(const http::CurlResponse& response);
+// The stat that a 2xx answer to a Range of the first `first_bytes` bytes, or to no Range, gives. nullopt for a 206 that
+// does not tell the length or is of other bytes: then the origin is to be asked without Range.
+std::optional<OriginStat> StatOf(const http::CurlResponse& response, uint64_t first_bytes = 1);
 
 // Whether the same request may succeed later: 5xx, 408, 429.
 bool IsTransient(int status);

@@ -58,6 +58,19 @@ bool SameOrigin(const Url& a, const Url& b) {
 
 bool IsHttp(const Url& url) { return url.scheme == "http" || url.scheme == "https"; }
 
+// The stat of an empty object by the 416 that a range of it is answered with; nullopt when the 416 says otherwise.
+std::optional<OriginStat> EmptyStatOf(const http::CurlResponse& response) {
+  const std::optional<ContentRange> told = ParseContentRange(response.Find("content-range").value_or(""));
+  if (!told.has_value() || told->range.has_value() || told->total != 0) return std::nullopt;
+  // The headers tell of the object, the rest of the page that explains the 416.
+  OriginStat stat;
+  stat.header = DescribeHeader(response);
+  for (const char* of_page : {"content-range", "content-type", "content-encoding"}) stat.header.erase(of_page);
+  stat.header["content-length"] = "0";
+  stat.content_length = 0;
+  return stat;
+}
+
 absl::Status RedirectRefusal(const http::CurlResponse& response, std::string_view why) {
   BackendError error;
   error.message = StrCat(response.status_text, ": ", why);
@@ -153,6 +166,48 @@ class HttpSource::StatAnswer : public Answer {
   }
 
   size_t seen_ = 0;
+};
+
+// Tells of the object, and takes its beginning to where it is wanted.
+class HttpSource::OpenAnswer : public Answer {
+ public:
+  OpenAnswer(uint64_t first_bytes, const Opened& opened, runtime::TokenBucket& limiter)
+      : Answer(&limiter), first_bytes_(first_bytes), opened_(opened) {}
+
+  // Nothing while no usable answer has come.
+  const std::optional<OriginStat>& stat() const { return stat_; }
+  uint64_t taken() const { return taken_; }
+  bool wanted() const { return sink_ != nullptr; }
+  // Everything that was to come has come.
+  bool whole() const { return !expected_ || taken_ == *expected_; }
+
+ private:
+  absl::Status OnObject(const http::CurlResponse& response) override {
+    stat_ = StatOf(response, first_bytes_);
+    if (!stat_) return End();
+    expected_ = stat_->content_length;
+    if (response.status == kPartialContent) expected_ = std::min(first_bytes_, *stat_->content_length);
+    absl::StatusOr<ByteSink*> sink = opened_(*stat_);
+    if (!sink.ok()) return sink.status();
+    sink_ = *sink;
+    return sink_ == nullptr ? End() : absl::OkStatus();
+  }
+
+  absl::Status OnBytes(std::span<const std::byte> bytes) override {
+    if (expected_ && bytes.size() > *expected_ - taken_) {
+      return absl::FailedPreconditionError("origin sends more bytes than it has announced");
+    }
+    DF_RETURN_IF_ERROR(sink_->Append(bytes));
+    taken_ += bytes.size();
+    return absl::OkStatus();
+  }
+
+  const uint64_t first_bytes_;
+  const Opened& opened_;
+  std::optional<OriginStat> stat_;
+  std::optional<uint64_t> expected_;
+  ByteSink* sink_ = nullptr;
+  uint64_t taken_ = 0;
 };
 
 // Takes exactly `asked`.
@@ -377,16 +432,7 @@ asio::awaitable<absl::StatusOr<OriginStat>> HttpSource::Stat(OriginRequest reque
       continue;
     }
     if (response.ok() && response->status == kRangeNotSatisfiable && ranged) {
-      const std::optional<ContentRange> told = ParseContentRange(response->Find("content-range").value_or(""));
-      if (told.has_value() && !told->range.has_value() && told->total == 0) {
-        // The headers tell of the object, the rest of the page that explains the 416.
-        OriginStat stat;
-        stat.header = DescribeHeader(*response);
-        for (const char* of_page : {"content-range", "content-type", "content-encoding"}) stat.header.erase(of_page);
-        stat.header["content-length"] = "0";
-        stat.content_length = 0;
-        co_return stat;
-      }
+      if (std::optional<OriginStat> empty = EmptyStatOf(*response)) co_return *std::move(empty);
       ranged = false;
       continue;
     }
@@ -430,6 +476,44 @@ asio::awaitable<absl::StatusOr<HttpDocument>> HttpSource::Fetch(OriginRequest re
       document.header = DescribeHeader(*response);
       document.body = std::move(answer.body());
       co_return document;
+    }
+    const Failure failure = FailureOf(response, target, answer.refusal());
+    if (!failure.transient) co_return failure.status;
+    const bool again = co_await attempts.Next(failure.retry_after);
+    if (!again) co_return failure.status;
+  }
+}
+
+asio::awaitable<absl::StatusOr<Opening>> HttpSource::Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                          runtime::TokenBucket& limiter) {
+  DF_CO_ASSIGN_OR_RETURN(const Target target, TargetOf(request));
+  Attempts attempts(options_, random_, request.deadline);
+  Renewal renewal;
+  for (;;) {
+    OpenAnswer answer(first_bytes, opened, limiter);
+    const absl::StatusOr<http::CurlResponse> response = co_await Exchange(
+        target, ToHttpRange(ByteRange{0, first_bytes}), request.deadline, Redirects::kAsk, renewal, answer);
+    if (answer.stat()) {
+      if (!answer.wanted() && !answer.verdict().ok()) co_return answer.verdict();
+      Opening opening;
+      opening.stat = *answer.stat();
+      opening.bytes = answer.taken();
+      if (!answer.wanted()) co_return opening;
+      opening.body = !answer.verdict().ok() ? answer.verdict() : response.status();
+      if (opening.body.ok() && !answer.whole()) opening.body = absl::DataLossError("the answer ends early");
+      co_return opening;
+    }
+    const bool refused_range = response.ok() && response->status == kRangeNotSatisfiable;
+    if (std::optional<OriginStat> empty = refused_range ? EmptyStatOf(*response) : std::nullopt) {
+      const absl::StatusOr<ByteSink*> nothing_comes = opened(*empty);
+      if (!nothing_comes.ok()) co_return nothing_comes.status();
+      Opening opening;
+      opening.stat = *std::move(empty);
+      co_return opening;
+    }
+    // An origin that cannot say it in one answer: Stat() knows all the ways.
+    if (refused_range || (response.ok() && IsSuccess(response->status))) {
+      co_return co_await Source::Open(std::move(request), first_bytes, std::move(opened), limiter);
     }
     const Failure failure = FailureOf(response, target, answer.refusal());
     if (!failure.transient) co_return failure.status;

@@ -26,6 +26,8 @@ class HttpSource : public Source {
   HttpSource(boost::asio::io_context& io, const SourceOptions& options);
 
   boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) override;
+  boost::asio::awaitable<absl::StatusOr<Opening>> Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                       runtime::TokenBucket& limiter) override;
   boost::asio::awaitable<absl::Status> Read(OriginRequest request, ByteRange range, ObjectVersion version,
                                             ByteSink& sink, runtime::TokenBucket& limiter) override;
   boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version, ByteSink& sink,
@@ -42,6 +44,7 @@ class HttpSource : public Source {
   };
   class Answer;
   class StatAnswer;
+  class OpenAnswer;
   class RangeAnswer;
   class WholeAnswer;
   class DocumentAnswer;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "source/source.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "source/answer.h"
@@ -22,6 +26,26 @@ ObjectVersion VersionOf(const OriginStat& stat) {
   version.last_modified = Find(stat.header, "last-modified");
   version.content_length = stat.content_length;
   return version;
+}
+
+boost::asio::awaitable<absl::StatusOr<Opening>> Source::Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                             runtime::TokenBucket& limiter) {
+  Opening opening;
+  DF_CO_ASSIGN_OR_RETURN(opening.stat, co_await Stat(request));
+  DF_CO_ASSIGN_OR_RETURN(ByteSink* const sink, opened(opening.stat));
+  if (sink == nullptr) co_return opening;
+  if (!opening.stat.content_length || !opening.stat.accepts_ranges) {
+    const absl::StatusOr<uint64_t> whole =
+        co_await ReadAll(std::move(request), VersionOf(opening.stat), *sink, limiter);
+    opening.body = whole.status();
+    opening.bytes = whole.value_or(0);
+    co_return opening;
+  }
+  const ByteRange first{0, std::min(first_bytes, *opening.stat.content_length)};
+  if (first.length == 0) co_return opening;
+  opening.body = co_await Read(std::move(request), first, VersionOf(opening.stat), *sink, limiter);
+  if (opening.body.ok()) opening.bytes = first.length;
+  co_return opening;
 }
 
 boost::asio::awaitable<absl::StatusOr<std::vector<OriginEntry>>> Source::List(OriginRequest request, size_t) {

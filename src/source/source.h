@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -85,6 +86,15 @@ struct ObjectVersion {
 // A weak ETag (W/"...") is left out: it does not promise the same bytes.
 ObjectVersion VersionOf(const OriginStat& stat);
 
+// What the first request to an object has brought.
+struct Opening {
+  Opening() = default;
+  OriginStat stat;
+  uint64_t bytes = 0;  // of the object, from its begin on, that were appended
+  // OK when all came that was asked for and wanted; else why the transfer ended. It is not tried again.
+  absl::Status body;
+};
+
 // One kind of origin (scheme). Thread rule: all methods on the thread of the source's io_context; several calls may run
 // at once. Cancelling a call closes its transfer.
 class Source {
@@ -95,6 +105,14 @@ class Source {
   // (base/backend_error.h) when the origin refused (with its status code) or could not be reached (without one);
   // INVALID_ARGUMENT for a bad URL or header; DEADLINE_EXCEEDED.
   virtual boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) = 0;
+
+  // Stat() and the first read by one request where the origin lets: asks for the first `first_bytes` bytes (at least
+  // 1). `opened` is called once, before any byte, with what the answer tells, and returns where the bytes go: they are
+  // the first min(first_bytes, length), or all of the object when the origin ignores the range. Null: they are not
+  // wanted, and the transfer is cut. Errors: as Stat, then `opened` was not called; what `opened` returned.
+  using Opened = std::function<absl::StatusOr<ByteSink*>(const OriginStat& stat)>;
+  virtual boost::asio::awaitable<absl::StatusOr<Opening>> Open(OriginRequest request, uint64_t first_bytes,
+                                                               Opened opened, runtime::TokenBucket& limiter);
 
   // Streams `range` of the object into `sink`, taking from `limiter` while it streams. Retries a broken transfer from
   // where it stopped, as the source's options say. Returns when exactly range.length bytes were appended.

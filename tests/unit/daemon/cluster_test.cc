@@ -156,6 +156,24 @@ TEST_F(ClusterTest, SharesSmallFilesToo) {
   }
 }
 
+TEST_F(ClusterTest, ASmallFileCostsTheOriginOneRequest) {
+  const auto trusting = [this](const std::string& name, bool seed) {
+    DaemonConfig config = Config(name, scheduler_address(), seed);
+    config.storage.revalidate = DaemonConfig::Revalidate::kInterval;
+    return config;
+  };
+  seed_ = Start(trusting("seed", true));
+  for (const char* name : {"peer-0", "peer-1", "peer-2"}) peers_.push_back(Start(trusting(name, false)));
+  for (const size_t size : {size_t{1}, size_t{4} << 20}) {
+    const ScriptedOrigin origin(RandomBytes(size, size));
+    const absl::Status status = DownloadByAll(origin.Url());
+    ASSERT_TRUE(status.ok()) << size << ": " << status;
+    ExpectAllHave(origin.content());
+    EXPECT_EQ(origin.reads(), 1);
+    EXPECT_EQ(origin.stats(), 0);
+  }
+}
+
 TEST_F(ClusterTest, SixtyFourPeersAtTheSameMomentReadTheOriginOnce) {
   StartSeed();
   StartPeers(64);

@@ -30,6 +30,15 @@ class ScriptedLink final : public SchedulerLink {
     unreachable_ = unreachable;
   }
 
+  void SetTakesUnknownLength(bool takes) {
+    absl::MutexLock lock(&mutex_);
+    takes_unknown_length_ = takes;
+  }
+  bool TakesUnknownLength() const override {
+    absl::MutexLock lock(&mutex_);
+    return takes_unknown_length_;
+  }
+
   // What was reported, in order: "register", "started", "finished 3 10" (last pieces, length) ...
   std::vector<std::string> events() const {
     absl::MutexLock lock(&mutex_);
@@ -139,6 +148,7 @@ class ScriptedLink final : public SchedulerLink {
   std::vector<Answer> answers_ ABSL_GUARDED_BY(mutex_);
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
   bool unreachable_ ABSL_GUARDED_BY(mutex_) = false;
+  bool takes_unknown_length_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
   common::v2::Download registration_ ABSL_GUARDED_BY(mutex_);
 };

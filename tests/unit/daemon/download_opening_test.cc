@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// How few requests a download costs its origin.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/backend_error.h"
+#include "base/status.h"
+#include "tests/unit/daemon/test_peer.h"
+
+namespace dragonfly::daemon {
+namespace {
+
+using storage::TrafficType;
+using Revalidate = DaemonConfig::Revalidate;
+
+class OriginCost : public ::testing::Test {
+ protected:
+  common::v2::Download Wanting(const ScriptedOrigin& origin) const {
+    common::v2::Download wire;
+    wire.set_url(origin.Url());
+    wire.set_piece_length(kTestPieceLength);
+    return wire;
+  }
+  // What a scheduler asks of a seed.
+  common::v2::Download Seeding(const ScriptedOrigin& origin) const {
+    common::v2::Download wire = Wanting(origin);
+    wire.set_need_back_to_source(true);
+    return wire;
+  }
+  void ExpectWhole(TestPeer& peer, const ScriptedOrigin& origin) {
+    EXPECT_EQ(peer.BytesOf(*TaskManager::IdOf(Wanting(origin))), origin.content());
+    EXPECT_LE(origin.reads_of_any_byte(), 1);
+  }
+
+  runtime::IoThreads io_{2};
+  TestPeer peer_{io_, "peer"};
+};
+
+TEST_F(OriginCost, ASeedReadsASmallFileWithOneRequest) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{kTestPieceLength}}) {
+    ScriptedOrigin origin(TestContent(size));
+    RecordingObserver observer;
+    const absl::Status status = peer_.Download(Seeding(origin), observer);
+    ASSERT_TRUE(status.ok()) << size << ": " << status;
+    ExpectWhole(peer_, origin);
+    EXPECT_EQ(observer.started->content_length, size);
+    EXPECT_EQ(observer.started->response_header.count("content-range"), 0u);
+    EXPECT_EQ(observer.BytesFrom(TrafficType::kBackToSource), size);
+    EXPECT_EQ(origin.stats(), 0) << size;
+    EXPECT_EQ(origin.reads(), 1) << size;
+  }
+  EXPECT_TRUE(peer_.link.Await("finished 0 0")) << "who waits for the empty file must learn of it";
+  EXPECT_TRUE(peer_.link.Await("back to source finished 1 1"));
+  EXPECT_TRUE(peer_.link.Await("back to source finished 1 65536"));
+  EXPECT_EQ(peer_.link.CountOf("piece 0 from origin"), 2);
+}
+
+TEST_F(OriginCost, ASeedReadsTheRestOfALargeFileMeanwhile) {
+  ScriptedOrigin origin(TestContent(40 * kTestPieceLength + 7));
+  ASSERT_TRUE(peer_.Download(Seeding(origin)).ok());
+  ExpectWhole(peer_, origin);
+  EXPECT_EQ(origin.stats(), 0);
+  EXPECT_EQ(origin.bytes_read(), origin.content().size());
+  EXPECT_TRUE(peer_.link.Await("back to source finished 41 "));
+  for (int piece = 0; piece < 41; ++piece) {
+    EXPECT_EQ(peer_.link.CountOf("piece " + std::to_string(piece) + " from origin"), 1) << piece;
+  }
+}
+
+TEST_F(OriginCost, TheBodyOfAnOriginWithoutRangesIsReadOnce) {
+  for (const bool tells_length : {true, false}) {
+    ScriptedOrigin::Behaviour behaviour;
+    behaviour.takes_ranges = false;
+    behaviour.tells_length = tells_length;
+    ScriptedOrigin origin(TestContent(5 * kTestPieceLength + 1), behaviour);
+    const absl::Status status = peer_.Download(Seeding(origin));
+    ASSERT_TRUE(status.ok()) << status;
+    ExpectWhole(peer_, origin);
+    EXPECT_EQ(origin.stats() + origin.reads(), 1);
+  }
+}
+
+TEST_F(OriginCost, ARefusalOfTheFirstRequestReachesTheCaller) {
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.status = 403;
+  ScriptedOrigin origin(TestContent(1), behaviour);
+  const absl::Status status = peer_.Download(Seeding(origin));
+  ASSERT_TRUE(GetBackendError(status)) << status;
+  EXPECT_EQ(GetBackendError(status)->status_code, 403);
+}
+
+TEST_F(OriginCost, WhoIsSentToTheOriginAfterRegisteringAsksOnce) {
+  peer_.link.SetTakesUnknownLength(true);
+  ScriptedOrigin origin(TestContent(100));
+  ASSERT_TRUE(peer_.Download(Wanting(origin)).ok());
+  ExpectWhole(peer_, origin);
+  EXPECT_EQ(origin.stats() + origin.reads(), 1);
+  EXPECT_TRUE(peer_.link.Await("back to source finished 1 100"));
+
+  peer_.link.SetUnreachable(true);
+  ScriptedOrigin other(TestContent(100));
+  ASSERT_TRUE(peer_.Download(Wanting(other)).ok());
+  EXPECT_EQ(other.stats() + other.reads(), 1);
+}
+
+TEST_F(OriginCost, ASchedulerThatTakesTheFileForEmptyIsBelievedWhenTheOriginSaysSo) {
+  peer_.link.SetTakesUnknownLength(true);
+  peer_.link.Set({EmptyTask()});
+  ScriptedOrigin empty("");
+  RecordingObserver observer;
+  ASSERT_TRUE(peer_.Download(Wanting(empty), observer).ok());
+  EXPECT_EQ(observer.started->content_length, 0u);
+  EXPECT_TRUE(peer_.link.Await("finished 0 0"));
+  ScriptedOrigin full(TestContent(2 * kTestPieceLength));
+  ASSERT_TRUE(peer_.Download(Wanting(full)).ok());
+  ExpectWhole(peer_, full);
+}
+
+class OriginCostOfChild : public OriginCost {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(parent_.Download(Seeding(origin_)).ok());
+    child_.link.SetTakesUnknownLength(true);
+    Offer(origin_.content().size());
+    asked_ = origin_.stats() + origin_.reads();
+  }
+  void Offer(std::optional<uint64_t> stated_length) {
+    CandidateParent parent = parent_.AsParent();
+    parent.content_length = stated_length;
+    child_.link.Set({CandidateParents{{parent}}});
+  }
+  int Asked() const { return origin_.stats() + origin_.reads() - asked_; }
+
+  ScriptedOrigin origin_{TestContent(3 * kTestPieceLength + 9)};
+  TestPeer& parent_ = peer_;
+  TestPeer child_{io_, "child"};
+  int asked_ = 0;
+};
+
+TEST_F(OriginCostOfChild, NothingWhereTheClustersWordIsFreshEnough) {
+  child_.config.storage.revalidate = Revalidate::kInterval;
+  child_.config.storage.revalidate_interval = absl::Hours(1);
+  RecordingObserver observer;
+  const absl::Status status = child_.Download(Wanting(origin_), observer);
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectWhole(child_, origin_);
+  EXPECT_EQ(Asked(), 0);
+  EXPECT_EQ(observer.BytesFrom(TrafficType::kRemotePeer), origin_.content().size());
+  EXPECT_EQ(observer.started->response_header.at("etag"), "\"v1\"") << "the headers come from the parent";
+  EXPECT_TRUE(child_.link.Await("finished 4 "));
+}
+
+TEST_F(OriginCostOfChild, OneQuestionWhereThePolicyWantsIt) {
+  child_.config.storage.revalidate = Revalidate::kAlways;
+  ASSERT_TRUE(child_.Download(Wanting(origin_)).ok());
+  ExpectWhole(child_, origin_);
+  EXPECT_EQ(Asked(), 1);
+}
+
+TEST_F(OriginCostOfChild, OneQuestionWhereNobodyStatesTheLengthOrTheStatementsDiffer) {
+  child_.config.storage.revalidate = Revalidate::kNever;
+  Offer(std::nullopt);
+  ASSERT_TRUE(child_.Download(Wanting(origin_)).ok());
+  EXPECT_EQ(Asked(), 1);
+  TestPeer other(io_, "other");
+  other.link.SetTakesUnknownLength(true);
+  CandidateParent wrong = parent_.AsParent();
+  wrong.content_length = 5;
+  other.link.Set({CandidateParents{{wrong}}, CandidateParents{{parent_.AsParent()}}});
+  ASSERT_TRUE(other.Download(Wanting(origin_)).ok());
+  EXPECT_EQ(Asked(), 2);
+  ExpectWhole(other, origin_);
+}
+
+TEST_F(OriginCostOfChild, NothingWhenTheOriginIsForbidden) {
+  common::v2::Download wire = Wanting(origin_);
+  wire.set_disable_back_to_source(true);
+  ASSERT_TRUE(child_.Download(wire).ok());
+  EXPECT_EQ(Asked(), 0);
+  ExpectWhole(child_, origin_);
+}
+
+TEST_F(OriginCostOfChild, TheClusterOutlivesTheOrigin) {
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.status = 503;
+  origin_.Set(behaviour);
+  const absl::Status status = child_.Download(Wanting(origin_));
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectWhole(child_, origin_);
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon
