@@ -173,13 +173,16 @@ asio::awaitable<absl::Status> TaskDownload::Body() {
   if (wire_->need_back_to_source() && layout_ && layout_->piece_count() == 0) {
     lane_.group.Spawn(AnnounceCopy(parts_, id_, wire_));
   }
+  // The first request may have brought everything by now; the scheduler is told all the same.
+  bool must_report = opening_ != nullptr && !(layout_ && layout_->piece_count() == 0);
   for (;;) {
     const uint64_t seen = wishes_.changes().version();
-    if (content_ && wishes_.CloseIfSatisfied(*content_)) co_return absl::OkStatus();
-    if (NothingMissing()) {
+    if (!must_report && content_ && wishes_.CloseIfSatisfied(*content_)) co_return absl::OkStatus();
+    if (!must_report && NothingMissing()) {
       co_await wishes_.changes().Wait(seen);  // somebody has not said yet what it wants
       continue;
     }
+    must_report = false;
     absl::Status fetched = ReserveWanted();
     if (fetched.ok()) fetched = co_await Fetch();
     // Nobody had asked the origin; the next download must not go on with the pieces of what it no longer has.
