@@ -5,10 +5,12 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <exception>
+#include <utility>
 
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/interrupt.h"
+#include "daemon/object_tag.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -119,6 +121,12 @@ asio::awaitable<void> ParentBatch::ForwardWishes(uint64_t seen) {
 
 // False when the parent contradicts the layout.
 bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
+  if (options_.provisional) {
+    // The last piece is shorter than a provisional layout can know, and comes when the length does.
+    if (!layout_.Contains(news.number)) return true;
+    const ByteRange full = layout_.RangeOf(news.number);
+    if (news.range.offset == full.offset && news.range.length < full.length) return true;
+  }
   if (!layout_.Contains(news.number) || news.range != layout_.RangeOf(news.number)) return false;
   if (news.endpoint) parents_[index].address.endpoint = news.endpoint;
   if (news.quic) parents_[index].address.quic = news.quic;
@@ -131,6 +139,7 @@ asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumbe
   const std::string address = parents_[index].address.grpc;
   const std::unique_ptr<PieceNewsStream> stream =
       OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers, options_.trace);
+  bool tag_seen = false;
   while (dispatcher_.live(index)) {
     absl::StatusOr<std::optional<PieceNews>> news = co_await stream->Next(Clock::now() + options_.news_timeout);
     if (!news.ok()) {
@@ -140,6 +149,10 @@ asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumbe
       break;
     }
     if (!news->has_value()) break;
+    if (!std::exchange(tag_seen, true) && TagsDiffer(stream->object_tag(), options_.object_tag)) {
+      DropParent(index, absl::FailedPreconditionError("has another version of the object"));
+      break;
+    }
     if (!TakeNews(index, **news)) {
       DropParent(index, absl::DataLossError(StrCat("announced piece ", (*news)->number.value(), " at ",
                                                    (*news)->range.offset, " of ", (*news)->range.length,
@@ -246,10 +259,25 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
   events_.Notify();
 }
 
+void ParentBatch::WatchLoads() {
+  if (options_.loads == nullptr || parents_.size() < 2 || wanted_.size() < kPiecesWorthWatching) return;
+  for (Parent& parent : parents_) parent.load = options_.loads->Begin(parent.address.grpc, options_.peer_id);
+}
+
+// What hosts say of themselves counts until their parents have been measured.
+void ParentBatch::TakeLoads() {
+  for (size_t index = 0; index < parents_.size(); ++index) {
+    std::unique_ptr<ParentLoads::Watch>& load = parents_[index].load;
+    if (load == nullptr || dispatcher_.rate(index) > 0) continue;
+    if (const std::optional<double> free_rate = load->free_rate()) dispatcher_.SetPrior(index, *free_rate);
+  }
+}
+
 asio::awaitable<void> ParentBatch::Loop() {
   for (;;) {
     const uint64_t seen = events_.version();
     if (!fatal_.ok()) co_return;
+    TakeLoads();
     while (const auto assignment = dispatcher_.Next(Clock::now())) {
       if (assignment->instead_of) {
         const auto first = running_.find({assignment->piece.value(), *assignment->instead_of});
@@ -279,6 +307,7 @@ asio::awaitable<absl::Status> ParentBatch::Run(std::vector<CandidateParent> pare
   }
   const uint64_t seen = wishes_.changes().version();
   UpdateWishes();
+  WatchLoads();
   group_.Spawn(ForwardWishes(seen));
   // The coroutines of the group use this object: they are joined on every way out.
   std::exception_ptr failure;

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "daemon/lane.h"
 #include "daemon/parent_client.h"
+#include "daemon/parent_loads.h"
 #include "daemon/piece_dispatcher.h"
 #include "daemon/piece_set.h"
 #include "daemon/scheduler_link.h"
@@ -39,6 +40,10 @@ class ParentBatch {
     size_t concurrency = 8;
     Clock::duration news_timeout = std::chrono::seconds(360);  // between two messages of a parent
     uint64_t seed = 1;                                         // of the order of pieces
+    std::string object_tag;        // of the version that is wanted (daemon/object_tag.h); empty: any
+    bool provisional = false;      // the layout is longer than the file, whose length is not known
+    ParentLoads* loads = nullptr;  // of the parents' hosts; null: not looked at
+    std::string peer_id;           // own
     // Asked for each piece: the bandwidth that it counts against; null: that of downloads.
     std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
     telemetry::SpanContext trace;  // sent along with SyncPieces
@@ -66,10 +71,13 @@ class ParentBatch {
     PieceSet asked;  // pieces whose news were asked for
     int open_streams = 0;
     int failures = 0;  // pieces that it did not have after all
+    std::unique_ptr<ParentLoads::Watch> load;
   };
   // Pieces that may be missing at a parent that announced them before it is dropped.
   static constexpr int kFailuresMax = 3;
   static constexpr size_t kCausesMax = 8;
+  // With fewer pieces to get, a choice by load is over before the loads are known.
+  static constexpr size_t kPiecesWorthWatching = 8;
   static constexpr size_t kParentsMax = 64;
 
   boost::asio::awaitable<void> Loop();
@@ -80,6 +88,8 @@ class ParentBatch {
   boost::asio::awaitable<absl::StatusOr<Digest>> Receive(size_t index, PieceNumber number, ByteSink& sink);
   size_t IdlestLane() const;
   void UpdateWishes();
+  void WatchLoads();
+  void TakeLoads();
   bool TakeNews(size_t index, const PieceNews& news);
   void BlamePiece(size_t index, PieceNumber number, const absl::Status& why);
   void DropParent(size_t index, const absl::Status& why);

@@ -52,6 +52,8 @@ class GrpcPieceNewsStream final : public PieceNewsStream {
     co_return news;
   }
 
+  std::string object_tag() const override { return stream_->Metadata(rpc::kObjectMetadata).value_or(""); }
+
  private:
   const std::shared_ptr<rpc::ServerStream<wire::SyncPiecesResponse>> stream_;
 };

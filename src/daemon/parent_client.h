@@ -39,6 +39,9 @@ class PieceNewsStream {
   virtual ~PieceNewsStream() = default;
   // The next message; nullopt at the good end. Errors: the parent's status; DEADLINE_EXCEEDED.
   virtual boost::asio::awaitable<absl::StatusOr<std::optional<PieceNews>>> Next(TimePoint deadline) = 0;
+  // The tag of the object that the pieces are of (daemon/object_tag.h); empty when the parent does not tell. Only after
+  // a message.
+  virtual std::string object_tag() const = 0;
 };
 
 // Asks the parent at `address` (its upload service) which of `numbers` it has and gets. `numbers` is not empty.

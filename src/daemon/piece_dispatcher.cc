@@ -15,6 +15,9 @@ constexpr double kPatience = 4;
 // Slack for the comparison of expected times near the end.
 constexpr double kEndSlackSeconds = 0.05;
 
+// Bytes a second of a parent of which nothing is said while others are spoken of (client v1.5.1: 10 Gbit/s).
+constexpr double kUnknownPrior = 10e9 / 8;
+
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 Clock::duration FromSeconds(double seconds) {
   // A parent of a byte a second must not overflow the clock.
@@ -55,6 +58,11 @@ PieceDispatcher::Parent PieceDispatcher::AddParent() {
 void PieceDispatcher::Announce(Parent parent, PieceNumber piece) {
   ParentState& state = parents_[parent];
   if (state.live && state.has.Insert(piece)) ++suppliers_[piece.value()];
+}
+
+void PieceDispatcher::SetPrior(Parent parent, double bytes_per_second) {
+  parents_[parent].prior = bytes_per_second;
+  any_prior_ = true;
 }
 
 void PieceDispatcher::SetNewsOpen(Parent parent, bool open) { parents_[parent].news_open = open; }
@@ -102,6 +110,13 @@ double PieceDispatcher::FinishSeconds(const ParentState& parent, uint64_t more_b
   return known > 0 ? bytes / known : 0;
 }
 
+// For the choice of a parent hearsay is better than nothing; how long to wait for it, only its work can tell.
+double PieceDispatcher::ChoiceSeconds(const ParentState& parent, uint64_t more_bytes) const {
+  if (!any_prior_ || parent.measured_seconds > 0) return FinishSeconds(parent, more_bytes);
+  const double rate = parent.prior > 0 ? parent.prior : kUnknownPrior;
+  return static_cast<double>(parent.outstanding_bytes + more_bytes) / rate;
+}
+
 bool PieceDispatcher::HasOpen(const ParentState& parent) const {
   return PieceSet::NextCommon(open_, parent.has, PieceNumber(0)).has_value();
 }
@@ -138,7 +153,7 @@ std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspec
     const PieceNumber piece = *PieceSet::NextCommon(open_, state.has, PieceNumber(0));
     if (HoldsUpTheEnd(parent, piece)) continue;
     const std::pair<size_t, double> key(starving ? state.outstanding : options_.window_min,
-                                        FinishSeconds(state, LengthOf(piece)));
+                                        ChoiceSeconds(state, LengthOf(piece)));
     if (!best || key < best_key) {
       best = parent;
       best_key = key;

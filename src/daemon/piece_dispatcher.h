@@ -65,6 +65,8 @@ class PieceDispatcher {
   Parent AddParent();
   // `parent` has `piece`. Numbers outside the layout are ignored.
   void Announce(Parent parent, PieceNumber piece);
+  // `parent` is said to have so many bytes a second to spare (more than 0). Counts until its rate was measured.
+  void SetPrior(Parent parent, double bytes_per_second);
   // No news of `parent` will come any more, or again some.
   void SetNewsOpen(Parent parent, bool open);
   // `parent` is not used again; what it was fetching becomes open.
@@ -104,6 +106,7 @@ class PieceDispatcher {
     int strikes = 0;  // pieces taken over from it since it last finished one
     size_t outstanding = 0;
     uint64_t outstanding_bytes = 0;
+    double prior = 0;  // bytes a second by hearsay; 0: none
     // Bytes over busy time, both decayed so that old transfers count less.
     double measured_bytes = 0;
     double measured_seconds = 0;
@@ -120,6 +123,7 @@ class PieceDispatcher {
   bool HasOpen(const ParentState& parent) const;
   double BestRate() const;
   double FinishSeconds(const ParentState& parent, uint64_t more_bytes) const;
+  double ChoiceSeconds(const ParentState& parent, uint64_t more_bytes) const;
   bool HoldsUpTheEnd(Parent parent, PieceNumber piece) const;
   PieceNumber Rarest(const ParentState& parent);
   std::optional<Parent> ChooseParent(bool suspects);
@@ -137,6 +141,7 @@ class PieceDispatcher {
   std::vector<ParentState> parents_;
   absl::btree_map<uint32_t, Transfer> assigned_;
   size_t wanted_assigned_ = 0;
+  bool any_prior_ = false;
 };
 
 }  // namespace dragonfly::daemon

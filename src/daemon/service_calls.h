@@ -36,12 +36,13 @@ class ServiceCalls {
   template <typename Response>
   grpc::ServerWriteReactor<Response>* Stream(
       grpc::CallbackServerContext* context, std::string_view key,
-      std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<rpc::ResponseWriter<Response>>)> handle) {
+      std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<rpc::ResponseWriter<Response>>)> handle,
+      rpc::Headers headers = rpc::Headers::kAtOnce) {
     auto guarded = [gate = &gate_, handle = std::move(handle)](std::shared_ptr<rpc::ResponseWriter<Response>> writer) {
       auto begin = [handle, writer = std::move(writer)] { return handle(writer); };
       return Guarded(*gate, CallKind::kStream, std::move(begin));
     };
-    return rpc::ServeStream<Response>(context, groups_.For(key), std::move(guarded));
+    return rpc::ServeStream<Response>(context, groups_.For(key), std::move(guarded), /*keep_running=*/false, headers);
   }
 
   // Cancels what runs and waits for its end.

@@ -108,6 +108,10 @@ class TaskDownload {
   boost::asio::awaitable<Scheduled> Converse(PeerSession& session);
   boost::asio::awaitable<void> WhenDecided();
   boost::asio::awaitable<absl::Status> FromParents(PeerSession& session, std::vector<CandidateParent> offered);
+  boost::asio::awaitable<absl::Status> FromParentsWithoutLength(PeerSession& session,
+                                                                std::vector<CandidateParent> parents);
+  boost::asio::awaitable<absl::Status> RunBatch(PeerSession& session, std::vector<CandidateParent> parents,
+                                                PieceLayout layout, bool provisional);
   boost::asio::awaitable<absl::Status> FromOrigin(PeerSession* session);
   absl::Status AdoptShape(const std::vector<CandidateParent>& offered);
   // Learns length and headers from a parent where those are fresh enough, else from the origin.

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/url.h"
 #include "common/v2/common.pb.h"
+#include "daemon/object_tag.h"
 #include "daemon/parent_batch.h"
 #include "daemon/parent_client.h"
 #include "daemon/revalidation.h"
@@ -34,6 +35,8 @@ constexpr size_t kParentsAskedMax = 3;
 constexpr Clock::duration kDecisionTimeout = std::chrono::seconds(5);
 // Ranged requests to an origin at once.
 constexpr size_t kOriginRequestsMax = 8;
+// Pieces beyond those that are here that parents are asked for while nobody knows how many there are.
+constexpr uint64_t kPiecesWithoutLength = 4096;
 // Causes that are kept for the error message.
 constexpr size_t kCausesMax = 16;
 
@@ -105,13 +108,12 @@ std::vector<CandidateParent> TaskDownload::FittingParents(const std::vector<Cand
   for (const CandidateParent& parent : offered) {
     const std::optional<uint64_t> length = Stated(parent.content_length);
     const std::optional<uint64_t> piece_length = Stated(parent.piece_length);
-    if ((length && *length != layout_->content_length()) ||
-        (piece_length && *piece_length != layout_->piece_length())) {
+    const uint64_t own_length = layout_ ? layout_->content_length() : length.value_or(0);
+    if (length.value_or(own_length) != own_length || piece_length.value_or(piece_length_) != piece_length_) {
       if (causes_.size() < kCausesMax) {
         causes_.push_back(StrCat("parent ", parent.ip, ":", parent.port, ": content length ",
-                                 length.value_or(layout_->content_length()), " in pieces of ",
-                                 piece_length.value_or(layout_->piece_length()), " does not fit ",
-                                 layout_->content_length(), " in pieces of ", layout_->piece_length()));
+                                 length.value_or(own_length), " in pieces of ", piece_length.value_or(piece_length_),
+                                 " does not fit ", own_length, " in pieces of ", piece_length_));
       }
       continue;
     }
@@ -181,10 +183,40 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
     DF_CO_RETURN_IF_ERROR(asked_origin_ ? AdoptShape(offered) : co_await LearnShape(offered));
     if (layout_) co_await WhenDecided();
   }
-  if (!layout_) co_return absl::OkStatus();
   std::vector<CandidateParent> parents = FittingParents(offered);
   if (parents.empty()) co_return absl::OkStatus();
+  if (!layout_) co_return co_await FromParentsWithoutLength(session, std::move(parents));
+  co_return co_await RunBatch(session, std::move(parents), *layout_, /*provisional=*/false);
+}
 
+// Nobody knows the length yet, but pieces that are full have their place all the same. Parents tell of them as they
+// come; the first one that has everything knows the length, and with it the last piece.
+asio::awaitable<absl::Status> TaskDownload::FromParentsWithoutLength(PeerSession& session,
+                                                                     std::vector<CandidateParent> parents) {
+  if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
+  co_await WhenDecided();
+  const uint64_t have = content_->finished_piece_count();
+  DF_CO_ASSIGN_OR_RETURN(const PieceLayout longest,
+                         PieceLayout::Make((have + kPiecesWithoutLength) * piece_length_, piece_length_));
+  DF_CO_RETURN_IF_ERROR(co_await RunBatch(session, parents, longest, /*provisional=*/true));
+  for (const CandidateParent& parent : parents) {
+    const absl::StatusOr<TaskAtParent> about =
+        co_await AskParentAboutTask(parts_.channels, rpc::HostPort(parent.ip, parent.port), id_, kParentAnswerTimeout);
+    if (!about.ok() || !about->complete || !about->content_length || about->piece_length != piece_length_) continue;
+    const absl::StatusOr<PieceLayout> layout = PieceLayout::Make(*about->content_length, piece_length_);
+    if (!layout.ok()) continue;
+    DF_CO_RETURN_IF_ERROR(co_await RunBatch(session, parents, *layout, /*provisional=*/false));
+    if (content_->finished_piece_count() != layout->piece_count()) co_return absl::OkStatus();
+    DF_CO_RETURN_IF_ERROR(content_->FinishLength(layout->content_length()));
+    layout_ = content_->layout();
+    co_await WhenDecided();
+    co_return absl::OkStatus();
+  }
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> TaskDownload::RunBatch(PeerSession& session, std::vector<CandidateParent> parents,
+                                                     PieceLayout layout, bool provisional) {
   telemetry::Span span = span_.AsParent().Start("download_partial_with_scheduler_from_parent");
   ParentBatch::Options options;
   options.trace = span.context();
@@ -192,13 +224,17 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
   options.concurrency = concurrency_;
   options.news_timeout = ToDuration(parts_.config.download.collected_piece_timeout);
   options.seed = std::hash<std::string>()(peer_id_);
+  options.object_tag = ObjectTag(stat_.header);
+  options.provisional = provisional;
+  options.loads = lane_.loads;
+  options.peer_id = peer_id_;
   options.limiter = [this] { return PrefetchLimiter(); };
   ParentBatch::Reports reports;
   reports.finished = [this, &session](const storage::PieceRecord& record) { PieceDone(&session, record); };
   reports.failed = [&session](PieceNumber number, const std::string& parent_id) {
     session.PieceFailed(number, parent_id);
   };
-  ParentBatch batch(lane_, content_, *layout_, wishes_, parts_.channels, std::move(options), std::move(reports));
+  ParentBatch batch(lane_, content_, layout, wishes_, parts_.channels, std::move(options), std::move(reports));
   absl::Status status = co_await batch.Run(std::move(parents));
   span.SetStatus(status);
   for (const std::string& cause : batch.causes()) {

@@ -62,7 +62,8 @@ PieceFetcher::Options MakeFetcherOptions(const TaskManagerParts& parts) {
 }  // namespace
 
 struct TaskManager::State {
-  explicit State(TaskManagerParts p) : parts(std::move(p)) {
+  explicit State(TaskManagerParts p)
+      : parts(std::move(p)), loads(parts.io.Next().get_executor(), parts.channels, parts.identity.host_id) {
     const source::SourceOptions source_options = MakeSourceOptions(parts.config);
     for (size_t index = 0; index < parts.io.size(); ++index) {
       auto lane = std::make_unique<Lane>(parts.io.At(index));
@@ -72,6 +73,7 @@ struct TaskManager::State {
       lane->fetcher = std::make_unique<PieceFetcher>(*lane->vortex, *lane->quic, parts.channels,
                                                      parts.limiters.download, MakeFetcherOptions(parts));
       lane->sources = source::MakeSources(lane->io, source_options);
+      lane->loads = &loads;
       lanes.push_back(std::move(lane));
     }
     for (const auto& lane : lanes) {
@@ -110,6 +112,7 @@ struct TaskManager::State {
   asio::awaitable<absl::Status> Serve(Caller& caller, TaskId id, std::shared_ptr<storage::TaskContent> here);
 
   const TaskManagerParts parts;
+  ParentLoads loads;
   std::vector<std::unique_ptr<Lane>> lanes;
   mutable absl::Mutex mutex;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
@@ -391,6 +394,7 @@ asio::awaitable<void> TaskManager::Stop() {
     state->stopped = true;
   }
   for (const auto& lane : state->lanes) co_await lane->group.Stop();
+  co_await state->loads.Stop();
   std::vector<std::shared_ptr<TaskDownload>> never_begun;
   {
     absl::MutexLock lock(&state->mutex);

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "daemon/admission.h"
 #include "daemon/list_calls.h"
+#include "daemon/object_tag.h"
 #include "daemon/piece_message.h"
 #include "daemon/piece_set.h"
 #include "daemon/service_calls.h"
@@ -27,7 +28,8 @@ namespace {
 // Pieces of DownloadPiece that are in memory at once.
 constexpr size_t kPiecesInMemoryMax = 16;
 // How long a child waits for a task whose download has just begun, and for a piece that is being written.
-constexpr Clock::duration kTaskWait = std::chrono::seconds(10);
+// Children of v1.5.1 wait ten seconds for the headers of an answer.
+constexpr Clock::duration kTaskWait = std::chrono::seconds(8);
 constexpr Clock::duration kPieceWait = std::chrono::seconds(30);
 constexpr Clock::duration kHostInterval = std::chrono::seconds(1);
 
@@ -97,10 +99,12 @@ class UploadService final : public UnservedUploadCalls, public Service {
 
   grpc::ServerWriteReactor<wire::SyncPiecesResponse>* SyncPieces(grpc::CallbackServerContext* context,
                                                                  const wire::SyncPiecesRequest* request) override {
-    auto handle = [this, message = *request](std::shared_ptr<rpc::ResponseWriter<wire::SyncPiecesResponse>> writer) {
-      return SendNews(message, std::move(writer));
+    auto handle = [this, context,
+                   message = *request](std::shared_ptr<rpc::ResponseWriter<wire::SyncPiecesResponse>> writer) {
+      return SendNews(context, message, std::move(writer));
     };
-    return calls_.Stream<wire::SyncPiecesResponse>(context, request->task_id(), std::move(handle));
+    return calls_.Stream<wire::SyncPiecesResponse>(context, request->task_id(), std::move(handle),
+                                                   rpc::Headers::kByHandler);
   }
 
   grpc::ServerUnaryReactor* DownloadPiece(grpc::CallbackServerContext* context,
@@ -121,7 +125,8 @@ class UploadService final : public UnservedUploadCalls, public Service {
  private:
   using NewsWriter = rpc::ResponseWriter<wire::SyncPiecesResponse>;
 
-  asio::awaitable<absl::Status> SendNews(wire::SyncPiecesRequest request, std::shared_ptr<NewsWriter> writer);
+  asio::awaitable<absl::Status> SendNews(grpc::CallbackServerContext* context, wire::SyncPiecesRequest request,
+                                         std::shared_ptr<NewsWriter> writer);
   asio::awaitable<absl::Status> TellOfTask(grpc::CallbackServerContext* context,
                                            const wire::StatLocalTaskRequest& request,
                                            wire::StatLocalTaskResponse* response);
@@ -161,7 +166,8 @@ PieceSet InterestedPieces(const wire::SyncPiecesRequest& request) {
 }
 
 // Tells a child of the pieces that it wants as they get finished, until it knows all or no more will come.
-asio::awaitable<absl::Status> UploadService::SendNews(wire::SyncPiecesRequest request,
+asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContext* context,
+                                                      wire::SyncPiecesRequest request,
                                                       std::shared_ptr<NewsWriter> writer) {
   DF_CO_ASSIGN_OR_RETURN(const TaskId id, TaskId::Parse(request.task_id()));
   const std::string name = StrCat("task ", id.str());
@@ -171,6 +177,9 @@ asio::awaitable<absl::Status> UploadService::SendNews(wire::SyncPiecesRequest re
   if (absl::IsNotFound(found.status())) co_return absl::InternalError(StrCat(name, " not found"));
   if (!found.ok()) co_return absl::InternalError(StrCat(name, " failed: ", MessageOf(found.status())));
   const std::shared_ptr<storage::TaskContent> content = *std::move(found);
+  const std::string tag = ObjectTag(content->response_header());
+  if (!tag.empty()) context->AddInitialMetadata(rpc::kObjectMetadata, tag);
+  writer->SendHeaders();
 
   for (size_t next = 0; !wanted.empty();) {
     const uint64_t seen = content->changes().version();

@@ -13,4 +13,8 @@ inline constexpr char kUnknownLengthCapability[] = "dragonfly.ext.v1.UnknownLeng
 // just this object. Absent: not since the host has started.
 inline constexpr char kConfirmedMetadata[] = "dragonfly-confirmed-ms";
 
+// Initial metadata of our SyncPieces: which version of the object the pieces are of, so that a child does not mix two
+// (daemon/object_tag.h). Absent: not known.
+inline constexpr char kObjectMetadata[] = "dragonfly-object";
+
 }  // namespace dragonfly::rpc

@@ -17,6 +17,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -112,6 +113,13 @@ class ReadingReactor : public Base, public std::enable_shared_from_this<ReadingR
   static constexpr size_t kReadAheadBytes = 1 << 20;
 
   grpc::ClientContext& context() { return context_; }
+
+  std::optional<std::string> Metadata(const std::string& name) {
+    const auto& metadata = context_.GetServerInitialMetadata();
+    const auto found = metadata.find(name);
+    if (found == metadata.end()) return std::nullopt;
+    return std::string(found->second.data(), found->second.size());
+  }
 
   // After the derived class has made the call known to gRPC.
   void StartReading() {
@@ -310,6 +318,8 @@ class ServerStream {
   boost::asio::awaitable<absl::StatusOr<std::optional<Response>>> Read(TimePoint deadline) {
     return reactor_->Read(deadline);
   }
+  // A value of the server's initial metadata. Only after Read() has returned a message.
+  std::optional<std::string> Metadata(const std::string& name) const { return reactor_->Metadata(name); }
   void Cancel() { reactor_->Cancel(); }
 
  private:

@@ -103,6 +103,13 @@ class ResponseWriter {
   // The span of the call, else what its caller sent; see TraceOf().
   const telemetry::SpanContext& trace() const { return trace_; }
 
+  // Only with Headers::kByHandler: sends the initial metadata, with what was added to the call's context before. At
+  // most once, before the first Write(); a stream that never does sends them with its first message or its end.
+  void SendHeaders() {
+    absl::MutexLock lock(&mutex_);
+    if (!gone_ && outbox_.empty() && !writing_) reactor_->StartSendInitialMetadata();
+  }
+
   // True after the caller has gone or the call was cancelled.
   bool cancelled() const {
     absl::MutexLock lock(&mutex_);
@@ -201,8 +208,8 @@ class WriteReactor final : public grpc::ServerWriteReactor<Response> {
                                            [writer = writer_](const absl::Status& status) { writer->Finish(status); })),
         keep_running_(keep_running) {}
 
-  void Start(runtime::TaskGroup& group) {
-    this->StartSendInitialMetadata();
+  void Start(runtime::TaskGroup& group, bool send_headers) {
+    if (send_headers) this->StartSendInitialMetadata();
     handler_->Start(group);
   }
 
@@ -225,15 +232,18 @@ class WriteReactor final : public grpc::ServerWriteReactor<Response> {
 
 }  // namespace internal
 
-// Initial metadata is sent at once. `handle(writer)` runs in `group`; what it returns ends the call. It is cancelled
+// When a stream's initial metadata is sent: clients may wait for it, and give up when it does not come.
+enum class Headers { kAtOnce, kByHandler };
+
+// `handle(writer)` runs in `group`; what it returns ends the call. It is cancelled
 // when the caller goes away, unless `keep_running` is set: then it runs on and its writes fail.
 template <typename Response>
 grpc::ServerWriteReactor<Response>* ServeStream(
     grpc::CallbackServerContext* context, runtime::TaskGroup& group,
     std::function<boost::asio::awaitable<absl::Status>(std::shared_ptr<ResponseWriter<Response>>)> handle,
-    bool keep_running = false) {
+    bool keep_running = false, Headers headers = Headers::kAtOnce) {
   auto* reactor = new internal::WriteReactor<Response>(std::move(handle), keep_running, TraceOf(*context));
-  reactor->Start(group);
+  reactor->Start(group, headers == Headers::kAtOnce);
   return reactor;
 }
 

@@ -349,6 +349,44 @@ TEST_F(ParentDownload, AsksNobodyWhoContradictsTheOrigin) {
   EXPECT_EQ(other.pieces_asked(), 0);
 }
 
+TEST_F(ParentDownload, AsksNobodyWhoHasAnotherVersion) {
+  TestPeer old(io_, "old");
+  Warm(old);
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.etag = "\"v2\"";
+  origin_.Set(behaviour);
+  TestPeer current(io_, "current");
+  Warm(current);
+  Offer({old.AsParent(), current.AsParent()});
+  ExpectFromPeers();
+  for (const auto& piece : observer_.pieces) EXPECT_EQ(piece.parent_id, "current");
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+}
+
+TEST_F(ParentDownload, FollowsAParentWhoseOriginTellsNoLength) {
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.takes_ranges = false;
+  behaviour.tells_length = false;
+  origin_.Set(behaviour);
+  TestPeer parent(io_, "parent");
+  origin_.HoldFrom(3 * kTestPieceLength);
+  RecordingObserver of_parent;
+  auto running = parent.Begin(wire_, of_parent);
+  ASSERT_TRUE(origin_.AwaitHeld());
+  const int reads = origin_.reads();
+  Offer({parent.AsParent()});
+  auto following = child_.Begin(wire_, observer_);
+  ASSERT_TRUE(child_.link.Await("piece 2 from parent")) << "it waits for the end of the file";
+  origin_.Release();
+  ASSERT_TRUE(running.get().ok());
+  const absl::Status status = following.get();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+  EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), kSize);
+  EXPECT_EQ(origin_.reads(), reads);
+  EXPECT_TRUE(child_.link.Await("finished 12 "));
+}
+
 TEST_F(ParentDownload, TakesTheLengthFromTheSchedulerWhereTheOriginTellsNone) {
   TestPeer parent(io_, "parent");
   Warm(parent);

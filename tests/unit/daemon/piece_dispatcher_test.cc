@@ -53,6 +53,45 @@ TEST(PieceDispatcher, GivesASingleParentTheWholeConcurrency) {
   EXPECT_EQ(pieces.size(), 8u);
 }
 
+TEST(PieceDispatcher, BeginsWithTheParentThatIsSaidToHaveMostToSpare) {
+  for (const size_t best : {size_t{0}, size_t{1}, size_t{2}}) {
+    PieceDispatcher dispatcher = Wanting(3);
+    for (size_t parent = 0; parent < 3; ++parent) {
+      ParentWith(dispatcher, 0, 2);
+      dispatcher.SetPrior(parent, parent == best ? 1e9 : 1e8);
+    }
+    EXPECT_EQ(dispatcher.Next(kStart)->parent, best);
+  }
+}
+
+TEST(PieceDispatcher, BelievesItsOwnMeasurementsBeforeHearsay) {
+  PieceDispatcher dispatcher = Wanting(100);
+  const auto boaster = ParentWith(dispatcher, 0, 99);
+  const auto modest = ParentWith(dispatcher, 0, 99);
+  dispatcher.SetPrior(boaster, 1e9);
+  dispatcher.SetPrior(modest, 1e6);
+  // Both do their first two pieces; the modest one is ten times as fast.
+  std::vector<PieceDispatcher::Assignment> begun;
+  while (const auto assignment = dispatcher.Next(kStart)) begun.push_back(*assignment);
+  ASSERT_EQ(begun.size(), 4u);
+  EXPECT_EQ(begun[0].parent, boaster);
+  for (const auto& assignment : begun) {
+    dispatcher.Finished(assignment.parent, assignment.piece,
+                        kStart + (assignment.parent == boaster ? milliseconds(400) : milliseconds(40)));
+  }
+  EXPECT_EQ(dispatcher.Next(kStart + milliseconds(400))->parent, modest);
+}
+
+TEST(PieceDispatcher, HearsayDoesNotShortenItsPatience) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto first = ParentWith(dispatcher, 0, 0);
+  dispatcher.SetPrior(first, 1e9);
+  ASSERT_TRUE(dispatcher.Next(kStart));
+  ParentWith(dispatcher, 0, 0);
+  EXPECT_FALSE(dispatcher.Next(kStart + milliseconds(1900)));
+  EXPECT_TRUE(dispatcher.Next(kStart + milliseconds(2100)));
+}
+
 TEST(PieceDispatcher, SpreadsOverParentsBeforeItFillsOne) {
   PieceDispatcher dispatcher = Wanting(100);
   for (int i = 0; i < 6; ++i) ParentWith(dispatcher, 0, 99);

@@ -9,6 +9,7 @@
 #include <boost/asio/use_future.hpp>
 #include <chrono>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <memory>
 #include <sstream>
@@ -92,13 +93,14 @@ class TestPeer {
   struct Options {
     Options() = default;
     bool serves_vortex = true;
-    uint16_t told_quic_port = 0;   // to children, instead of the true one
-    std::string protocol = "tcp";  // its own wish, as a child
+    uint16_t told_quic_port = 0;                       // to children, instead of the true one
+    std::string protocol = "tcp";                      // its own wish, as a child
+    std::function<void(common::v2::Host&)> fill_host;  // of SyncHost
     bool seed = false;
   };
   TestPeer(runtime::IoThreads& io, std::string name) : TestPeer(io, std::move(name), Options()) {}
   TestPeer(runtime::IoThreads& io, std::string name, Options options)
-      : io_(io), name_(std::move(name)), options_(options), channels_(rpc::ChannelOptions()) {
+      : io_(io), name_(std::move(name)), options_(std::move(options)), channels_(rpc::ChannelOptions()) {
     config.download.collected_piece_timeout = absl::Seconds(2);
     config.download.piece_timeout = absl::Seconds(30);
     config.backend.retries = 0;
@@ -144,6 +146,7 @@ class TestPeer {
     }
     UploadServiceOptions upload_options;
     upload_options.identity = identity;
+    upload_options.fill_host = options_.fill_host;
     upload_ = MakeUploadService(*tasks_, io_, gate_, unlimited_, std::move(upload_options));
     download_ = MakeDownloadService(*tasks_, io_, gate_);
     rpc::ServerOptions server_options;
