@@ -30,6 +30,9 @@ using Stream = rpc::BidiStream<AnnouncePeerRequest, AnnouncePeerResponse>;
 // What a Go scheduler sends for a length that it does not know: -1 as an unsigned number.
 constexpr uint64_t kUnknownLength = UINT64_MAX;
 
+// Reports of pieces are sent at once when the last were sent so long ago; else together.
+constexpr Clock::duration kPieceReportPause = std::chrono::milliseconds(50);
+
 // A parent that cannot be dialled is worth nothing, whatever the scheduler says.
 bool Usable(const common::v2::Peer& peer) {
   return CheckNameId(peer.id(), "id").ok() && CheckNameId(peer.host().id(), "host.id").ok() &&
@@ -103,6 +106,7 @@ class GrpcPeerSession final : public PeerSession {
   std::shared_ptr<Stream> stream_;
   telemetry::SpanContext trace_;
   bool metadata_only_ = false;
+  TimePoint pieces_sent_at_;  // when reports of pieces were last sent at once
 };
 
 AnnouncePeerRequest GrpcPeerSession::NewRequest() const {
@@ -244,7 +248,16 @@ void GrpcPeerSession::PieceFinished(const storage::PieceRecord& record) {
   } else {
     SetPiece(record, request.mutable_download_piece_finished_request()->mutable_piece());
   }
-  Send(std::move(request));
+  if (stream_ == nullptr) return;
+  // Nobody acts on a single piece: of many, a few packets a second are enough. What stays behind goes with the next
+  // report of whatever kind.
+  const TimePoint now = Clock::now();
+  if (now - pieces_sent_at_ < kPieceReportPause) {
+    stream_->WriteWithNext(std::move(request));
+    return;
+  }
+  pieces_sent_at_ = now;
+  stream_->Write(std::move(request));
 }
 
 void GrpcPeerSession::PieceFailed(PieceNumber number, const std::string& parent_id) {

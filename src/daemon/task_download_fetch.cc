@@ -69,6 +69,10 @@ std::unique_ptr<common::v2::Download> TaskDownload::Registration() const {
   download->clear_output_path();
   download->clear_range();
   download->set_metadata_only(false);
+  // Facts are told by who knows them, which is this daemon or nobody.
+  download->clear_actual_content_length();
+  download->clear_actual_piece_length();
+  download->clear_actual_piece_count();
   // What other peers have is perhaps what the origin had before.
   if (origin_changed_ && origin_allowed_) download->set_need_back_to_source(true);
   // A scheduler must not take a peer that has a part for one that has the task.

@@ -242,7 +242,7 @@ class BidiReactor final : public ReadingReactor<grpc::ClientBidiReactor<Request,
  public:
   static constexpr size_t kOutboxMax = 64 << 20;  // bytes
 
-  void Write(Request request) {
+  void Write(Request request, bool may_wait) {
     const size_t bytes = request.ByteSizeLong();
     absl::MutexLock lock(&this->mutex_);
     if (this->closed_ || writes_done_) return;
@@ -251,7 +251,7 @@ class BidiReactor final : public ReadingReactor<grpc::ClientBidiReactor<Request,
       this->context().TryCancel();
       return;
     }
-    outbox_.push_back(Message{std::move(request), bytes});
+    outbox_.push_back(Message{std::move(request), bytes, may_wait});
     outbox_bytes_ += bytes;
     if (!writing_) StartNext();
   }
@@ -286,11 +286,15 @@ class BidiReactor final : public ReadingReactor<grpc::ClientBidiReactor<Request,
   struct Message {
     Request request;
     size_t bytes;
+    bool may_wait;
   };
 
   void StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(this->mutex_) {
     writing_ = true;
-    this->StartWrite(&outbox_.front().request);
+    grpc::WriteOptions options;
+    // What has another message behind it goes out with that one.
+    if (outbox_.front().may_wait || outbox_.size() > 1) options.set_buffer_hint();
+    this->StartWrite(&outbox_.front().request, options);
   }
 
   bool writing_ ABSL_GUARDED_BY(this->mutex_) = false;
@@ -350,7 +354,10 @@ class BidiStream {
 
   // Queues a message; never blocks. Dropped silently after the call has ended (Read() tells why). A server that leaves
   // more than 64 MiB unread is given up: the call is cancelled. Any thread.
-  void Write(Request request) { reactor_->Write(std::move(request)); }
+  void Write(Request request) { reactor_->Write(std::move(request), /*may_wait=*/false); }
+  // The same for a message that nobody waits for: it may stay behind until a later Write(), WritesDone() or some 64
+  // KiB.
+  void WriteWithNext(Request request) { reactor_->Write(std::move(request), /*may_wait=*/true); }
   // Half-closes after what is queued.
   void WritesDone() { reactor_->WritesDone(); }
   // As ServerStream::Read.

@@ -144,7 +144,10 @@ class ResponseWriter {
 
   void StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     writing_ = true;
-    reactor_->StartWrite(&outbox_.front().response);
+    grpc::WriteOptions options;
+    // What has another message behind it goes out with that one.
+    if (outbox_.size() > 1) options.set_buffer_hint();
+    reactor_->StartWrite(&outbox_.front().response, options);
   }
 
   void OnWriteDone(bool ok) {
