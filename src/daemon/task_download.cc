@@ -135,7 +135,11 @@ asio::awaitable<void> TaskDownload::EndOpening() {
   opening_->Cancel();
   // A daemon that stops has cancelled this coroutine, and joins the opening by itself.
   const asio::cancellation_state cancelled = co_await asio::this_coro::cancellation_state;
-  if (cancelled.cancelled() == asio::cancellation_type::none) co_await opening_->WhenDone();
+  if (cancelled.cancelled() == asio::cancellation_type::none) {
+    if (const absl::Status ended = co_await opening_->WhenDone(); !ended.ok()) {
+      DF_LOG(Debug, "task {}: the first request to the origin: {}", id_.str(), ended.ToString());
+    }
+  }
   opening_.reset();
 }
 

@@ -103,11 +103,12 @@ class ResponseWriter {
   // The span of the call, else what its caller sent; see TraceOf().
   const telemetry::SpanContext& trace() const { return trace_; }
 
-  // Only with Headers::kByHandler: sends the initial metadata, with what was added to the call's context before. At
-  // most once, before the first Write(); a stream that never does sends them with its first message or its end.
+  // With Headers::kByHandler: sends the initial metadata, with what was added to the call's context before. A stream
+  // that never does sends them with its first message or its end. Does nothing when they have been sent.
   void SendHeaders() {
     absl::MutexLock lock(&mutex_);
-    if (!gone_ && outbox_.empty() && !writing_) reactor_->StartSendInitialMetadata();
+    if (gone_ || std::exchange(headers_sent_, true)) return;
+    reactor_->StartSendInitialMetadata();
   }
 
   // True after the caller has gone or the call was cancelled.
@@ -144,6 +145,7 @@ class ResponseWriter {
 
   void StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     writing_ = true;
+    headers_sent_ = true;
     grpc::WriteOptions options;
     // What has another message behind it goes out with that one.
     if (outbox_.size() > 1) options.set_buffer_hint();
@@ -193,6 +195,7 @@ class ResponseWriter {
   mutable absl::Mutex mutex_;
   std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
   size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool headers_sent_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<grpc::Status> final_ ABSL_GUARDED_BY(mutex_);
@@ -212,7 +215,7 @@ class WriteReactor final : public grpc::ServerWriteReactor<Response> {
         keep_running_(keep_running) {}
 
   void Start(runtime::TaskGroup& group, bool send_headers) {
-    if (send_headers) this->StartSendInitialMetadata();
+    if (send_headers) writer_->SendHeaders();
     handler_->Start(group);
   }
 
