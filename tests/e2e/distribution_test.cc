@@ -50,12 +50,10 @@ TEST_F(Distribution, ReadsEveryByteOnceFromTheOriginForThreeHosts) {
     const std::string name = "file-" + std::to_string(size);
     WriteRandomFile(origin_->root() + "/" + name, size, size);
     DownloadEverywhere(cluster, origin_->Url(name), name);
-    if (size == 1) {
-      // Asking about the file and reading it are the same request: three hosts ask, one reads.
-      EXPECT_EQ(origin_->Requests(name), 4u);
-    } else {
-      EXPECT_EQ(origin_->BytesSent(name), size);
-    }
+    // The one that reads asks by reading; the other two may ask whether it is still the same.
+    if (size <= 4 * kMiB) EXPECT_LE(origin_->Requests(name), 3u);
+    // An empty file has no range, and nginx says so in a page.
+    if (size > 0) EXPECT_EQ(origin_->BytesSent(name), size);
   }
 }
 

@@ -392,7 +392,7 @@ TEST_F(HttpSourceTest, OpensASmallFileWithOneRequest) {
 }
 
 TEST_F(HttpSourceTest, OpensALargeFileWithItsFirstBytes) {
-  Nginx nginx;
+  Nginx nginx({{""}});
   nginx.Put("file", Pattern(100'000));
   const absl::StatusOr<Opening> opening = Open(Ask(nginx.Url("/file")), 4096);
   ASSERT_TRUE(opening.ok()) << opening.status();
