@@ -228,7 +228,9 @@ void Probe::DownloadFailed(const TaskLabels& labels) {
   state_->download_task_failure.Add(state_->OfDownload(labels)).Increment();
 }
 
-void Probe::PrefetchStarted(const TaskLabels& labels) { state_->prefetch_task.Add(state_->OfDownload(labels)).Increment(); }
+void Probe::PrefetchStarted(const TaskLabels& labels) {
+  state_->prefetch_task.Add(state_->OfDownload(labels)).Increment();
+}
 void Probe::PrefetchFailed(const TaskLabels& labels) {
   state_->prefetch_task_failure.Add(state_->OfDownload(labels)).Increment();
 }
