@@ -81,9 +81,10 @@ std::optional<PieceLayout::Interval> Caller::WantedOf(const PieceLayout& layout)
   return PieceLayout::Interval{PieceNumber(0), PieceNumber(layout.piece_count() - 1)};
 }
 
-void Caller::SeeContent(std::shared_ptr<storage::TaskContent> content) {
+void Caller::SeeContent(std::shared_ptr<storage::TaskContent> content, size_t before) {
   content_ = std::move(content);
   present_ = content_->FinishedSince(0);
+  if (present_.size() > before) present_.resize(before);
   seen_ = present_.size();
 }
 

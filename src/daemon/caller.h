@@ -45,8 +45,9 @@ class Caller {
   // The pieces that are wanted, after ResolveRange(); nullopt for an empty file.
   std::optional<PieceLayout::Interval> WantedOf(const PieceLayout& layout) const;
 
-  // From here on what is finished in `content` counts as news; what is there already, as found on this host.
-  void SeeContent(std::shared_ptr<storage::TaskContent> content);
+  // The first `before` pieces that were finished in `content` (all by now, when there are fewer) count as found on this
+  // host, those behind them as news.
+  void SeeContent(std::shared_ptr<storage::TaskContent> content, size_t before = SIZE_MAX);
   // Returns when the length of the content is known. Errors: the outcome of `download`.
   boost::asio::awaitable<absl::Status> WaitForLength(const TaskDownload& download);
   // Tells the observer of everything until all wanted pieces are there, then makes the output. `download`: null when

@@ -103,15 +103,18 @@ asio::awaitable<absl::StatusOr<source::OriginStat>> OriginOpening::WhenStat(Time
     if (done_) co_return done_->ok() ? absl::InternalError("the origin has said nothing") : *done_;
     if (co_await changed_.Wait(seen, deadline)) continue;
     Cancel();
-    co_return absl::DeadlineExceededError("the origin has not answered in time");
+    co_return absl::DeadlineExceededError("the origin has not answered before the timeout");
   }
 }
 
-asio::awaitable<absl::Status> OriginOpening::WhenDone() {
+asio::awaitable<absl::Status> OriginOpening::WhenDone(TimePoint deadline) {
   for (;;) {
     const uint64_t seen = changed_.version();
     if (done_) co_return *done_;
-    co_await changed_.Wait(seen);
+    if (co_await changed_.Wait(seen, deadline)) continue;
+    // Its end follows at once.
+    Cancel();
+    deadline = kNoDeadline;
   }
 }
 

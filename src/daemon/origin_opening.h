@@ -41,8 +41,8 @@ class OriginOpening : public std::enable_shared_from_this<OriginOpening> {
   // DEADLINE_EXCEEDED, and then the opening is cancelled.
   boost::asio::awaitable<absl::StatusOr<source::OriginStat>> WhenStat(TimePoint deadline);
   // The whole transfer has ended; OK when all its bytes are in place. An error is no reason to give up, unless it is of
-  // the own disk: what is missing can be read again.
-  boost::asio::awaitable<absl::Status> WhenDone();
+  // the own disk: what is missing can be read again. At `deadline` the transfer is ended.
+  boost::asio::awaitable<absl::Status> WhenDone(TimePoint deadline = kNoDeadline);
   // Tells of the pieces that are there, and of each that follows until Deliver(nullptr).
   void Deliver(OnPiece on_piece);
   // How many pieces from the first on the body brings, as far as it is known; 0 when it is cut.

@@ -81,6 +81,11 @@ asio::awaitable<absl::StatusOr<TaskShape>> TaskDownload::WhenShaped(TimePoint de
   }
 }
 
+bool TaskDownload::shaped() const {
+  absl::MutexLock lock(&mutex_);
+  return shape_.has_value();
+}
+
 std::optional<absl::Status> TaskDownload::outcome() const {
   absl::MutexLock lock(&mutex_);
   return outcome_;
@@ -235,6 +240,7 @@ absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, u
     shape_.emplace();
     shape_->content = content_;
     shape_->piece_length = piece_length_;
+    shape_->before = content_->FinishedSince(0).size();
   }
   changed_.Notify();
   return absl::OkStatus();

@@ -39,6 +39,7 @@ struct TaskShape {
   TaskShape() = default;
   std::shared_ptr<storage::TaskContent> content;
   uint64_t piece_length = 0;
+  size_t before = 0;  // entries of content->FinishedSince(0) that this download has found here
 };
 
 class TaskDownload {
@@ -57,6 +58,8 @@ class TaskDownload {
   // `satisfied`: the caller has all that it wanted. A download that everybody else has left is cancelled.
   void Leave(Wishes::Id id, bool satisfied);
   Wishes& wishes() { return wishes_; }
+  // The shape is known.
+  bool shaped() const;
   // The shape once it is known. Errors: the outcome, when the download ended before; DEADLINE_EXCEEDED.
   boost::asio::awaitable<absl::StatusOr<TaskShape>> WhenShaped(TimePoint deadline = kNoDeadline);
   std::optional<absl::Status> outcome() const;

@@ -37,6 +37,8 @@ constexpr Clock::duration kDecisionTimeout = std::chrono::seconds(5);
 constexpr size_t kOriginRequestsMax = 8;
 // Pieces beyond those that are here that parents are asked for while nobody knows how many there are.
 constexpr uint64_t kPiecesWithoutLength = 4096;
+// A request may take as long as so many pieces.
+constexpr uint32_t kRequestPiecesMax = 1000;
 // Causes that are kept for the error message.
 constexpr size_t kCausesMax = 16;
 
@@ -284,7 +286,11 @@ asio::awaitable<absl::Status> TaskDownload::FollowOpening(PeerSession* session, 
   if (layout_ && stat_.accepts_ranges && coming < layout_->piece_count()) {
     DF_CO_RETURN_IF_ERROR(co_await FetchFromOrigin(session, coming, trace));
   }
-  const absl::Status status = co_await opening->WhenDone();
+  // A request may take as long as the timeout of its pieces; a body without a known end, as long as the longest.
+  const int pieces = static_cast<int>(std::clamp<uint32_t>(coming, 1, kRequestPiecesMax));
+  const TimePoint deadline =
+      std::max(asked_at_, Clock::now()) + ToDuration(parts_.config.download.piece_timeout) * pieces;
+  const absl::Status status = co_await opening->WhenDone(deadline);
   opening_.reset();
   layout_ = content_->layout();
   if (absl::IsResourceExhausted(status)) co_return status;

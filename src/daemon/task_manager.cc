@@ -151,8 +151,10 @@ asio::awaitable<void> TaskManager::State::RunDownload(std::shared_ptr<TaskDownlo
 
 asio::awaitable<absl::Status> TaskManager::State::FollowShaped(Caller& caller, TaskDownload& download,
                                                                Wishes::Id wish) {
+  // Who was there from the start sees everything come, however quick it was.
+  const bool from_the_start = !download.shaped();
   DF_CO_ASSIGN_OR_RETURN(const TaskShape shape, co_await download.WhenShaped());
-  caller.SeeContent(shape.content);
+  caller.SeeContent(shape.content, from_the_start ? shape.before : SIZE_MAX);
   if (!shape.content->layout()) {
     // Of an origin that tells no length everything is read.
     download.wishes().WantAll(wish);
