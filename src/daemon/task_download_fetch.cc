@@ -288,8 +288,7 @@ asio::awaitable<absl::Status> TaskDownload::FollowOpening(PeerSession* session, 
   }
   // A request may take as long as the timeout of its pieces; a body without a known end, as long as the longest.
   const int pieces = static_cast<int>(std::clamp<uint32_t>(coming, 1, kRequestPiecesMax));
-  const TimePoint deadline =
-      std::max(asked_at_, Clock::now()) + ToDuration(parts_.config.download.piece_timeout) * pieces;
+  const TimePoint deadline = Clock::now() + ToDuration(parts_.config.download.piece_timeout) * pieces;
   const absl::Status status = co_await opening->WhenDone(deadline);
   opening_.reset();
   layout_ = content_->layout();

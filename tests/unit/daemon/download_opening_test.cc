@@ -89,6 +89,17 @@ TEST_F(OriginCost, ARefusalOfTheFirstRequestReachesTheCaller) {
   EXPECT_EQ(GetBackendError(status)->status_code, 403);
 }
 
+TEST_F(OriginCost, AFirstRequestThatStallsEndsInTime) {
+  peer_.config.download.piece_timeout = absl::Milliseconds(300);
+  ScriptedOrigin origin(TestContent(100));
+  origin.HoldFrom(0);
+  const absl::Status status = peer_.Download(Seeding(origin));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  origin.Release();
+  EXPECT_TRUE(peer_.Download(Seeding(origin)).ok());
+  EXPECT_EQ(peer_.BytesOf(*TaskManager::IdOf(Wanting(origin))), origin.content());
+}
+
 TEST_F(OriginCost, WhoIsSentToTheOriginAfterRegisteringAsksOnce) {
   peer_.link.SetTakesUnknownLength(true);
   ScriptedOrigin origin(TestContent(100));
