@@ -34,14 +34,15 @@ absl::StatusOr<ByteSink*> OriginOpening::OnStat(const source::OriginStat& stat) 
   if (content != nullptr) {
     const std::optional<PieceLayout> layout = content->layout();
     if (layout && stat.accepts_ranges) {
-      pieces_coming_ = static_cast<uint32_t>(std::min(first_bytes_, layout->content_length()) / layout->piece_length());
-      if (first_bytes_ >= layout->content_length()) pieces_coming_ = layout->piece_count();
+      // A piece that the body leaves in the middle is read to its end, so that no byte is read twice.
+      const uint64_t body = std::min(first_bytes_, layout->content_length());
+      if (body > 0) pieces_coming_ = layout->PiecesOf(ByteRange{0, body}).last.value() + 1;
+      if (body > 0) rest_ = ByteRange{body, layout->RangeOf(PieceNumber(pieces_coming_ - 1)).end() - body};
     } else {
       pieces_coming_ = layout ? layout->piece_count() : UINT32_MAX;
     }
   }
   changed_.Notify();
-  // A body that ends before the first piece does is of no use.
   if (pieces_coming_ == 0) return nullptr;
   auto on_piece = [this](const storage::PieceRecord& record) {
     OnFinished(record);
@@ -75,7 +76,12 @@ void OriginOpening::Cancel() {
 
 asio::awaitable<absl::StatusOr<source::Opening>> OriginOpening::Transfer() {
   source::Source::Opened opened = [this](const source::OriginStat& stat) { return OnStat(stat); };
-  return source_.Open(std::move(request_), first_bytes_, std::move(opened), limiter_);
+  absl::StatusOr<source::Opening> opening = co_await source_.Open(request_, first_bytes_, std::move(opened), limiter_);
+  if (opening.ok() && opening->body.ok() && splitter_ && rest_.length > 0) {
+    opening->body =
+        co_await source_.Read(std::move(request_), rest_, source::VersionOf(opening->stat), *splitter_, limiter_);
+  }
+  co_return opening;
 }
 
 asio::awaitable<void> OriginOpening::Run(std::shared_ptr<OriginOpening> self) {

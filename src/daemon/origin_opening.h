@@ -68,6 +68,7 @@ class OriginOpening : public std::enable_shared_from_this<OriginOpening> {
   std::optional<source::OriginStat> stat_;
   std::optional<PieceSplitter> splitter_;
   uint32_t pieces_coming_ = 0;
+  ByteRange rest_;                              // of the last of them, behind the body
   std::vector<storage::PieceRecord> finished_;  // not delivered yet
   std::optional<absl::Status> done_;
   bool cancelled_ = false;
