@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/parent_batch.h"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <exception>
 #include <utility>
 
@@ -11,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/interrupt.h"
 #include "daemon/object_tag.h"
+#include "runtime/run_on.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -193,7 +192,7 @@ asio::awaitable<absl::StatusOr<Digest>> ParentBatch::Receive(size_t index, Piece
       parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink, options_.limiter());
   if (chosen == 0) co_return co_await std::move(fetch);
   // Cancellation is handed over to the other thread, and the wait lasts until the transfer has ended there.
-  co_return co_await asio::co_spawn(lane.executor, std::move(fetch), asio::use_awaitable);
+  co_return co_await runtime::RunOn(lane.executor, std::move(fetch));
 }
 
 // Streams one piece from one parent into its place.

@@ -20,6 +20,7 @@
 #include "daemon/lane.h"
 #include "daemon/revalidation.h"
 #include "daemon/task_download.h"
+#include "runtime/run_on.h"
 #include "runtime/timeout.h"
 #include "source/plugin_set.h"
 #include "telemetry/log.h"
@@ -439,7 +440,7 @@ asio::awaitable<absl::StatusOr<OriginListing>> ListOn(Lane& lane, source::Origin
 
 asio::awaitable<absl::StatusOr<OriginListing>> TaskManager::ListOrigin(source::OriginRequest request) {
   Lane& lane = state_->LaneFor(std::string_view(request.url));
-  co_return co_await asio::co_spawn(lane.executor, ListOn(lane, std::move(request)), asio::use_awaitable);
+  co_return co_await runtime::RunOn(lane.executor, ListOn(lane, std::move(request)));
 }
 
 const HostIdentity& TaskManager::identity() const { return state_->parts.identity; }
