@@ -433,7 +433,7 @@ TEST_F(SchedulerLinkTest, PassesASilentSchedulerOver) {
   };
   ScriptedScheduler a(silent), b(silent);
   GrpcSchedulerLinkOptions options;
-  options.first_answer_timeout = std::chrono::milliseconds(50);
+  options.first_answer_timeout = std::chrono::milliseconds(500);
   Link({a.address(), b.address()}, options);
   ASSERT_TRUE(WaitForMembers({a.address(), b.address()}));
   const auto answer = Register(*Open(Task(1)));
