@@ -40,6 +40,15 @@ namespace {
 constexpr long kReadBufferSize = 512 << 10;
 static_assert(size_t{kReadBufferSize} <= runtime::kBlockSize);
 
+// All running transfers of a client share about this much, in a harmonic series: many transfers get small buffers.
+constexpr size_t kReadBuffersShared = 4 << 20;
+constexpr long kReadBufferSizeMin = 16 << 10;
+
+// For one more transfer beside `others`.
+long ReadBufferSize(size_t others) {
+  return std::clamp(static_cast<long>(kReadBuffersShared / (others + 1)), kReadBufferSizeMin, kReadBufferSize);
+}
+
 constexpr long kConnectionsKept = 64;
 constexpr size_t kEasyHandlesKept = 4;
 
@@ -173,6 +182,8 @@ struct CurlClient::Transfer {
   bool header_done = false;
 
   runtime::Block block;  // body bytes that the sink has not seen
+  long buffer_size = 0;  // of libcurl's reads, in bytes
+  bool added = false;    // to the multi handle
   size_t filled = 0;
   bool touched = false;  // stands in State::touched
 
@@ -211,8 +222,9 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
   CaStores ca_stores;
   std::vector<Transfer*> touched;  // got bytes in the running action
   std::vector<EasyHandle> spare;   // reset, with their buffers
-  bool acting = false;             // inside a call into libcurl that may call back
-  ShareHandle share;               // TLS sessions
+  size_t transfers_added = 0;
+  bool acting = false;  // inside a call into libcurl that may call back
+  ShareHandle share;    // TLS sessions
   MultiHandle multi;
 };
 
@@ -351,7 +363,9 @@ void CurlClient::State::Flush(Transfer& transfer) {
   if (transfer.filled == 0 || !transfer.failure.ok()) return;
   const size_t size = std::exchange(transfer.filled, 0);
   transfer.last_byte_at = Clock::now();
-  absl::Status taken = transfer.sink.OnBody(transfer.block.span().first(size));
+  // The next transfer that reads takes the same block, so that a thousand open transfers do not hold one each.
+  const runtime::Block block = std::move(transfer.block);
+  absl::Status taken = transfer.sink.OnBody(block.span().first(size));
   if (!taken.ok()) {
     transfer.Fail(std::move(taken));
     return;
@@ -374,12 +388,12 @@ size_t CurlClient::State::OnBody(char* data, size_t size, size_t count, void* us
   State& state = transfer.state;
   const size_t total = size * count;
   if (!transfer.failure.ok()) return 0;
-  if (transfer.block.data() == nullptr) transfer.block = runtime::Block::Take();
   // Only TLS brings more than one read in an action, and so can fill the block.
   if (transfer.filled + total > runtime::kBlockSize) {
     state.Flush(transfer);
     if (!transfer.failure.ok()) return 0;
   }
+  if (transfer.block.data() == nullptr) transfer.block = runtime::Block::Take();
   std::memcpy(transfer.block.data() + transfer.filled, data, total);
   transfer.filled += total;
   if (!transfer.touched) {
@@ -439,7 +453,9 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
     DF_ASSIGN_OR_RETURN(transfer.ca_store, ca_stores.For(request.ca_file));
   }
 
-  if (spare.empty()) {
+  transfer.buffer_size = ReadBufferSize(transfers_added);
+  // A spare handle may keep its buffer, which has the full size.
+  if (spare.empty() || transfer.buffer_size != kReadBufferSize) {
     transfer.easy.reset(curl_easy_init());
     if (transfer.easy == nullptr) return absl::ResourceExhaustedError("no memory for a transfer");
   } else {
@@ -473,7 +489,7 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReadBufferSize);
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer.buffer_size);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
@@ -496,14 +512,17 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
 
   const CURLMcode code = curl_multi_add_handle(multi.get(), easy);
   if (code != CURLM_OK) return absl::InternalError(curl_multi_strerror(code));
+  transfer.added = true;
+  ++transfers_added;
   return absl::OkStatus();
 }
 
 void CurlClient::State::Remove(Transfer& transfer) {
   if (transfer.easy == nullptr) return;
+  if (std::exchange(transfer.added, false)) --transfers_added;
   if (transfer.touched) std::erase(touched, &transfer);
   curl_multi_remove_handle(multi.get(), transfer.easy.get());
-  if (spare.size() >= kEasyHandlesKept) return;
+  if (spare.size() >= kEasyHandlesKept || transfer.buffer_size != kReadBufferSize) return;
   curl_easy_reset(transfer.easy.get());
   spare.push_back(std::move(transfer.easy));
 }
