@@ -414,10 +414,24 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
   void OnDone() override {
-    // What the callbacks hold often holds this session: the circle is cut where they run.
-    const std::shared_ptr<BidiSession> self = std::move(self_);
-    Post([self] { self->callbacks_ = Callbacks(); });
+    // What the callbacks hold often holds this session: the circle is cut where they run, or when nothing runs there
+    // any more.
+    Post([cut = CallbacksCut(std::move(self_))] {});
   }
+
+  // Drops the callbacks of a session at its own end.
+  class CallbacksCut {
+   public:
+    explicit CallbacksCut(std::shared_ptr<BidiSession> session) : session_(std::move(session)) {}
+    CallbacksCut(CallbacksCut&&) noexcept = default;
+    CallbacksCut& operator=(CallbacksCut&&) = delete;
+    ~CallbacksCut() {
+      if (session_ != nullptr) session_->callbacks_ = Callbacks();
+    }
+
+   private:
+    std::shared_ptr<BidiSession> session_;
+  };
 
   // On the executor.
   void Deliver() {
