@@ -100,7 +100,6 @@ class Commands {
   void AddTaskPreheat(CLI::App& group);
   void AddPreheatHosts(CLI::App& sub);
   void AddPreheatTask(CLI::App& sub);
-  void AddPreheatStorage(CLI::App& sub);
 
   static std::string PreheatVariable(const std::string& name) { return "DFCTL_TASK_PREHEAT_" + name; }
   // A text option that is sent only when given.
@@ -156,7 +155,7 @@ void Commands::AddTaskPreheat(CLI::App& group) {
       ->envname(PreheatVariable("SCHEDULER_ENDPOINT"));
   AddPreheatHosts(sub);
   AddPreheatTask(sub);
-  AddPreheatStorage(sub);
+  AddStorageOptions(sub, PreheatVariable(""), o_.preheat.origin);
   AddLogging(sub, "DFCTL_TASK_PREHEAT");
 }
 
@@ -279,28 +278,6 @@ void Commands::AddPreheatTask(CLI::App& sub) {
          ParsedOption("--timeout <TIMEOUT>", ParseDuration, [&p](absl::Duration timeout) { p.timeout = timeout; }),
          "Longest time for the preheat, such as 30m [default: 2h]")
       ->envname(PreheatVariable("TIMEOUT"));
-}
-
-void Commands::AddPreheatStorage(CLI::App& sub) {
-  StorageOptions& s = o_.preheat.storage;
-  AddText(sub, "--storage-region", s.region, "STORAGE_REGION", "Region of the object store");
-  AddText(sub, "--storage-endpoint", s.endpoint, "STORAGE_ENDPOINT", "Endpoint of the object store");
-  AddText(sub, "--storage-access-key-id", s.access_key_id, "STORAGE_ACCESS_KEY_ID", "Access key of the object store");
-  AddText(sub, "--storage-access-key-secret", s.access_key_secret, "STORAGE_ACCESS_KEY_SECRET",
-          "Its secret; the variable keeps it out of the list of processes");
-  AddText(sub, "--storage-session-token", s.session_token, "STORAGE_SESSION_TOKEN", "Session token");
-  AddText(sub, "--storage-security-token", s.security_token, "STORAGE_SECURITY_TOKEN", "Security token");
-  AddText(sub, "--storage-credential-path", s.credential_path, "STORAGE_CREDENTIAL_PATH",
-          "File with credentials, on the hosts that read");
-  sub.add_option("--storage-predefined-acl", s.predefined_acl, "Access list of written objects")
-      ->capture_default_str()
-      ->envname(PreheatVariable("STORAGE_PREDEFINED_ACL"));
-  sub.add_option_function<bool>(
-         "--storage-insecure-skip-verify", [&s](const bool& value) { s.insecure_skip_verify = value; },
-         "true: do not verify the certificate of the object store")
-      ->envname(PreheatVariable("STORAGE_INSECURE_SKIP_VERIFY"));
-  AddText(sub, "--hdfs-delegation-token", o_.preheat.hdfs_delegation_token, "HDFS_DELEGATION_TOKEN",
-          "Delegation token of HDFS");
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "cli/origin_options.h"
 
 namespace dragonfly::cli {
 
@@ -22,20 +23,6 @@ enum class DfctlCommand {
   kPersistentTaskLs,
   kPersistentCacheTaskLs,
   kWhy,
-};
-
-// How a preheat reaches an object store; an absent value is left to the host that reads.
-struct StorageOptions {
-  StorageOptions() = default;
-  std::optional<std::string> region;
-  std::optional<std::string> endpoint;
-  std::optional<std::string> access_key_id;
-  std::optional<std::string> access_key_secret;
-  std::optional<std::string> session_token;
-  std::optional<std::string> security_token;
-  std::optional<std::string> credential_path;
-  std::string predefined_acl = "publicRead";
-  std::optional<bool> insecure_skip_verify;
 };
 
 struct PreheatOptions {
@@ -59,8 +46,7 @@ struct PreheatOptions {
   std::vector<std::pair<std::string, std::string>> header;
   int priority = 6;
   bool insecure_skip_verify = false;
-  StorageOptions storage;
-  std::optional<std::string> hdfs_delegation_token;
+  OriginOptions origin;
   absl::Duration timeout = absl::Hours(2);
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/dfctl_preheat.h"
 
-#include <array>
 #include <iostream>
 
 #include "base/status.h"
@@ -36,26 +35,6 @@ void SetCommon(const PreheatOptions& options, Request& request) {
   request.set_insecure_skip_verify(options.insecure_skip_verify);
 }
 
-void SetStorage(const StorageOptions& options, common::v2::ObjectStorage& storage) {
-  if (options.region) storage.set_region(*options.region);
-  if (options.endpoint) storage.set_endpoint(*options.endpoint);
-  if (options.access_key_id) storage.set_access_key_id(*options.access_key_id);
-  if (options.access_key_secret) storage.set_access_key_secret(*options.access_key_secret);
-  if (options.session_token) storage.set_session_token(*options.session_token);
-  if (options.security_token) storage.set_security_token(*options.security_token);
-  if (options.credential_path) storage.set_credential_path(*options.credential_path);
-  storage.set_predefined_acl(options.predefined_acl);
-  if (options.insecure_skip_verify) storage.set_insecure_skip_verify(*options.insecure_skip_verify);
-}
-
-bool IsObjectStore(std::string_view scheme) {
-  constexpr std::array<std::string_view, 6> kSchemes = {"s3", "gs", "abs", "oss", "obs", "cos"};
-  for (const std::string_view each : kSchemes) {
-    if (scheme == each) return true;
-  }
-  return false;
-}
-
 absl::Status CallScheduler(const PreheatOptions& options) {
   DF_ASSIGN_OR_RETURN(const HostAndPort address, ParseSchedulerEndpoint(options.scheduler_endpoint));
   const bool image = options.url.starts_with("oci://");
@@ -83,9 +62,7 @@ wire::PreheatFileRequest MakePreheatFileRequest(const PreheatOptions& options) {
   request.set_url(options.url);
   SetCommon(options, request);
   const auto url = Url::Parse(options.url);
-  if (url.ok() && IsObjectStore(url->scheme)) SetStorage(options.storage, *request.mutable_object_storage());
-  if (url.ok() && url->scheme == "hdfs" && options.hdfs_delegation_token)
-    request.mutable_hdfs()->set_delegation_token(*options.hdfs_delegation_token);
+  if (url.ok()) SetOrigin(options.origin, url->scheme, request);
   return request;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "dfdaemon/v2/dfdaemon.pb.h"
+#include "scheduler/v2/scheduler.pb.h"
 
 namespace dragonfly::cli {
 namespace {
@@ -77,12 +78,18 @@ void Fill(const OriginOptions::Hub& options, Message& out) {
 }
 
 template <typename Request>
-void SetOriginOf(const OriginOptions& options, std::string_view scheme, Request& request) {
+void SetStorageOf(const OriginOptions& options, std::string_view scheme, Request& request) {
   if (IsObjectStorageScheme(scheme)) {
     Fill(options.object_storage, *request.mutable_object_storage());
   } else if (scheme == "hdfs" || scheme == "webhdfs" || scheme == "swebhdfs") {
     if (options.hdfs_delegation_token) request.mutable_hdfs()->set_delegation_token(*options.hdfs_delegation_token);
-  } else if (scheme == "hf") {
+  }
+}
+
+template <typename Request>
+void SetOriginOf(const OriginOptions& options, std::string_view scheme, Request& request) {
+  SetStorageOf(options, scheme, request);
+  if (scheme == "hf") {
     Fill(options.hugging_face, *request.mutable_hugging_face());
   } else if (scheme == "modelscope") {
     Fill(options.model_scope, *request.mutable_model_scope());
@@ -91,7 +98,7 @@ void SetOriginOf(const OriginOptions& options, std::string_view scheme, Request&
 
 }  // namespace
 
-void AddOriginOptions(CLI::App& app, const std::string& prefix, OriginOptions& options) {
+void AddStorageOptions(CLI::App& app, const std::string& prefix, OriginOptions& options) {
   Adder storage(app, prefix, "Object storage (s3, gs, abs, oss, obs, cos)");
   OriginOptions::ObjectStorage& o = options.object_storage;
   storage.Text("storage-region", o.region, "Region of the bucket");
@@ -108,6 +115,10 @@ void AddOriginOptions(CLI::App& app, const std::string& prefix, OriginOptions& o
 
   Adder hdfs(app, prefix, "HDFS");
   hdfs.Text("hdfs-delegation-token", options.hdfs_delegation_token, "Delegation token, where Kerberos is on");
+}
+
+void AddOriginOptions(CLI::App& app, const std::string& prefix, OriginOptions& options) {
+  AddStorageOptions(app, prefix, options);
 
   Adder hugging_face(app, prefix, "Hugging Face (hf)");
   hugging_face.Text("hf-token", options.hugging_face.token, "Access token, for private and gated repositories");
@@ -130,6 +141,10 @@ void SetOrigin(const OriginOptions& options, std::string_view scheme, common::v2
 
 void SetOrigin(const OriginOptions& options, std::string_view scheme, dfdaemon::v2::ListTaskEntriesRequest& request) {
   SetOriginOf(options, scheme, request);
+}
+
+void SetOrigin(const OriginOptions& options, std::string_view scheme, scheduler::v2::PreheatFileRequest& request) {
+  SetStorageOf(options, scheme, request);
 }
 
 }  // namespace dragonfly::cli

@@ -17,6 +17,9 @@ class Download;
 namespace dfdaemon::v2 {
 class ListTaskEntriesRequest;
 }
+namespace scheduler::v2 {
+class PreheatFileRequest;
+}
 
 namespace dragonfly::cli {
 
@@ -49,8 +52,11 @@ struct OriginOptions {
   Hub model_scope{"master"};
 };
 
-// Adds --storage-*, --hdfs-delegation-token, --hf-* and --ms-* with their environment variables, which begin with
-// `prefix` ("DFGET_"). `options` must outlive the parsing.
+// Adds --storage-* and --hdfs-delegation-token with their environment variables, which begin with `prefix`
+// ("DFCTL_TASK_PREHEAT_"). `options` must outlive the parsing.
+void AddStorageOptions(CLI::App& app, const std::string& prefix, OriginOptions& options);
+
+// The same, and --hf-* and --ms-*.
 void AddOriginOptions(CLI::App& app, const std::string& prefix, OriginOptions& options);
 
 // True for the schemes of object storage: s3, gs, abs, oss, obs, cos.
@@ -60,5 +66,7 @@ bool IsObjectStorageScheme(std::string_view scheme);
 // is not for.
 void SetOrigin(const OriginOptions& options, std::string_view scheme, common::v2::Download& download);
 void SetOrigin(const OriginOptions& options, std::string_view scheme, dfdaemon::v2::ListTaskEntriesRequest& request);
+// A preheat cannot name a hub.
+void SetOrigin(const OriginOptions& options, std::string_view scheme, scheduler::v2::PreheatFileRequest& request);
 
 }  // namespace dragonfly::cli

@@ -162,7 +162,9 @@ absl::StatusOr<std::shared_ptr<TaskContent>> ContentStore::State::FindOrCreate(c
   const absl::Status reserved = made->ReserveWanted(shape.wanted);
   if (!reserved.ok()) {
     made->Close(reserved, /*pin=*/false);
-    (void)context->directory->Remove(id);
+    if (const absl::Status removed = context->directory->Remove(id); !removed.ok()) {
+      DF_LOG(Warn, "storage: task {}, which found no room, left files behind: {}", id.str(), removed.ToString());
+    }
     return reserved;
   }
   content = std::shared_ptr<TaskContent>(new TaskContent(std::move(made)));

@@ -222,6 +222,8 @@ TEST(DfctlPreheat, SendsCredentialsOnlyWhereTheyBelong) {
   const auto hdfs = MakePreheatFileRequest(Parse(PreheatArguments(storage, "hdfs://n:9870/p")).options.preheat);
   EXPECT_EQ(hdfs.hdfs().delegation_token(), "d");
   EXPECT_FALSE(hdfs.has_object_storage());
+  const auto webhdfs = MakePreheatFileRequest(Parse(PreheatArguments(storage, "webhdfs://n:9870/p")).options.preheat);
+  EXPECT_EQ(webhdfs.hdfs().delegation_token(), "d");
   const auto plain = MakePreheatFileRequest(Parse(PreheatArguments(storage)).options.preheat);
   EXPECT_FALSE(plain.has_object_storage() || plain.has_hdfs());
   const Environment environment({{"DFCTL_TASK_PREHEAT_STORAGE_ACCESS_KEY_SECRET", "from-variable"},

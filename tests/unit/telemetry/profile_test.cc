@@ -22,9 +22,14 @@
 #include "tests/unit/telemetry/temp_dir.h"
 
 // Outside of any namespace and never inlined, so that its name is found as it stands.
-extern "C" __attribute__((noinline)) uint64_t SpendTimeHere(std::atomic<bool>& stop) {
+// Returns when the thread has spent half a second of processor time, however slow the machine.
+extern "C" __attribute__((noinline)) uint64_t SpendTimeHere() {
   uint64_t sum = 1;
-  while (!stop.load(std::memory_order_relaxed)) sum = sum * 6364136223846793005u + 1442695040888963407u;
+  timespec used{};
+  do {
+    for (int i = 0; i < 1'000'000; ++i) sum = sum * 6364136223846793005u + 1442695040888963407u;
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  } while (used.tv_sec == 0 && used.tv_nsec < 500'000'000);
   return sum;
 }
 
@@ -119,16 +124,9 @@ TEST(CpuProfile, FindsTheFunctionThatSpendsTheTime) {
   auto started = CpuProfile::Start(1000);
   ASSERT_TRUE(started.ok()) << started.status();
   EXPECT_EQ(CpuProfile::Start(100).status().code(), absl::StatusCode::kFailedPrecondition);
-  std::atomic<bool> stop = false;
   std::vector<std::thread> threads;
-  for (int i = 0; i < 2; ++i) threads.emplace_back([&] { SpendTimeHere(stop); });
-  // Until enough processor time was spent, however slow the machine.
-  timespec used{};
-  do {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-  } while (used.tv_sec < 1);
-  stop = true;
+  std::atomic<uint64_t> sum = 0;  // so that the work is not left out
+  for (int i = 0; i < 2; ++i) threads.emplace_back([&] { sum += SpendTimeHere(); });
   for (std::thread& thread : threads) thread.join();
   const Profile profile = (*started)->Finish();
 
