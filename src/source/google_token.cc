@@ -24,6 +24,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "source/answer.h"
+#include "source/json_bounds.h"
 #include "source/object_answer.h"
 #include "source/object_crypto.h"
 
@@ -71,13 +72,9 @@ std::string Text(const nlohmann::json& object, const char* name) {
 }
 
 nlohmann::json ParseObject(const std::string& text) {
-  bool too_deep = false;
-  const auto within = [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    too_deep = too_deep || depth > 8;
-    return !too_deep;
-  };
-  nlohmann::json parsed = nlohmann::json::parse(text, within, false);
-  return too_deep || !parsed.is_object() ? nlohmann::json::object() : parsed;
+  if (!IsBoundedJson(text)) return nlohmann::json::object();
+  nlohmann::json parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return parsed.is_object() ? parsed : nlohmann::json::object();
 }
 
 std::string WebSafe(std::string_view bytes) {

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/url.h"
 #include "source/attempts.h"
+#include "source/json_bounds.h"
 #include "source/listing.h"
 #include "source/signer.h"
 
@@ -28,6 +29,12 @@ constexpr int kNamenodePort = 9870;
 constexpr int kSecureNamenodePort = 9871;
 constexpr size_t kStatusBodyMax = 1 << 20;
 
+// Discarded when it is no JSON, or more than a listing is.
+json ParseJson(std::string_view text) {
+  if (!IsBoundedJson(text)) return json::value_t::discarded;
+  return json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
 // Reads what Hadoop says when it refuses: {"RemoteException": {"exception": ..., "message": ...}}. It signs nothing:
 // the delegation token is a part of the URL.
 class RemoteExceptionReader : public Signer {
@@ -35,7 +42,7 @@ class RemoteExceptionReader : public Signer {
   asio::awaitable<absl::Status> Sign(http::CurlRequest&) override { co_return absl::OkStatus(); }
   std::string Identity() const override { return ""; }
   std::string Explain(std::string_view body) const override {
-    const json document = json::parse(body, nullptr, /*allow_exceptions=*/false);
+    const json document = ParseJson(body);
     if (!document.is_object()) return "";
     const auto remote = document.find("RemoteException");
     if (remote == document.end() || !remote->is_object()) return "";
@@ -155,7 +162,7 @@ absl::StatusOr<OriginRequest> HdfsSource::Ask(const OriginRequest& request, std:
 asio::awaitable<absl::StatusOr<OriginStat>> HdfsSource::Stat(OriginRequest request) {
   DF_CO_ASSIGN_OR_RETURN(OriginRequest asked, Ask(request, "GETFILESTATUS"));
   DF_CO_ASSIGN_OR_RETURN(const HttpDocument answer, co_await http_.Fetch(std::move(asked), kStatusBodyMax));
-  const json document = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
+  const json document = ParseJson(answer.body);
   const json* const object = Member(&document, "FileStatus");
   const std::optional<FileStatus> status = object == nullptr ? std::nullopt : ReadFileStatus(*object);
   if (!status.has_value()) co_return BadAnswer("the answer to GETFILESTATUS is no FileStatus");
@@ -242,7 +249,7 @@ asio::awaitable<absl::Status> HdfsSource::ListOne(OriginRequest request, std::st
     }
     if (!answer.ok()) co_return answer.status();
 
-    const json document = json::parse(answer->body, nullptr, /*allow_exceptions=*/false);
+    const json document = ParseJson(answer->body);
     const json* const batch = in_batches ? Member(&document, "DirectoryListing") : nullptr;
     const json* const whole = in_batches ? Member(batch, "partialListing") : &document;
     const json* const statuses = Member(Member(whole, "FileStatuses"), "FileStatus");

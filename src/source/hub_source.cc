@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
+#include "source/json_bounds.h"
 #include "source/listing.h"
 #include "source/signer.h"
 
@@ -22,6 +23,12 @@ namespace asio = boost::asio;
 using nlohmann::json;
 
 namespace {
+
+// Discarded when it is no JSON, or more than a listing is.
+json ParseJson(std::string_view text) {
+  if (!IsBoundedJson(text)) return json::value_t::discarded;
+  return json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
 
 // What a URL of a hub names.
 struct HubPath {
@@ -72,7 +79,7 @@ class HubSigner : public Signer {
   }
   std::string Identity() const override { return token_; }
   std::string Explain(std::string_view body) const override {
-    const json document = json::parse(body, nullptr, /*allow_exceptions=*/false);
+    const json document = ParseJson(body);
     if (!document.is_object()) return "";
     for (const char* name : {"error", "Message"}) {
       const auto found = document.find(name);
@@ -183,7 +190,7 @@ class HubSource : public Source {
   asio::awaitable<absl::StatusOr<JsonPage>> FetchJson(OriginRequest asked) {
     DF_CO_ASSIGN_OR_RETURN(const HttpDocument answer, co_await http_.Fetch(std::move(asked), kListingBodyMax));
     JsonPage page;
-    page.document = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
+    page.document = ParseJson(answer.body);
     if (page.document.is_discarded()) co_return BadAnswer("the listing is no JSON");
     if (const auto link = answer.header.find("link"); link != answer.header.end()) page.link = link->second;
     co_return page;

@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "base/text.h"
 #include "base/url.h"
+#include "source/json_bounds.h"
 
 namespace dragonfly::source {
 namespace {
@@ -189,15 +190,9 @@ std::string TextOf(const nlohmann::json& object, const char* name) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-// Levels are bounded while it parses: the parser itself has no limit, and its values are torn down by recursion.
 nlohmann::json ParseJson(std::string_view body) {
-  bool too_deep = false;
-  const auto within = [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    too_deep = too_deep || depth > static_cast<int>(kDepthMax);
-    return !too_deep;
-  };
-  nlohmann::json parsed = nlohmann::json::parse(body, within, false);
-  return too_deep ? nlohmann::json(nlohmann::json::value_t::discarded) : parsed;
+  if (!IsBoundedJson(body)) return nlohmann::json::value_t::discarded;
+  return nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
 }
 
 absl::StatusOr<ListPage> ParseGooglePage(std::string_view body) {
