@@ -14,7 +14,7 @@
 #include "daemon/config.h"
 #include "daemon/config_host.h"
 #include "daemon/host_info.h"
-#include "daemon/local_address.h"
+#include "runtime/local_address.h"
 
 namespace dragonfly {
 namespace {
@@ -62,9 +62,9 @@ int PrintConfig(const std::string& path, const std::string& dynconfig) {
   for (const std::string& warning : loaded->warnings) std::cerr << "warning: " << warning << "\n";
 
   daemon::DaemonConfig& config = loaded->config;
-  if (config.host.hostname.empty()) config.host.hostname = daemon::SystemHostname().value_or("");
+  if (config.host.hostname.empty()) config.host.hostname = runtime::SystemHostname().value_or("");
   if (config.host.ip.empty()) {
-    const auto address = daemon::FindLocalAddress(config.network.enable_ipv6);
+    const auto address = runtime::FindLocalAddress(config.network.enable_ipv6);
     if (address.ok()) config.host.ip = address->ip;
   }
   std::cout << daemon::DescribeDaemonConfig(config).yaml;

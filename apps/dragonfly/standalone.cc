@@ -10,10 +10,10 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
-#include "daemon/local_address.h"
 #include "rpc/channel.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/io_threads.h"
+#include "runtime/local_address.h"
 #include "runtime/process.h"
 #include "scheduler/config.h"
 #include "scheduler/scheduler.h"
@@ -49,7 +49,7 @@ absl::Status Start(const StandaloneOptions& options, runtime::IoThreads& io, run
                    Standalone& all) {
   all.ip = options.ip;
   if (all.ip.empty()) {
-    DF_ASSIGN_OR_RETURN(const daemon::LocalAddress found, daemon::FindLocalAddress(/*prefer_ipv6=*/false));
+    DF_ASSIGN_OR_RETURN(const runtime::LocalAddress found, runtime::FindLocalAddress(/*prefer_ipv6=*/false));
     all.ip = found.ip;
   }
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <utility>
 
+#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "daemon/host_port.h"
 
 namespace dragonfly::daemon {
 namespace {

@@ -20,18 +20,18 @@
 #include "daemon/grpc_scheduler_link.h"
 #include "daemon/host_gauges.h"
 #include "daemon/host_info.h"
-#include "daemon/http_pages.h"
-#include "daemon/local_address.h"
 #include "daemon/piece_provider.h"
 #include "daemon/probe.h"
 #include "daemon/status_page.h"
 #include "daemon/task_manager.h"
 #include "daemon/tracing.h"
 #include "daemon/upload_service.h"
+#include "http/pages.h"
 #include "http/server.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
 #include "rpc/tls_files.h"
+#include "runtime/local_address.h"
 #include "runtime/timeout.h"
 #include "runtime/token_bucket.h"
 #include "storage/content_store.h"
@@ -111,7 +111,7 @@ struct Daemon::State {
   void StopServers(TimePoint deadline);
 
   asio::awaitable<absl::Status> AnnounceTo(std::string address);
-  std::vector<ReadinessCheck> Readiness() const;
+  std::vector<http::ReadinessCheck> Readiness() const;
   DaemonStatus Status() const;
 
   const DaemonConfig config;
@@ -163,11 +163,11 @@ struct Daemon::State {
 absl::Status Daemon::State::Identify() {
   identity.hostname = config.host.hostname;
   if (identity.hostname.empty()) {
-    DF_ASSIGN_OR_RETURN(identity.hostname, SystemHostname());
+    DF_ASSIGN_OR_RETURN(identity.hostname, runtime::SystemHostname());
   }
   identity.ip = config.host.ip;
   if (identity.ip.empty()) {
-    DF_ASSIGN_OR_RETURN(const LocalAddress address, FindLocalAddress(config.network.enable_ipv6));
+    DF_ASSIGN_OR_RETURN(const runtime::LocalAddress address, runtime::FindLocalAddress(config.network.enable_ipv6));
     if (address.loopback) {
       DF_LOG(Warn, "no network interface has an address: announcing {}, which only this host can reach; set host.ip",
              address.ip);
@@ -319,9 +319,9 @@ absl::Status Daemon::State::ServeLocalPrograms() {
   return absl::OkStatus();
 }
 
-std::vector<ReadinessCheck> Daemon::State::Readiness() const {
-  using Check = ReadinessCheck::State;
-  std::vector<ReadinessCheck> checks;
+std::vector<http::ReadinessCheck> Daemon::State::Readiness() const {
+  using Check = http::ReadinessCheck::State;
+  std::vector<http::ReadinessCheck> checks;
   checks.push_back({"servers", ready ? Check::kOk : Check::kFailed, ready ? "all serve" : "not all serve"});
   if (!ready) return checks;  // the parts are on their way, or on their way out
 
@@ -391,13 +391,13 @@ absl::Status Daemon::State::ServeHttp() {
     out = *std::move(served);
     return absl::OkStatus();
   };
-  http::Router health = MakeHealthPages([this] { return ready.load(); }, [this] { return Readiness(); });
+  http::Router health = http::MakeHealthPages([this] { return ready.load(); }, [this] { return Readiness(); });
   AddStatusPages(health, [this] { return Status(); });
   DF_RETURN_IF_ERROR(serve(config.health, "health.server", std::move(health), health_server));
-  DF_RETURN_IF_ERROR(
-      serve(config.metrics, "metrics.server", MakeMetricsPages(metrics, [this] { gauges.Refresh(); }), metrics_server));
+  DF_RETURN_IF_ERROR(serve(config.metrics, "metrics.server",
+                           http::MakeMetricsPages(metrics, [this] { gauges.Refresh(); }), metrics_server));
   // Profiles are for engineers: a daemon does its work without them.
-  const absl::Status stats = serve(config.stats, "stats.server", MakeStatsPages(blocking), stats_server);
+  const absl::Status stats = serve(config.stats, "stats.server", http::MakeStatsPages(blocking), stats_server);
   if (!stats.ok()) DF_LOG(Warn, "no profiles: {}", MessageOf(stats));
   return absl::OkStatus();
 }

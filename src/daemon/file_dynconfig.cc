@@ -8,10 +8,10 @@
 #include <optional>
 #include <utility>
 
+#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "config/section.h"
-#include "daemon/host_port.h"
 #include "runtime/task_group.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"

@@ -19,9 +19,9 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "common/v2/common.pb.h"
-#include "daemon/local_address.h"
 #include "runtime/cgroup.h"
 #include "runtime/clock.h"
+#include "runtime/local_address.h"
 
 namespace dragonfly::daemon {
 namespace {
@@ -196,7 +196,7 @@ std::string UniqueName(const std::string& hostname) {
 
 struct HostInfo::State {
   explicit State(HostInfoOptions opts) : options(std::move(opts)), cgroup(options.cgroup_root) {
-    interface = InterfaceOf(options.identity.ip);
+    interface = runtime::InterfaceOf(options.identity.ip);
     logical = LogicalCpus();
     physical = PhysicalCpus(logical);
     os_version = OsVersion();

@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/version.h"
-#include "daemon/host_port.h"
 #include "manager/v2/manager.grpc.pb.h"
 #include "rpc/client_call.h"
 #include "rpc/health_check.h"

@@ -9,9 +9,9 @@
 #include <span>
 #include <utility>
 
+#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "daemon/host_port.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/capability.h"
 #include "rpc/client_call.h"

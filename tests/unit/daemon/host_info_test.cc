@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "common/v2/common.pb.h"
-#include "daemon/local_address.h"
 #include "tests/support/temp_dir.h"
 
 namespace dragonfly::daemon {
@@ -147,16 +146,6 @@ TEST(HostInfo, InAContainerWithoutLimitsTheyAreNegative) {
   HostInfo(options).Fill(host);
   EXPECT_EQ(host.cpu().cgroup().quota(), -1);
   EXPECT_EQ(host.memory().cgroup().limit(), -1);
-}
-
-TEST(LocalAddress, FindsAnAddressOfThisMachine) {
-  const auto found = FindLocalAddress(/*prefer_ipv6=*/false);
-  ASSERT_TRUE(found.ok()) << found.status();
-  EXPECT_EQ(InterfaceOf(found->ip), found->interface);
-  EXPECT_EQ(IsLoopback(found->ip), found->loopback);
-  EXPECT_EQ(InterfaceOf("127.0.0.1"), "lo");
-  EXPECT_EQ(InterfaceOf("203.0.113.77"), "");
-  EXPECT_FALSE(SystemHostname()->empty());
 }
 
 }  // namespace

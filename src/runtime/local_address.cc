@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/local_address.h"
+#include "runtime/local_address.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
@@ -17,7 +17,7 @@
 
 #include "base/status.h"
 
-namespace dragonfly::daemon {
+namespace dragonfly::runtime {
 namespace {
 
 struct InterfaceAddress {
@@ -116,4 +116,4 @@ std::string InterfaceOf(const std::string& ip) {
 
 bool IsLoopback(const std::string& ip) { return ip.starts_with("127.") || ip == "::1"; }
 
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly::runtime

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace dragonfly::daemon {
+namespace dragonfly::runtime {
 
 // The system's host name. Errors: of gethostname(2).
 absl::StatusOr<std::string> SystemHostname();
@@ -29,4 +29,4 @@ std::string InterfaceOf(const std::string& ip);
 // Whether `ip` is an address of this machine's own loopback ("127.0.0.1", "::1").
 bool IsLoopback(const std::string& ip);
 
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly::runtime

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the daemon shows over HTTP: health (4003), metrics (4002) and profiles (4004). Paths: client v1.0.0,
+// What every server shows over HTTP: health, metrics and profiles. Paths: client v1.0.0,
 // dragonfly-client/src/{health,metrics,stats}/mod.rs; /readyz is our own. See docs/telemetry.md.
 #pragma once
 
@@ -11,11 +11,11 @@
 #include "runtime/blocking_pool.h"
 #include "telemetry/metrics.h"
 
-namespace dragonfly::daemon {
+namespace dragonfly::http {
 
 // One line of /readyz.
 struct ReadinessCheck {
-  enum class State { kOk, kWarning, kFailed };  // a warning leaves the daemon ready
+  enum class State { kOk, kWarning, kFailed };  // a warning leaves the server ready
   std::string name;                             // "schedulers"
   State state = State::kOk;
   std::string text;  // "2 of 2 serve"
@@ -23,14 +23,14 @@ struct ReadinessCheck {
 
 // GET /healthy: 200 with an empty body while `serves()`, else 503. GET /readyz: "ready" or "not ready", then a line for
 // each check; 503 when one has failed. Both are called on the server's thread and must not block.
-http::Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks);
+Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks);
 
 // GET /metrics: the text format, after `refresh()`. DELETE /metrics: counters begin at 0 again. `metrics` must outlive
 // the server.
-http::Router MakeMetricsPages(telemetry::Metrics& metrics, std::function<void()> refresh);
+Router MakeMetricsPages(telemetry::Metrics& metrics, std::function<void()> refresh);
 
 // GET /debug/pprof/profile?seconds=10&frequency=1000 and GET /debug/pprof/heap, for `go tool pprof`. 400 names a bad
 // parameter; 409: another profile is being taken; 501: the heap cannot be profiled. `blocking` must outlive the server.
-http::Router MakeStatsPages(runtime::BlockingPool& blocking);
+Router MakeStatsPages(runtime::BlockingPool& blocking);
 
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly::http

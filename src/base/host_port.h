@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace dragonfly::daemon {
+namespace dragonfly {
 
 // True for an IPv4 or IPv6 address without brackets, port or zone.
 bool IsIpLiteral(const std::string& text);
@@ -18,4 +18,4 @@ bool IsIpLiteral(const std::string& text);
 // INVALID_ARGUMENT with the text and the reason.
 absl::StatusOr<std::pair<std::string, uint16_t>> SplitHostPort(std::string_view address);
 
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly

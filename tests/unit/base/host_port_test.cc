@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/host_port.h"
+#include "base/host_port.h"
 
 #include <gtest/gtest.h>
 
-namespace dragonfly::daemon {
+namespace dragonfly {
 namespace {
 
 TEST(SplitHostPort, TakesNamesAndLiteralsOnly) {
@@ -17,4 +17,4 @@ TEST(SplitHostPort, TakesNamesAndLiteralsOnly) {
 }
 
 }  // namespace
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly

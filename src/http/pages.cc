@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/http_pages.h"
+#include "http/pages.h"
 
 #include <chrono>
 #include <optional>
@@ -12,7 +12,7 @@
 #include "telemetry/heap_profile.h"
 #include "telemetry/log.h"
 
-namespace dragonfly::daemon {
+namespace dragonfly::http {
 
 namespace asio = boost::asio;
 
@@ -22,14 +22,14 @@ constexpr int kSecondsDefault = 10;
 constexpr int kSecondsMax = 300;
 constexpr int kFrequencyDefault = 1000;
 
-http::Response Text(int status, std::string body) {
-  http::Response response;
+Response Text(int status, std::string body) {
+  Response response;
   response.status = status;
   response.body = std::move(body);
   return response;
 }
 
-http::Response Ready(const std::vector<ReadinessCheck>& checks) {
+Response Ready(const std::vector<ReadinessCheck>& checks) {
   static constexpr const char* kStates[] = {"ok", "warning", "failed"};
   bool ready = true;
   std::string lines;
@@ -40,10 +40,10 @@ http::Response Ready(const std::vector<ReadinessCheck>& checks) {
   return Text(ready ? 200 : 503, StrCat(ready ? "ready\n" : "not ready\n", lines));
 }
 
-asio::awaitable<http::Response> Answer(http::Response response) { co_return response; }
+asio::awaitable<Response> Answer(Response response) { co_return response; }
 
 // The number that `name` stands for; `otherwise` when it is not given.
-absl::StatusOr<int> Parameter(const http::Target& target, const std::string& name, int otherwise, int max) {
+absl::StatusOr<int> Parameter(const Target& target, const std::string& name, int otherwise, int max) {
   const auto found = target.query.find(name);
   if (found == target.query.end()) return otherwise;
   const std::optional<int> value = ParseDecimal<int>(found->second);
@@ -51,7 +51,7 @@ absl::StatusOr<int> Parameter(const http::Target& target, const std::string& nam
   return absl::InvalidArgumentError(StrCat(name, "=", Quoted(found->second), ": must be a number from 1 to ", max));
 }
 
-http::Response Refusal(const absl::Status& status) {
+Response Refusal(const absl::Status& status) {
   int code = 500;
   if (absl::IsInvalidArgument(status)) code = 400;
   if (absl::IsFailedPrecondition(status)) code = 409;
@@ -60,17 +60,17 @@ http::Response Refusal(const absl::Status& status) {
   return Text(code, StrCat(MessageOf(status), "\n"));
 }
 
-http::Response ProfileFile(absl::StatusOr<std::string> encoded, std::string_view name) {
+Response ProfileFile(absl::StatusOr<std::string> encoded, std::string_view name) {
   if (!encoded.ok()) return Refusal(encoded.status());
-  http::Response response;
+  Response response;
   response.content_type = "application/octet-stream";
   response.header.emplace_back("Content-Disposition", StrCat("attachment; filename=", name, ".pb.gz"));
   response.body = *std::move(encoded);
   return response;
 }
 
-asio::awaitable<http::Response> CpuPage(runtime::BlockingPool& blocking, http::Request request) {
-  const http::Target target = http::ParseTarget(request.target);
+asio::awaitable<Response> CpuPage(runtime::BlockingPool& blocking, Request request) {
+  const Target target = ParseTarget(request.target);
   const auto seconds = Parameter(target, "seconds", kSecondsDefault, kSecondsMax);
   if (!seconds.ok()) co_return Refusal(seconds.status());
   const auto frequency = Parameter(target, "frequency", kFrequencyDefault, telemetry::CpuProfile::kFrequencyMax);
@@ -84,7 +84,7 @@ asio::awaitable<http::Response> CpuPage(runtime::BlockingPool& blocking, http::R
   co_return ProfileFile(co_await blocking.Run<std::string>(std::move(encode)), "profile");
 }
 
-asio::awaitable<http::Response> HeapPage(runtime::BlockingPool& blocking) {
+asio::awaitable<Response> HeapPage(runtime::BlockingPool& blocking) {
   std::function<absl::StatusOr<std::string>()> take = []() -> absl::StatusOr<std::string> {
     DF_ASSIGN_OR_RETURN(const telemetry::Profile profile, telemetry::TakeHeapProfile());
     return telemetry::EncodeProfile(profile);
@@ -94,35 +94,35 @@ asio::awaitable<http::Response> HeapPage(runtime::BlockingPool& blocking) {
 
 }  // namespace
 
-http::Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks) {
-  http::Router router;
+Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks) {
+  Router router;
   router.On("GET", "/healthy",
-            [serves = std::move(serves)](http::Request) { return Answer(Text(serves() ? 200 : 503, "")); });
-  router.On("GET", "/readyz", [checks = std::move(checks)](http::Request) { return Answer(Ready(checks())); });
+            [serves = std::move(serves)](Request) { return Answer(Text(serves() ? 200 : 503, "")); });
+  router.On("GET", "/readyz", [checks = std::move(checks)](Request) { return Answer(Ready(checks())); });
   return router;
 }
 
-http::Router MakeMetricsPages(telemetry::Metrics& metrics, std::function<void()> refresh) {
-  http::Router router;
-  router.On("GET", "/metrics", [&metrics, refresh = std::move(refresh)](http::Request) {
+Router MakeMetricsPages(telemetry::Metrics& metrics, std::function<void()> refresh) {
+  Router router;
+  router.On("GET", "/metrics", [&metrics, refresh = std::move(refresh)](Request) {
     refresh();
-    http::Response response = Text(200, metrics.Render());
+    Response response = Text(200, metrics.Render());
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     return Answer(std::move(response));
   });
-  router.On("DELETE", "/metrics", [&metrics](http::Request) {
+  router.On("DELETE", "/metrics", [&metrics](Request) {
     metrics.Reset();
     return Answer(Text(200, ""));
   });
   return router;
 }
 
-http::Router MakeStatsPages(runtime::BlockingPool& blocking) {
-  http::Router router;
+Router MakeStatsPages(runtime::BlockingPool& blocking) {
+  Router router;
   router.On("GET", "/debug/pprof/profile",
-            [&blocking](http::Request request) { return CpuPage(blocking, std::move(request)); });
-  router.On("GET", "/debug/pprof/heap", [&blocking](http::Request) { return HeapPage(blocking); });
+            [&blocking](Request request) { return CpuPage(blocking, std::move(request)); });
+  router.On("GET", "/debug/pprof/heap", [&blocking](Request) { return HeapPage(blocking); });
   return router;
 }
 
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly::http

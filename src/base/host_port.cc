@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/host_port.h"
+#include "base/host_port.h"
 
 #include <arpa/inet.h>
 
@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "base/text.h"
 
-namespace dragonfly::daemon {
+namespace dragonfly {
 
 bool IsIpLiteral(const std::string& text) {
   in6_addr bytes;
@@ -35,4 +35,4 @@ absl::StatusOr<std::pair<std::string, uint16_t>> SplitHostPort(std::string_view 
   return std::pair(std::string(host), *port);
 }
 
-}  // namespace dragonfly::daemon
+}  // namespace dragonfly
