@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "cli/command_line.h"
+#include "config_command.h"
 #include "runtime/io_threads.h"
 #include "runtime/process.h"
 #include "scheduler/config.h"
@@ -36,22 +37,37 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "\nFiles:\n"
     "  /etc/dragonfly/scheduler.yaml   configuration; may be missing, every key has a default\n"
+    "  /etc/dragonfly/dynconfig.yaml   limits and applications of a cluster without a manager; may be missing\n"
+    "  /var/cache/dragonfly/dynconfig  what the manager said last, for a start without it\n"
+    "  /var/log/dragonfly/scheduler    scheduler.log and its predecessors\n"
+    "\nEnvironment:\n"
+    "  SCHEDULER_CONFIG            what --config says, when it is not given\n"
+    "  SCHEDULER_<KEY>             a key of the configuration, in capitals and with _ for each dot:\n"
+    "                              SCHEDULER_SERVER_PORT for server.port; wins over the file\n"
+    "  OTEL_*                      how traces are exported, as for any program with OpenTelemetry\n"
     "\nSignals:\n"
     "  SIGTERM, SIGINT, SIGQUIT  stop: no new peers, open conversations may end within 25 seconds; a second signal "
     "ends\n"
     "                            the process at once\n"
     "\nExit status:\n"
-    "  0  stopped by a signal\n"
+    "  0  stopped by a signal; the configuration is good\n"
     "  1  could not start: wrong configuration, a port in use\n"
     "  2  wrong command line\n"
-    "\nExample:\n"
-    "  scheduler --config scheduler.yaml --console\n";
+    "\nExamples:\n"
+    "  scheduler --config scheduler.yaml --console\n"
+    "  scheduler config check scheduler.yaml           everything that is wrong with the file, and on this host\n"
+    "  scheduler config print > all.yaml               every key with the value that is in effect\n";
 
 struct Options {
   std::optional<std::string> config;
+  std::string dynconfig = "/etc/dragonfly/dynconfig.yaml";
+  bool console_given = false;
   bool console = false;
   bool verbose = false;
-  bool version = false;
+
+  enum class Command { kRun, kVersion, kCheckConfig, kPrintConfig, kPrintConfigKeys };
+  Command command = Command::kRun;
+  bool check_file_only = false;
 };
 
 void PrintVersion() {
@@ -61,17 +77,46 @@ void PrintVersion() {
             << "\nPlatform:\tlinux/" << machine.machine << "\nBuildTime:\t" << BuildDate() << "\n";
 }
 
+// scheduler config ...
+void AddConfigCommands(CLI::App& app, Options& options) {
+  CLI::App* const config = app.add_subcommand("config", "Check or print the configuration, without starting anything");
+  config->require_subcommand(1);
+  config->footer("");
+  CLI::App* const check = config->add_subcommand(
+      "check",
+      "Print every error and warning of a configuration file, of the environment, and of what they name on this host.\n"
+      "Exit status 0: a scheduler would start with it; 1: it would not.");
+  check->add_option("FILE", options.config, "Configuration file")->type_name("");
+  check->add_flag("--file-only", options.check_file_only,
+                  "Look at the file alone, not at the directories and certificates that it names");
+  check->callback([&options] { options.command = Options::Command::kCheckConfig; });
+  config
+      ->add_subcommand("print", "Print the values in effect, as a file that loads again; secrets are replaced by stars")
+      ->callback([&options] { options.command = Options::Command::kPrintConfig; });
+  config
+      ->add_subcommand("keys",
+                       "Print all keys, a line each: key, kind of value, default, former names; between them a tab")
+      ->callback([&options] { options.command = Options::Command::kPrintConfigKeys; });
+}
+
 std::optional<int> Parse(std::vector<std::string> arguments, Options& options) {
   CLI::App app(kDescription, "scheduler");
   app.footer(kFooter);
   app.fallthrough();
   app.add_option("--config", options.config, StrCat("Configuration file (default ", kDefaultConfig, ")"))
-      ->envname("SCHEDULER_CONFIG");
-  app.add_flag("--console", options.console, "Log to standard output instead of files");
+      ->envname("SCHEDULER_CONFIG")
+      ->type_name("PATH");
+  app.add_option("--dynconfig", options.dynconfig, "Limits and applications, when there is no manager")
+      ->type_name("PATH")
+      ->capture_default_str();
+  CLI::Option* const console = app.add_flag("--console", options.console, "Log to standard output instead of files");
   app.add_flag("--verbose", options.verbose, "Log everything, also what is for debugging");
-  CLI::App* const version = app.add_subcommand("version", "Print the version and exit");
+  app.add_subcommand("version", "Print the version and exit")->callback([&options] {
+    options.command = Options::Command::kVersion;
+  });
+  AddConfigCommands(app, options);
   if (const auto exit_code = cli::ParseCommandLine(app, std::move(arguments))) return exit_code;
-  options.version = version->parsed();
+  options.console_given = console->count() > 0;
   return std::nullopt;
 }
 
@@ -80,12 +125,11 @@ int Fail(std::string_view what) {
   return 1;
 }
 
-// The default file may be missing, one that was named must not.
-absl::StatusOr<scheduler::LoadedSchedulerConfig> Load(const Options& options) {
-  if (options.config.has_value()) return scheduler::LoadSchedulerConfig(*options.config);
+// The default file may be missing, one that was named must not. Empty: none.
+std::string ConfigPath(const Options& options) {
+  if (options.config.has_value()) return *options.config;
   std::error_code ignored;
-  if (!std::filesystem::exists(kDefaultConfig, ignored)) return scheduler::LoadedSchedulerConfig();
-  return scheduler::LoadSchedulerConfig(kDefaultConfig);
+  return std::filesystem::exists(kDefaultConfig, ignored) ? kDefaultConfig : "";
 }
 
 absl::Status SetUpLog(const Options& options, const scheduler::SchedulerConfig& config) {
@@ -95,14 +139,16 @@ absl::Status SetUpLog(const Options& options, const scheduler::SchedulerConfig& 
   log.level = options.verbose ? log::Level::kDebug : level.ok() ? *level : log::Level::kError;
   log.name = "scheduler";
   log.files_max = static_cast<size_t>(config.server.log_files_max);
-  log.console = options.console || config.console;
+  log.file_bytes_max = config.server.log_size_max << 20;
+  log.console = options.console_given ? options.console : config.console;
   if (!log.console) log.dir = StrCat(config.server.log_dir, "/scheduler");
   return log::Setup(log);
 }
 
 int Run(const Options& options) {
-  const auto loaded = Load(options);
+  auto loaded = scheduler::LoadSchedulerConfig(ConfigPath(options), &std::getenv);
   if (!loaded.ok()) return Fail(MessageOf(loaded.status()));
+  loaded->config.dynconfig.path = options.dynconfig;
   const absl::Status logging = SetUpLog(options, loaded->config);
   if (!logging.ok()) return Fail(MessageOf(logging));
   for (const std::string& warning : loaded->warnings) DF_LOG(Warn, "{}", warning);
@@ -130,13 +176,24 @@ int Run(const Options& options) {
 }  // namespace dragonfly
 
 int main(int argc, char** argv) {
+  // gRPC would write to standard error what our own messages say better.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   dragonfly::Options options;
   if (const auto exit_code = dragonfly::Parse(std::vector<std::string>(argv + 1, argv + argc), options)) {
     return *exit_code;
   }
-  if (options.version) {
-    dragonfly::PrintVersion();
-    return 0;
+  using Command = dragonfly::Options::Command;
+  switch (options.command) {
+    case Command::kRun:
+      return dragonfly::Run(options);
+    case Command::kVersion:
+      dragonfly::PrintVersion();
+      return 0;
+    case Command::kCheckConfig:
+      return dragonfly::CheckConfig(dragonfly::ConfigPath(options), options.check_file_only);
+    case Command::kPrintConfig:
+      return dragonfly::PrintConfig(dragonfly::ConfigPath(options));
+    case Command::kPrintConfigKeys:
+      return dragonfly::PrintConfigKeys();
   }
-  return dragonfly::Run(options);
 }

@@ -33,6 +33,7 @@ struct Findings {
   Dialect dialect;
   ByLine errors;
   ByLine warnings;
+  std::vector<std::string> sources;  // of overrides; line -1 is the first one's
 
   std::vector<std::string> Lines(const ByLine& findings) const {
     constexpr size_t kLinesMax = 100;
@@ -42,7 +43,8 @@ struct Findings {
         lines.push_back(StrCat(file_name, ": and ", findings.size() - kLinesMax, " more"));
         break;
       }
-      lines.push_back(StrCat(file_name, ":", line, ": ", text));
+      lines.push_back(line < 0 ? StrCat(sources[static_cast<size_t>(-line) - 1], ": ", text)
+                               : StrCat(file_name, ":", line, ": ", text));
     }
     return lines;
   }
@@ -124,8 +126,10 @@ struct Section::State {
   State(std::shared_ptr<Findings> to, std::shared_ptr<const DocumentNode> of, std::string at)
       : findings(std::move(to)), node(std::move(of)), path(std::move(at)), uses(node->entries.size()) {}
   // Describes into `to` instead of reading.
-  explicit State(Describer* to)
-      : findings(std::make_shared<Findings>()), node(std::make_shared<const DocumentNode>()), describer(to) {}
+  State(Describer* to, Dialect dialect)
+      : findings(std::make_shared<Findings>(Findings{.file_name = "", .dialect = dialect})),
+        node(std::make_shared<const DocumentNode>()),
+        describer(to) {}
 
   bool SameKey(std::string_view a, std::string_view b) const {
     return findings->dialect == Dialect::kGo ? EqualsIgnoreCase(a, b) : a == b;
@@ -345,8 +349,13 @@ void Section::Bytes(std::string_view key, uint64_t* out, const Opts& opts) {
   if (state_->CheckBounds(*entry, static_cast<double>(*value), opts, " bytes")) *out = *value;
 }
 
+std::string Section::DurationAsWritten(absl::Duration duration) const {
+  if (state_->findings->dialect == Dialect::kRust) return DurationText(duration);
+  return absl::FormatDuration(duration);
+}
+
 void Section::Duration(std::string_view key, absl::Duration* out, const Opts& opts) {
-  if (describes()) return state_->describer->Key(key, "duration", DurationText(*out), opts);
+  if (describes()) return state_->describer->Key(key, "duration", DurationAsWritten(*out), opts);
   const DocumentEntry* entry = state_->FindKind(key, Kind::kScalar, opts);
   if (entry == nullptr) return;
   std::string text = entry->value->text;
@@ -454,7 +463,7 @@ void Section::StringMap(std::string_view key, std::vector<std::pair<std::string,
 void Section::Sub(std::string_view key, const std::function<void(Section&)>& read) {
   if (describes()) {
     Describer describer = state_->describer->Section(key);
-    Section section(std::make_shared<State>(&describer));
+    Section section(std::make_shared<State>(&describer, state_->findings->dialect));
     read(section);
     return state_->describer->AddSection(key, describer);
   }
@@ -515,7 +524,7 @@ bool Section::describes() const { return state_->describer != nullptr; }
 
 void Section::DescribeAbsent(std::string_view key, const std::function<void(Section&)>& read) {
   Describer describer = state_->describer->Section(key);
-  Section section(std::make_shared<State>(&describer));
+  Section section(std::make_shared<State>(&describer, state_->findings->dialect));
   read(section);
   state_->describer->Line(key, "null");
 }
@@ -526,7 +535,7 @@ void Section::DescribeElements(std::string_view key, size_t count, const std::fu
   size_t keys = 0;
   for (size_t i = 0; i < std::max<size_t>(count, 1); ++i) {
     elements.push_back(own.Element(key));
-    Section section(std::make_shared<State>(&elements.back()));
+    Section section(std::make_shared<State>(&elements.back(), state_->findings->dialect));
     read(section, i);
     if (i == 0) {
       keys = own.key_count();
@@ -538,10 +547,10 @@ void Section::DescribeElements(std::string_view key, size_t count, const std::fu
   own.AddElements(key, elements);
 }
 
-Description Describe(const std::function<void(Section&)>& read) {
+Description Describe(const std::function<void(Section&)>& read, Dialect dialect) {
   Description description;
   Describer describer(description.keys, "", 0);
-  Section section(std::make_shared<Section::State>(&describer));
+  Section section(std::make_shared<Section::State>(&describer, dialect));
   read(section);
   description.yaml = describer.yaml();
   return description;
@@ -549,14 +558,46 @@ Description Describe(const std::function<void(Section&)>& read) {
 
 namespace {
 
+// `root` with `value` at `path`; what is no mapping on the way is left alone for the reader to complain about.
+std::shared_ptr<const DocumentNode> WithValue(const std::shared_ptr<const DocumentNode>& root, std::string_view path,
+                                              const std::shared_ptr<const DocumentNode>& value, Dialect dialect) {
+  if (path.empty()) return value;
+  if (root != nullptr && root->kind != Kind::kMap && root->kind != Kind::kNull) return root;
+  const size_t dot = path.find('.');
+  const std::string_view name = path.substr(0, dot);
+  const std::string_view rest = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
+  auto map = root == nullptr ? std::make_shared<DocumentNode>() : std::make_shared<DocumentNode>(*root);
+  map->kind = Kind::kMap;
+  const auto same = [&](const DocumentEntry& entry) {
+    return dialect == Dialect::kGo ? EqualsIgnoreCase(entry.key, name) : entry.key == name;
+  };
+  const auto found = std::ranges::find_if(map->entries, same);
+  if (found != map->entries.end()) {
+    found->value = WithValue(found->value, rest, value, dialect);
+    if (rest.empty()) found->line = value->line;
+  } else {
+    map->entries.push_back(DocumentEntry{std::string(name), value->line, WithValue(nullptr, rest, value, dialect)});
+  }
+  return map;
+}
+
 // Errors: of a text that is no mapping.
-absl::StatusOr<LoadReport> Report(std::string_view text, std::string_view file_name, Dialect dialect,
+absl::StatusOr<LoadReport> Report(std::string_view text, std::string_view file_name,
+                                  const std::vector<Override>& overrides, Dialect dialect,
                                   const std::function<void(Section&)>& read) {
   DF_ASSIGN_OR_RETURN(std::shared_ptr<const DocumentNode> root, ParseDocument(text, file_name));
   auto findings = std::make_shared<Findings>(Findings{.file_name = std::string(file_name), .dialect = dialect});
   if (root->kind != Kind::kMap && root->kind != Kind::kNull) {
     return absl::InvalidArgumentError(
         StrCat(file_name, ":", root->line, ": the file must be a mapping, not ", KindName(root->kind)));
+  }
+  for (const Override& given : overrides) {
+    findings->sources.push_back(given.source);
+    auto value = std::make_shared<DocumentNode>();
+    value->kind = Kind::kScalar;
+    value->line = -static_cast<int>(findings->sources.size());
+    value->text = given.value;
+    root = WithValue(root, given.path, value, dialect);
   }
   const auto state = std::make_shared<Section::State>(findings, std::move(root), "");
   Section section(state);
@@ -580,13 +621,27 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
   return text;
 }
 
+absl::StatusOr<LoadResult> ToResult(absl::StatusOr<LoadReport> report) {
+  if (!report.ok()) return report.status();
+  if (!report->errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(report->errors, "\n"));
+  return LoadResult{.warnings = std::move(report->warnings)};
+}
+
+// Also of no file, which is an empty document.
+absl::StatusOr<LoadReport> ReportFile(const std::string& path, const std::vector<Override>& overrides, Dialect dialect,
+                                      const std::function<void(Section&)>& read) {
+  std::string text;
+  if (!path.empty()) {
+    DF_ASSIGN_OR_RETURN(text, ReadText(path));
+  }
+  return Report(text, path, overrides, dialect, read);
+}
+
 }  // namespace
 
 absl::StatusOr<LoadResult> LoadText(std::string_view text, std::string_view file_name, Dialect dialect,
                                     const std::function<void(Section&)>& read) {
-  DF_ASSIGN_OR_RETURN(LoadReport report, Report(text, file_name, dialect, read));
-  if (!report.errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(report.errors, "\n"));
-  return LoadResult{.warnings = std::move(report.warnings)};
+  return ToResult(Report(text, file_name, {}, dialect, read));
 }
 
 absl::StatusOr<LoadResult> LoadFile(const std::string& path, Dialect dialect,
@@ -595,10 +650,22 @@ absl::StatusOr<LoadResult> LoadFile(const std::string& path, Dialect dialect,
   return LoadText(text, path, dialect, read);
 }
 
+absl::StatusOr<LoadResult> LoadFile(const std::string& path, const std::vector<Override>& overrides, Dialect dialect,
+                                    const std::function<void(Section&)>& read) {
+  return ToResult(ReportFile(path, overrides, dialect, read));
+}
+
 LoadReport CheckFile(const std::string& path, Dialect dialect, const std::function<void(Section&)>& read) {
   const absl::StatusOr<std::string> text = ReadText(path);
-  absl::StatusOr<LoadReport> report =
-      text.ok() ? Report(*text, path, dialect, read) : absl::StatusOr<LoadReport>(text.status());
+  if (!text.ok()) return LoadReport{.errors = {std::string(MessageOf(text.status()))}, .warnings = {}};
+  absl::StatusOr<LoadReport> report = Report(*text, path, {}, dialect, read);
+  if (report.ok()) return *std::move(report);
+  return LoadReport{.errors = {std::string(MessageOf(report.status()))}, .warnings = {}};
+}
+
+LoadReport CheckFile(const std::string& path, const std::vector<Override>& overrides, Dialect dialect,
+                     const std::function<void(Section&)>& read) {
+  absl::StatusOr<LoadReport> report = ReportFile(path, overrides, dialect, read);
   if (report.ok()) return *std::move(report);
   return LoadReport{.errors = {std::string(MessageOf(report.status()))}, .warnings = {}};
 }

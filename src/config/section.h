@@ -98,9 +98,17 @@ class Section {
 
  private:
   bool describes() const;
+  std::string DurationAsWritten(absl::Duration duration) const;
   void DescribeAbsent(std::string_view key, const std::function<void(Section&)>& read);
   void DescribeElements(std::string_view key, size_t count, const std::function<void(Section&, size_t)>& read);
   std::shared_ptr<State> state_;
+};
+
+// A value from elsewhere that takes the place of a file's: an environment variable, say.
+struct Override {
+  std::string source;  // for messages: "SCHEDULER_SERVER_PORT"
+  std::string path;    // "server.port"; names with dots between them
+  std::string value;   // as a quoted scalar
 };
 
 struct LoadResult {
@@ -115,6 +123,10 @@ absl::StatusOr<LoadResult> LoadText(std::string_view text, std::string_view file
 // The same for a file. Errors: NOT_FOUND and others of reading it, too.
 absl::StatusOr<LoadResult> LoadFile(const std::string& path, Dialect dialect,
                                     const std::function<void(Section&)>& read);
+// The same for a file, or for an empty document when `path` is empty, with `overrides` in it. What is wrong with an
+// override is reported as "<source>: <key path>: <reason>".
+absl::StatusOr<LoadResult> LoadFile(const std::string& path, const std::vector<Override>& overrides, Dialect dialect,
+                                    const std::function<void(Section&)>& read);
 
 struct LoadReport {
   std::vector<std::string> errors;    // "dfdaemon.yaml:12: download.pieceTimeout: <reason>"
@@ -124,12 +136,13 @@ struct LoadReport {
 // LoadFile() for who wants to know everything about a file, good or bad: what it has for errors, one a line, is an
 // element of `errors`. The variables of `read` hold what was right.
 LoadReport CheckFile(const std::string& path, Dialect dialect, const std::function<void(Section&)>& read);
+LoadReport CheckFile(const std::string& path, const std::vector<Override>& overrides, Dialect dialect,
+                     const std::function<void(Section&)>& read);
 
 // What `read` asks for and what its variables hold now, instead of reading: they keep their values, every Has() is
 // false, and Fail() and Warn() do nothing. Of a list of mappings the keys are described once, with the values of a new
-// element when the list is empty. Values are written in Rust's dialect. User information in URLs and secrets are
-// masked.
-Description Describe(const std::function<void(Section&)>& read);
+// element when the list is empty. Values are written in `dialect`. User information in URLs and secrets are masked.
+Description Describe(const std::function<void(Section&)>& read, Dialect dialect = Dialect::kRust);
 
 template <typename E>
 void Section::Enum(std::string_view key, E* out, const std::vector<std::pair<std::string, E>>& names) {

@@ -12,8 +12,7 @@
 #include "base/text.h"
 #include "manager/v2/manager.grpc.pb.h"
 #include "rpc/client_call.h"
-#include "runtime/task_group.h"
-#include "runtime/timeout.h"
+#include "rpc/manager_presence.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -22,7 +21,6 @@ namespace {
 
 using google::protobuf::Empty;
 using manager::v2::DeleteSeedPeerRequest;
-using manager::v2::KeepAliveRequest;
 using manager::v2::UpdateSeedPeerRequest;
 
 // Newer managers know no other type, older ones no "normal".
@@ -32,22 +30,38 @@ constexpr char kTypeOfAllManagers[] = "super";
 
 struct ManagerAnnouncer::State {
   State(ManagerAnnouncerOptions opts, asio::io_context& io, ManagerLink& link)
-      : options(std::move(opts)), manager(link), tasks(io.get_executor()), type(options.type) {}
+      : options(std::move(opts)),
+        manager(link),
+        type(options.type),
+        presence(
+            PresenceOptions(), io.get_executor(), [this] { return manager.Channel(); }, [this] { return Register(); }) {
+  }
 
-  asio::awaitable<void> Run();
+  rpc::ManagerPresenceOptions PresenceOptions() const;
   asio::awaitable<absl::Status> Update();
   asio::awaitable<absl::Status> Register();
-  asio::awaitable<absl::Status> KeepAlive();
   asio::awaitable<absl::Status> Delete(Clock::duration timeout);
   std::shared_ptr<manager::v2::Manager::Stub> Stub() { return manager::v2::Manager::NewStub(manager.Channel()); }
 
   const ManagerAnnouncerOptions options;
   ManagerLink& manager;
-  runtime::TaskGroup tasks;
-  // Of the loop alone.
-  std::string type;
-  absl::Status logged;
+  std::string type;  // of Register() alone
+  rpc::ManagerPresence presence;
 };
+
+rpc::ManagerPresenceOptions ManagerAnnouncer::State::PresenceOptions() const {
+  rpc::ManagerPresenceOptions presence_options;
+  presence_options.manager = manager.addr();
+  presence_options.who = "this seed peer";
+  presence_options.beat.set_source_type(manager::v2::SEED_PEER_SOURCE);
+  presence_options.beat.set_hostname(options.identity.hostname);
+  presence_options.beat.set_ip(options.identity.ip);
+  presence_options.beat.set_cluster_id(options.cluster_id);
+  presence_options.interval = options.keepalive_interval;
+  presence_options.retry_min = options.retry_min;
+  presence_options.retry_max = options.retry_max;
+  return presence_options;
+}
 
 asio::awaitable<absl::Status> ManagerAnnouncer::State::Update() {
   UpdateSeedPeerRequest request;
@@ -80,27 +94,6 @@ asio::awaitable<absl::Status> ManagerAnnouncer::State::Register() {
   co_return absl::OkStatus();
 }
 
-// Returns when the stream has ended, with the reason; OK when the manager has ended it in order, as it does with old
-// connections.
-asio::awaitable<absl::Status> ManagerAnnouncer::State::KeepAlive() {
-  KeepAliveRequest beat;
-  beat.set_source_type(manager::v2::SEED_PEER_SOURCE);
-  beat.set_hostname(options.identity.hostname);
-  beat.set_ip(options.identity.ip);
-  beat.set_cluster_id(options.cluster_id);
-  const auto start = [stub = Stub()](grpc::ClientContext* context, Empty* answer,
-                                     grpc::ClientWriteReactor<KeepAliveRequest>* reactor) {
-    stub->async()->KeepAlive(context, answer, reactor);
-  };
-  const auto stream = rpc::StartClientStream<KeepAliveRequest, Empty>(start);
-  for (;;) {
-    stream->Write(beat);
-    const auto end = co_await stream->End(Clock::now() + options.keepalive_interval);
-    if (end.ok()) co_return absl::OkStatus();
-    if (stream->ended()) co_return Annotate(end.status(), "keep this seed peer alive");
-  }
-}
-
 asio::awaitable<absl::Status> ManagerAnnouncer::State::Delete(Clock::duration timeout) {
   DeleteSeedPeerRequest request;
   request.set_source_type(manager::v2::SEED_PEER_SOURCE);
@@ -115,36 +108,17 @@ asio::awaitable<absl::Status> ManagerAnnouncer::State::Delete(Clock::duration ti
   co_return answer.status();
 }
 
-asio::awaitable<void> ManagerAnnouncer::State::Run() {
-  Clock::duration retry = options.retry_min;
-  for (;;) {
-    absl::Status status = co_await Register();
-    if (status.ok()) {
-      if (!logged.ok()) DF_LOG(Info, "manager {}: knows this seed peer again", manager.addr());
-      logged = absl::OkStatus();
-      const TimePoint begun = Clock::now();
-      status = co_await KeepAlive();
-      // A stream that has lasted is no reason to be slow.
-      if (Clock::now() - begun > options.keepalive_interval) retry = options.retry_min;
-    }
-    if (status != logged) DF_LOG(Warn, "manager {}: {}", manager.addr(), MessageOf(status));
-    logged = status;
-    co_await runtime::SleepUntil(Clock::now() + retry);
-    retry = std::min(2 * retry, options.retry_max);
-  }
-}
-
 ManagerAnnouncer::ManagerAnnouncer(ManagerAnnouncerOptions options, asio::io_context& io, ManagerLink& manager)
     : state_(std::make_shared<State>(std::move(options), io, manager)) {}
 
 ManagerAnnouncer::~ManagerAnnouncer() = default;
 
-void ManagerAnnouncer::Start() { state_->tasks.Spawn(state_->Run()); }
+void ManagerAnnouncer::Start() { state_->presence.Start(); }
 
 asio::awaitable<void> ManagerAnnouncer::Leave(TimePoint deadline) {
   const std::shared_ptr<State> state = state_;
   // Cancels the stream. The manager then makes the record inactive, and finds none when it is late: no harm.
-  co_await state->tasks.Stop();
+  co_await state->presence.Stop();
   const Clock::duration left = deadline - Clock::now();
   if (left <= Clock::duration(0)) co_return;
   const absl::Status status = co_await state->Delete(std::min(left, state->options.call_timeout));

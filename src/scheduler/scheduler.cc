@@ -48,9 +48,9 @@ ShardOptions ToShardOptions(const SchedulerConfig& config) {
 rpc::ChannelOptions ToChannelOptions(const SchedulerConfig& config) {
   rpc::ChannelOptions options;
   options.tls.section = "seedPeer.tls";
-  options.tls.ca_cert = config.seed_peer.tls_ca_cert;
-  options.tls.cert = config.seed_peer.tls_cert;
-  options.tls.key = config.seed_peer.tls_key;
+  options.tls.ca_cert = config.seed_peer.tls.ca_cert;
+  options.tls.cert = config.seed_peer.tls.cert;
+  options.tls.key = config.seed_peer.tls.key;
   return options;
 }
 
@@ -145,9 +145,10 @@ absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Start(const SchedulerConfi
   options.addresses = {
       rpc::HostPort(config.server.listen_ip.empty() ? any : config.server.listen_ip, config.server.port)};
   options.tls.section = "server.tls";
-  options.tls.ca_cert = config.server.tls_ca_cert;
-  options.tls.cert = config.server.tls_cert;
-  options.tls.key = config.server.tls_key;
+  options.tls.ca_cert = config.server.tls.ca_cert;
+  options.tls.cert = config.server.tls.cert;
+  options.tls.key = config.server.tls.key;
+  options.reflection = config.server.reflection;
   options.services = {&state.service};
   auto server = rpc::Server::Start(options);
   if (server.ok()) {

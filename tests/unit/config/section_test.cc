@@ -496,5 +496,43 @@ TEST(LoadFile, ReadsTheFile) {
   std::remove(path.c_str());
 }
 
+TEST(LoadFile, OverridesTakeThePlaceOfWhatTheFileSays) {
+  const std::string path = testing::TempDir() + "/overrides.yaml";
+  std::ofstream(path) << "a: {COUNT: 5, other: 1}\nlist: [x]\nb: 7\n";
+  uint64_t count = 0, other = 0, deep = 0;
+  std::vector<std::string> list;
+  const auto read = [&](Section& root) {
+    root.Sub("a", [&](Section& a) {
+      a.Uint("count", &count);
+      a.Uint("other", &other);
+      a.Sub("b", [&](Section& b) { b.Uint("deep", &deep); });
+    });
+    root.Strings("list", &list);
+    root.Ignore("b");
+  };
+  const auto result = LoadFile(path, {{"COUNT", "a.count", "6"}, {"DEEP", "a.b.deep", "8"}, {"LIST", "list", "y,z"}},
+                               Dialect::kGo, read);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(result->warnings, IsEmpty());
+  EXPECT_EQ(count, 6u);
+  EXPECT_EQ(other, 1u);
+  EXPECT_EQ(deep, 8u);
+  EXPECT_THAT(list, ElementsAre("y", "z"));
+
+  const auto wrong = LoadFile(path, {{"DEEP", "a.b.deep", "many"}}, Dialect::kGo, read);
+  EXPECT_EQ(MessageOf(wrong.status()),
+            "DEEP: a.b.deep: must be a whole number up to 18446744073709551615, not \"many\"");
+  // What the file has in the way stays for the reader to complain about.
+  EXPECT_TRUE(LoadFile(path, {{"B", "b.c", "1"}}, Dialect::kGo, read).ok());
+  std::remove(path.c_str());
+}
+
+TEST(Describe, WritesDurationsInItsDialect) {
+  absl::Duration day = absl::Hours(24);
+  const auto read = [&](Section& root) { root.Duration("ttl", &day); };
+  EXPECT_EQ(Describe(read).yaml, "ttl: 1d\n");
+  EXPECT_EQ(Describe(read, Dialect::kGo).yaml, "ttl: 24h\n");
+}
+
 }  // namespace
 }  // namespace dragonfly::config

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/config_reader.h"
+
+#include <initializer_list>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/host_port.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "scheduler/evaluator.h"
+
+namespace dragonfly::scheduler {
+namespace {
+
+using config::Section;
+using Opts = Section::Opts;
+using Wrong = std::optional<std::string>;
+using Tls = SchedulerConfig::TlsFiles;
+
+constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
+constexpr double kShortest = 1e-9;  // "greater than 0", as the original writes it
+constexpr double kCountMax = 1e6;
+
+Opts Between(double min, double max) {
+  Opts opts;
+  opts.min = min;
+  opts.max = max;
+  return opts;
+}
+Opts Positive() { return Between(kShortest, kDurationMaxSeconds); }
+// Of what costs work each time.
+Opts Interval() { return Between(0.001, kDurationMaxSeconds); }
+
+Opts OneOf(std::vector<std::string> allowed) {
+  Opts opts;
+  opts.one_of = std::move(allowed);
+  return opts;
+}
+
+Opts Text(std::string kind, std::function<Wrong(const std::string&)> check) {
+  Opts opts;
+  opts.kind = std::move(kind);
+  opts.check = std::move(check);
+  return opts;
+}
+
+Opts Path() {
+  return Text("path", [](const std::string&) -> Wrong { return std::nullopt; });
+}
+
+Opts Secret() {
+  Opts opts;
+  opts.secret = true;
+  return opts;
+}
+
+Opts Ip() {
+  return Text("IP address", [](const std::string& text) -> Wrong {
+    if (text.empty() || IsIpLiteral(text)) return std::nullopt;
+    return StrCat(Quoted(text), " is not an IP address");
+  });
+}
+
+Wrong CheckAddress(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  const auto parts = SplitHostPort(text);
+  if (parts.ok()) return std::nullopt;
+  return std::string(MessageOf(parts.status()));
+}
+Opts Address() { return Text("host:port", CheckAddress); }
+
+// "[ip]:port", where the ip may be missing.
+Opts ListenAddress() {
+  return Text("[ip]:port", [](const std::string& text) -> Wrong {
+    return CheckAddress(text.starts_with(':') ? StrCat("0.0.0.0", text) : text);
+  });
+}
+
+void IgnoreAll(Section& section, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) section.Ignore(key);
+}
+
+// A directory for which the original takes the empty text as its default.
+void Directory(Section& section, std::string_view key, std::string* out) {
+  const std::string otherwise = *out;
+  section.String(key, out, Path());
+  if (out->empty()) *out = otherwise;
+}
+
+void NotZero(Section& section, std::string_view key, int64_t* out) {
+  constexpr double kMin = std::numeric_limits<int32_t>::min();
+  constexpr double kMax = std::numeric_limits<int32_t>::max();
+  section.Int(key, out, Between(kMin, kMax));
+  if (*out == 0) section.Fail(key, "must not be 0");
+}
+
+void ReadTls(Section& parent, Tls& files) {
+  auto given = files.enabled() ? std::optional<Tls>(files) : std::nullopt;
+  parent.Sub("tls", &given, [](Section& section, Tls& tls) {
+    const auto keys = {std::pair{"caCert", &tls.ca_cert}, {"cert", &tls.cert}, {"key", &tls.key}};
+    for (const auto& [name, value] : keys) section.String(name, value, Path());
+    for (const auto& [name, value] : keys) {
+      if (value->empty()) section.Fail(name, "caCert, cert and key must be given together");
+    }
+  });
+  files = given.value_or(Tls());
+}
+
+void ReadTracing(Section& section, SchedulerConfig::Tracing& tracing) {
+  section.String("protocol", &tracing.protocol, OneOf({"", "grpc", "http", "https"}));
+  section.String("endpoint", &tracing.endpoint, Address());
+  section.String("path", &tracing.path);
+  section.String("service-name", &tracing.service_name);
+  section.StringMap("headers", &tracing.headers, Secret());
+  if (tracing.protocol.empty() != tracing.endpoint.empty()) {
+    section.Warn(tracing.protocol.empty() ? "endpoint" : "protocol",
+                 "has no effect: traces are exported when protocol and endpoint are set");
+  }
+  IgnoreAll(section, {"addr", "jaeger"});
+}
+
+void ReadServer(Section& section, SchedulerConfig::Server& server) {
+  section.String("advertiseIP", &server.advertise_ip, Ip());
+  section.Port("advertisePort", &server.advertise_port);
+  section.String("listenIP", &server.listen_ip, Ip());
+  Opts port = Between(1, 65535);
+  port.kind = "port";
+  section.Port("port", &server.port, port);
+  section.String("host", &server.host);
+  ReadTls(section, server.tls);
+  Directory(section, "cacheDir", &server.cache_dir);
+  Directory(section, "logDir", &server.log_dir);
+  section.String("logLevel", &server.log_level, OneOf({"debug", "info", "warn", "error", "panic", "fatal", "dpanic"}));
+  section.Uint("logMaxSize", &server.log_size_max, Between(1, kCountMax));
+  uint64_t log_age_max = 7;
+  section.Uint("logMaxAge", &log_age_max);
+  section.Uint("logMaxBackups", &server.log_files_max, Between(1, 10'000));
+  std::string plugin_dir = "/usr/local/dragonfly/plugins";
+  section.String("pluginDir", &plugin_dir, Path());
+  std::string data_dir = "/var/lib/dragonfly";
+  section.String("dataDir", &data_dir, Path());
+  section.Double("requestRateLimit", &server.request_rate_limit, Between(0, 1e9));
+  section.Bool("reflection", &server.reflection);
+  IgnoreAll(section, {"workHome", "advertiseHost", "listenHost"});
+}
+
+void ReadScheduling(Section& section, SchedulerConfig::Scheduling& scheduling) {
+  section.String("algorithm", &scheduling.algorithm);
+  const auto evaluator = MakeEvaluator(scheduling.algorithm);
+  if (!evaluator.ok()) section.Fail("algorithm", MessageOf(evaluator.status()));
+  NotZero(section, "backToSourceCount", &scheduling.back_to_source_count);
+  NotZero(section, "retryBackToSourceLimit", &scheduling.retry_back_to_source_limit);
+  section.Int("retryLimit", &scheduling.retry_limit, Between(1, kCountMax));
+  section.Duration("retryInterval", &scheduling.retry_interval, Between(kShortest, 3600));
+  section.Sub("gc", [&](Section& gc) {
+    gc.Duration("pieceDownloadTimeout", &scheduling.piece_download_timeout, Positive());
+    gc.Duration("peerGCInterval", &scheduling.peer_gc_interval, Interval());
+    gc.Duration("peerTTL", &scheduling.peer_ttl, Positive());
+    gc.Duration("taskGCInterval", &scheduling.task_gc_interval, Interval());
+    gc.Duration("hostGCInterval", &scheduling.host_gc_interval, Interval());
+    gc.Duration("hostTTL", &scheduling.host_ttl, Positive());
+  });
+  if (scheduling.retry_back_to_source_limit > scheduling.retry_limit) {
+    section.Warn("retryBackToSourceLimit", "is above retryLimit: waiting peers fail before they may use the origin");
+  }
+  IgnoreAll(section, {"training", "networkTopology"});
+}
+
+void ReadRedisTls(Section& parent, SchedulerConfig::Redis& redis) {
+  parent.Sub("tls", &redis.tls, [](Section& section, SchedulerConfig::Redis::Tls& tls) {
+    section.String("caCert", &tls.ca_cert, Path());
+    section.String("cert", &tls.cert, Path());
+    section.String("key", &tls.key, Path());
+    bool insecure = !tls.verify;
+    section.Bool("insecureSkipVerify", &insecure);
+    tls.verify = !insecure;
+    if (tls.verify && tls.ca_cert.empty()) section.Fail("caCert", "caCert or insecureSkipVerify is needed");
+    if (tls.cert.empty() != tls.key.empty()) {
+      section.Fail(tls.cert.empty() ? "cert" : "key", "cert and key must be given together");
+    }
+  });
+}
+
+void ReadRedis(Section& section, SchedulerConfig::Redis& redis) {
+  Opts addresses = Address();
+  addresses.kind = "";
+  section.Strings("addrs", &redis.addrs, addresses);
+  section.String("masterName", &redis.master_name);
+  section.String("username", &redis.username);
+  section.String("password", &redis.password, Secret());
+  section.String("sentinelUsername", &redis.sentinel_username);
+  section.String("sentinelPassword", &redis.sentinel_password, Secret());
+  section.Int("poolSize", &redis.pool_size, Between(1, 100'000));
+  section.Duration("poolTimeout", &redis.pool_timeout, Interval());
+  section.Int("db", &redis.db, Between(0, kCountMax));
+  section.Int("brokerDB", &redis.broker_db, Between(0, kCountMax));
+  section.Int("backendDB", &redis.backend_db, Between(0, kCountMax));
+}
+
+// The one address of former releases, in place of the list.
+void ReadRedisHost(Section& section, SchedulerConfig::Redis& redis) {
+  std::string host;
+  uint16_t port = 0;
+  section.String("host", &host);
+  section.Port("port", &port);
+  if (!redis.addrs.empty() || host.empty() || port == 0) return;
+  const bool ipv6 = host.find(':') != std::string::npos;
+  redis.addrs = {StrCat(ipv6 ? "[" : "", host, ipv6 ? "]:" : ":", port)};
+}
+
+// database.redis, and job.redis of former releases for what it leaves out.
+void ReadRedisOfJobs(Section& section, SchedulerConfig::Redis& redis) {
+  SchedulerConfig::Redis former;
+  former.broker_db = redis.broker_db;
+  former.backend_db = redis.backend_db;
+  ReadRedis(section, former);
+  ReadRedisHost(section, former);
+  const auto take = [](std::string& text, std::string& from) {
+    if (text.empty()) text = std::move(from);
+  };
+  if (redis.addrs.empty()) redis.addrs = std::move(former.addrs);
+  take(redis.master_name, former.master_name);
+  take(redis.username, former.username);
+  take(redis.password, former.password);
+  take(redis.sentinel_username, former.sentinel_username);
+  take(redis.sentinel_password, former.sentinel_password);
+  // 0 is what the newer section cannot say by its absence.
+  if (redis.broker_db == 0) redis.broker_db = former.broker_db;
+  if (redis.backend_db == 0) redis.backend_db = former.backend_db;
+}
+
+void ReadManager(Section& section, SchedulerConfig::Manager& manager) {
+  section.String("addr", &manager.addr, Address());
+  ReadTls(section, manager.tls);
+  Opts positive;
+  positive.min = 1;
+  section.Uint("schedulerClusterID", &manager.scheduler_cluster_id, positive);
+  section.Sub("keepAlive",
+              [&](Section& keep_alive) { keep_alive.Duration("interval", &manager.keep_alive_interval, Interval()); });
+}
+
+void ReadJob(Section& section, SchedulerConfig::Job& job) {
+  section.Bool("enable", &job.enable);
+  section.Uint("globalWorkerNum", &job.global_workers, Between(0, kCountMax));
+  section.Uint("schedulerWorkerNum", &job.scheduler_workers, Between(0, kCountMax));
+  section.Uint("localWorkerNum", &job.local_workers, Between(0, kCountMax));
+  if (!job.enable) return;
+  for (const auto& [key, count] : {std::pair{"globalWorkerNum", job.global_workers},
+                                   {"schedulerWorkerNum", job.scheduler_workers},
+                                   {"localWorkerNum", job.local_workers}}) {
+    if (count == 0) section.Fail(key, "must not be 0 while jobs are enabled");
+  }
+}
+
+void ReadMetrics(Section& section, SchedulerConfig::Metrics& metrics) {
+  section.Bool("enable", &metrics.enable);
+  section.String("addr", &metrics.addr, ListenAddress());
+  section.Bool("enableHost", &metrics.enable_host);
+  if (metrics.enable && metrics.addr.empty()) section.Fail("addr", "is required when metrics are on");
+}
+
+void ReadKeys(Section& root, SchedulerConfig& config) {
+  root.Bool("console", &config.console);
+  root.Int("pprofPort", &config.pprof_port, Between(-1, 65535));
+  root.String("pprofIP", &config.pprof_ip, Ip());
+  root.Sub("tracing", [&](Section& section) { ReadTracing(section, config.tracing); });
+  root.Sub("server", [&](Section& section) { ReadServer(section, config.server); });
+  root.Sub("scheduler", [&](Section& section) { ReadScheduling(section, config.scheduling); });
+  root.Sub("database", [&](Section& section) {
+    section.Sub("redis", [&](Section& redis) {
+      ReadRedis(redis, config.redis);
+      ReadRedisTls(redis, config.redis);
+    });
+  });
+  root.Sub("dynConfig", [&](Section& section) {
+    section.Duration("refreshInterval", &config.dynconfig.refresh_interval, Interval());
+    IgnoreAll(section, {"type", "data"});
+  });
+  root.Sub("manager", [&](Section& section) { ReadManager(section, config.manager); });
+  root.Sub("seedPeer", [&](Section& section) {
+    section.Bool("enable", &config.seed_peer.enable);
+    ReadTls(section, config.seed_peer.tls);
+    section.Duration("taskDownloadTimeout", &config.seed_peer.task_download_timeout, Positive());
+  });
+  root.Sub("peer", [&](Section& section) { ReadTls(section, config.peer.tls); });
+  root.Sub("host", [&](Section& section) {
+    section.String("idc", &config.host.idc);
+    section.String("location", &config.host.location);
+    IgnoreAll(section, {"netTopology"});
+  });
+  root.Sub("job", [&](Section& section) { ReadJob(section, config.job); });
+  root.Sub("metrics", [&](Section& section) { ReadMetrics(section, config.metrics); });
+  root.Sub("network", [&](Section& section) { section.Bool("enableIPv6", &config.enable_ipv6); });
+}
+
+}  // namespace
+
+void ReadConfig(Section& root, SchedulerConfig& config) {
+  ReadKeys(root, config);
+  // After the keys that win over them.
+  root.Sub("database", [&](Section& section) {
+    section.Sub("redis", [&](Section& redis) { ReadRedisHost(redis, config.redis); });
+  });
+  root.Sub("job", [&](Section& section) {
+    section.Sub("redis", [&](Section& redis) { ReadRedisOfJobs(redis, config.redis); });
+  });
+  if (!config.redis.addrs.empty()) {
+    root.Warn("database", "redis has no effect: persistent cache tasks and jobs of a manager are not served");
+  }
+  IgnoreAll(root, {"resource", "storage", "security", "trainer", "verbose"});
+}
+
+void DescribeConfig(Section& root, SchedulerConfig& config) { ReadKeys(root, config); }
+
+}  // namespace dragonfly::scheduler
