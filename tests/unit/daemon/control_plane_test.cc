@@ -44,9 +44,9 @@ class ControlPlaneTest : public test::DaemonFixture {
     scheduler::SchedulerConfig config;
     config.server.listen_ip = "127.0.0.1";
     config.server.port = 0;
-    config.server.tls_ca_cert = config.seed_peer.tls_ca_cert = tls.ca_cert;
-    config.server.tls_cert = config.seed_peer.tls_cert = tls.cert;
-    config.server.tls_key = config.seed_peer.tls_key = tls.key;
+    config.server.tls.ca_cert = config.seed_peer.tls.ca_cert = tls.ca_cert;
+    config.server.tls.cert = config.seed_peer.tls.cert = tls.cert;
+    config.server.tls.key = config.seed_peer.tls.key = tls.key;
     auto started = scheduler::Scheduler::Start(config, io_);
     EXPECT_TRUE(started.ok()) << started.status();
     if (started.ok()) scheduler_ = *std::move(started);
