@@ -19,7 +19,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build", "release", "bin")
 GIB = 1 << 30
 TICK = os.sysconf("SC_CLK_TCK")
-NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "dfget_cold", "small_files", "scheduler", "memory"]
+NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "piece_grpc_tls", "parents", "tasks_100", "dfget_cold",
+         "small_files", "scheduler", "memory"]
 
 
 def program(name):
@@ -121,6 +122,25 @@ class Origin(Server):
         return f"http://127.0.0.1:{self.port}/{name}"
 
 
+class Certificates:
+    """An authority of its own, and one certificate for 127.0.0.1 that every program shows."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        os.makedirs(directory)
+        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(new + ["-subj", "/CN=bench-ca", "-keyout", f"{directory}/ca.key", "-out", f"{directory}/ca.crt"], **quiet)
+        subprocess.run(new + ["-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
+                              "basicConstraints=critical,CA:FALSE", "-CA", f"{directory}/ca.crt", "-CAkey",
+                              f"{directory}/ca.key", "-keyout", f"{directory}/host.key", "-out", f"{directory}/host.crt"],
+                       **quiet)
+
+    def yaml(self, indent):
+        return "".join(f"{' ' * indent}{key}: {self.directory}/{name}\n"
+                       for key, name in (("caCert", "ca.crt"), ("cert", "host.crt"), ("key", "host.key")))
+
+
 class Scheduler(Server):
     def __init__(self, directory):
         os.makedirs(directory)
@@ -135,17 +155,19 @@ class Scheduler(Server):
 
 
 class Daemon(Server):
-    def __init__(self, directory, scheduler, name, seed=False, protocol="tcp"):
+    def __init__(self, directory, scheduler, name, seed=False, protocol="tcp", tls=None):
         os.makedirs(directory)
         self.directory = directory
         self.socket = f"{directory}/dfdaemon.sock"
         self.metrics_port = free_port()
         health = free_port()
+        triple = lambda indent: tls.yaml(indent) if tls else ""
         with open(f"{directory}/dfdaemon.yaml", "w") as f:
             f.write(f"host:\n  ip: 127.0.0.1\n  hostname: {name}\nscheduler:\n  addrs: ['127.0.0.1:{scheduler.port}']\n"
                     f"seedPeer:\n  enable: {str(seed).lower()}\ndownload:\n  protocol: {protocol}\n  rateLimit: 100GiB\n"
                     f"  server:\n    socketPath: {self.socket}\nupload:\n  rateLimit: 100GiB\n"
-                    f"  server:\n    ip: 127.0.0.1\n    port: 0\n"
+                    + (f"  client:\n{triple(4)}" if tls else "") +
+                    f"  server:\n    ip: 127.0.0.1\n    port: 0\n{triple(4)}"
                     f"storage:\n  dir: {directory}/storage\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0\n"
                     f"health:\n  server:\n    ip: 127.0.0.1\n    port: {health}\n"
                     f"metrics:\n  server:\n    ip: 127.0.0.1\n    port: {self.metrics_port}\n")
@@ -218,42 +240,57 @@ class Bench:
         return {"gib_per_s": summary([s["gib_per_s"] for s in samples]),
                 "cpu_s_per_gib": summary([s["cpu_s_per_gib"] for s in samples])}
 
-    def piece(self, protocol):
-        """Daemon to daemon, one parent and one child; each run between two runs of the limit."""
-        base = self.sub(f"piece_{protocol}_{time.monotonic_ns()}")
-        self.origin.make("piece", GIB)
+    def transfers(self, base, parents, protocol="tcp", tls=None, size=GIB, tasks=1):
+        """From the parents, which have it, to one child; each run between two runs of the limit."""
+        name = f"piece-{size}"
+        self.origin.make(name, size)
         scheduler = Scheduler(f"{base}/scheduler")
-        parent = Daemon(f"{base}/parent", scheduler, "parent")
-        child = Daemon(f"{base}/child", scheduler, "child", protocol=protocol)
-        url = self.origin.url("piece")
-        rate, cpu, rate_ratio, cpu_ratio = [], [], [], []
+        holders = []
+        url = self.origin.url(name + ("?task=" if tasks > 1 else ""))
+        many = {"count": tasks, "connections": tasks} if tasks > 1 else {"plain": True}
+        total = size * tasks
+        rate, cpu, rate_ratio, cpu_ratio, slowest = [], [], [], [], []
+        child = None
         try:
-            parent.load(url, plain=True)
+            for i in range(parents):
+                holders.append(Daemon(f"{base}/parent{i}", scheduler, f"parent{i}", tls=tls))
+                holders[-1].load(url, **{**many, **({"connections": 4} if tasks > 1 else {})})
+            child = Daemon(f"{base}/child", scheduler, "child", protocol=protocol, tls=tls)
             self.warm_up()
             limit = self.limit_once()
             for run in range(self.runs + 1):
                 self.warm_up()
-                before, bytes_before = parent.cpu() + child.cpu(), child.traffic("REMOTE_PEER")
-                # Without the removal of the file, which comes after.
-                seconds = child.load(url, plain=True, delete=True)["p50_ms"] / 1000
-                used = parent.cpu() + child.cpu() - before
+                before = sum(server.cpu() for server in holders + [child])
+                bytes_before = child.traffic("REMOTE_PEER")
+                figures = child.load(url, **many)
+                used = sum(server.cpu() for server in holders + [child]) - before
                 got = child.traffic("REMOTE_PEER") - bytes_before
-                if got != GIB:
-                    raise SystemExit(f"bench: the child took {got:.0f} bytes from its parent, not {GIB}")
+                if got != total:
+                    raise SystemExit(f"bench: the child took {got:.0f} bytes from its parents, not {total}")
+                child.load(url, delete=True, **many)
                 limit_before, limit = limit, self.limit_once()
                 if run == 0:
                     continue
-                rate.append(1 / seconds)
-                cpu.append(used)
-                rate_ratio.append(2 / seconds / (limit_before["gib_per_s"] + limit["gib_per_s"]))
-                cpu_ratio.append(2 * used / (limit_before["cpu_s_per_gib"] + limit["cpu_s_per_gib"]))
-            memory = {"parent": parent.memory(), "child": child.memory()}
+                gib = total / GIB
+                seconds = figures["seconds"] if tasks > 1 else figures["p50_ms"] / 1000
+                rate.append(gib / seconds)
+                cpu.append(used / gib)
+                slowest.append(figures["p99_ms"])
+                rate_ratio.append(2 * gib / seconds / (limit_before["gib_per_s"] + limit["gib_per_s"]))
+                cpu_ratio.append(2 * used / gib / (limit_before["cpu_s_per_gib"] + limit["cpu_s_per_gib"]))
+            memory = {"parent": holders[0].memory(), "child": child.memory()}
         finally:
-            for server in (child, parent, scheduler):
+            for server in [child] * (child is not None) + holders + [scheduler]:
                 server.stop()
             shutil.rmtree(base)
-        return {"gib_per_s": summary(rate), "cpu_s_per_gib": summary(cpu), "throughput_ratio": summary(rate_ratio),
-                "cpu_ratio": summary(cpu_ratio), "memory": memory}
+        result = {"gib_per_s": summary(rate), "cpu_s_per_gib": summary(cpu), "throughput_ratio": summary(rate_ratio),
+                  "cpu_ratio": summary(cpu_ratio), "memory": memory}
+        if tasks > 1:
+            result["p99_ms"] = summary(slowest)
+        return result
+
+    def piece(self, protocol, tls=None):
+        return self.transfers(self.sub(f"piece_{protocol}_{time.monotonic_ns()}"), 1, protocol, tls)
 
     def piece_tcp(self):
         return self.piece("tcp")
@@ -263,6 +300,17 @@ class Bench:
 
     def piece_grpc(self):
         return self.piece("grpc")
+
+    def piece_grpc_tls(self):
+        return self.piece("grpc", Certificates(os.path.join(self.directory, f"tls-{time.monotonic_ns()}")))
+
+    def parents(self):
+        """The scheduler names as many of them at a time as it does by default."""
+        return {f"{count}": self.transfers(self.sub(f"parents_{count}_{time.monotonic_ns()}"), count, size=GIB // 2)
+                for count in (1, 4, 16)}
+
+    def tasks_100(self):
+        return self.transfers(self.sub(f"tasks_{time.monotonic_ns()}"), 1, size=16 << 20, tasks=100)
 
     def dfget_cold(self):
         """dfget of 1 GiB against curl of the same file: by one peer alone, and through a fresh seed to a fresh peer."""

@@ -20,6 +20,11 @@ std::string SchemeOf(const std::string& text) {
   return url.ok() ? url->scheme : std::string();
 }
 
+// RFC 9110 §14.2; the unit may be left out on the command line, but not in the header: other daemons refuse that.
+std::string AsRangeHeader(const std::string& range) {
+  return range.find('=') == std::string::npos ? StrCat("bytes=", range) : range;
+}
+
 }  // namespace
 
 dfdaemon::v2::DownloadTaskRequest MakeDownloadRequest(const DfgetOptions& options, const std::string& url,
@@ -33,7 +38,7 @@ dfdaemon::v2::DownloadTaskRequest MakeDownloadRequest(const DfgetOptions& option
   download.set_priority(static_cast<common::v2::Priority>(options.priority));
   for (const std::string& name : options.filtered_query_params) download.add_filtered_query_params(name);
   for (const auto& [name, value] : options.header) (*download.mutable_request_header())[name] = value;
-  if (options.range) (*download.mutable_request_header())["Range"] = *options.range;
+  if (options.range) (*download.mutable_request_header())["Range"] = AsRangeHeader(*options.range);
   if (!options.digest.empty()) download.set_digest(options.digest);
   if (options.piece_length) download.set_piece_length(*options.piece_length);
   if (options.content_for_calculating_task_id) {

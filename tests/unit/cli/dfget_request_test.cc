@@ -133,6 +133,12 @@ TEST(DfgetRequest, CarriesTheOptionsOfTheTask) {
   EXPECT_FALSE(transferred.has_output_path());
 }
 
+TEST(DfgetRequest, NamesTheUnitOfARange) {
+  const std::string url = "http://o/f";
+  EXPECT_EQ(Request(url, {"--range=5-9"}).request_header().at("Range"), "bytes=5-9");
+  EXPECT_EQ(Request(url, {"--range=bytes=5-9"}).request_header().at("Range"), "bytes=5-9");
+}
+
 TEST(DfgetRequest, ListsWithTheCredentialsOfTheOrigin) {
   const auto request = MakeListRequest(Options("s3://bucket/d/", AllOriginFlags()), "s3://bucket/d/");
   EXPECT_EQ(request.url(), "s3://bucket/d/");
