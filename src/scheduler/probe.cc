@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <map>
+#include <set>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -63,6 +64,9 @@ class Grid {
   std::array<std::atomic<Counter*>, Size> cells_{};
 };
 
+// Kinds of machines that are counted by themselves: their labels are what strangers say.
+constexpr size_t kMachinesMax = 1000;
+
 constexpr size_t kStepCells = kPriorities.size() * kTaskTypes.size() * kHostTypes.size();
 constexpr size_t kTrafficCells = kTraffics.size() * kTaskTypes.size() * kHostTypes.size();
 
@@ -116,6 +120,7 @@ struct Probe::State {
   std::array<std::unique_ptr<Grid<kStepCells>>, 5> step_failures;
   std::unique_ptr<Grid<kTrafficCells>> pieces;
   std::unique_ptr<Grid<kTrafficCells>> piece_failures;
+  std::unique_ptr<Grid<kTrafficCells>> source_piece_failures;
   std::unique_ptr<Grid<kTrafficCells>> traffic_bytes;
   Family<Counter>* announce_host = nullptr;
   Family<Counter>* announce_host_failures = nullptr;
@@ -125,6 +130,8 @@ struct Probe::State {
   Family<Counter>* host_family = nullptr;
   absl::Mutex mutex;
   absl::flat_hash_map<std::string, Counter*> by_host ABSL_GUARDED_BY(mutex);
+  // The labels of announce_host so far.
+  std::set<std::map<std::string, std::string>> machines ABSL_GUARDED_BY(mutex);
 };
 
 Probe::Probe(telemetry::Metrics& metrics, bool host_traffic)
@@ -159,6 +166,8 @@ Probe::Probe(telemetry::Metrics& metrics, bool host_traffic)
   s.pieces = std::make_unique<Grid<kTrafficCells>>(s.Name("download_piece_finished_total", "Pieces downloaded."));
   s.piece_failures = std::make_unique<Grid<kTrafficCells>>(
       s.Name("download_piece_finished_failure_total", "Pieces that could not be downloaded."));
+  s.source_piece_failures = std::make_unique<Grid<kTrafficCells>>(s.Name(
+      "download_piece_back_to_source_finished_failure_total", "Pieces that could not be downloaded from the origin."));
   s.traffic_bytes = std::make_unique<Grid<kTrafficCells>>(s.Name("traffic", "Bytes of the pieces downloaded."));
   s.announce_host = &s.Name("announce_host_total", "Host announcements.");
   s.announce_host_failures = &s.Name("announce_host_failure_total", "Host announcements that failed.");
@@ -202,15 +211,23 @@ void Probe::Count(Call call, const absl::Status& result) {
 }
 
 void Probe::CountAnnounceHost(const common::v2::Host& host, const absl::Status& result) {
-  const std::map<std::string, std::string> labels = {{"os", host.os()},
-                                                     {"platform", host.platform()},
-                                                     {"platform_family", host.platform_family()},
-                                                     {"platform_version", host.platform_version()},
-                                                     {"kernel_version", host.kernel_version()},
-                                                     {"git_version", host.build().git_version()},
-                                                     {"git_commit", host.build().git_commit()},
-                                                     {"go_version", host.build().go_version()},
-                                                     {"build_platform", host.build().platform()}};
+  std::map<std::string, std::string> labels = {{"os", host.os()},
+                                               {"platform", host.platform()},
+                                               {"platform_family", host.platform_family()},
+                                               {"platform_version", host.platform_version()},
+                                               {"kernel_version", host.kernel_version()},
+                                               {"git_version", host.build().git_version()},
+                                               {"git_commit", host.build().git_commit()},
+                                               {"go_version", host.build().go_version()},
+                                               {"build_platform", host.build().platform()}};
+  {
+    absl::MutexLock lock(&state_->mutex);
+    if (state_->machines.size() < kMachinesMax) {
+      state_->machines.insert(labels);
+    } else if (!state_->machines.contains(labels)) {
+      for (auto& [name, text] : labels) text = "other";
+    }
+  }
   state_->announce_host->Add(labels).Increment();
   if (!result.ok()) state_->announce_host_failures->Add(labels).Increment();
 }
@@ -237,9 +254,10 @@ void Probe::CountPiece(Traffic traffic, TaskType type, const HostFacts& child, c
 }
 
 void Probe::CountPieceFailure(Traffic traffic, TaskType type, const HostFacts& child) {
+  const bool source = traffic == Traffic::kBackToSource;
   state_
-      ->TrafficCounter(*state_->piece_failures, "traffic_type", static_cast<size_t>(traffic), Bounded(kTaskTypes, type),
-                       Bounded(kHostTypes, child.type))
+      ->TrafficCounter(source ? *state_->source_piece_failures : *state_->piece_failures, "traffic_type",
+                       static_cast<size_t>(traffic), Bounded(kTaskTypes, type), Bounded(kHostTypes, child.type))
       .Increment();
 }
 
@@ -255,9 +273,9 @@ void Probe::Downloaded(uint64_t content_length, Clock::duration took) {
       .Observe(std::chrono::duration<double, std::milli>(took).count());
 }
 
-void Probe::Forget(const HostFacts& host) {
+void Probe::Forget(std::string_view host_id) {
   if (!state_->host_traffic) return;
-  const std::string prefix = StrCat(host.id, "/");
+  const std::string prefix = StrCat(host_id, "/");
   absl::MutexLock lock(&state_->mutex);
   absl::erase_if(state_->by_host, [&](const auto& entry) {
     if (!std::string_view(entry.first).starts_with(prefix)) return false;

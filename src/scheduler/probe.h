@@ -49,7 +49,7 @@ class Probe {
   void Scheduled(Clock::duration took);
   void Downloaded(uint64_t content_length, Clock::duration took);
   // Drops the series of a host that has left.
-  void Forget(const HostFacts& host);
+  void Forget(std::string_view host_id);
 
  private:
   struct State;

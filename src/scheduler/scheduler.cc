@@ -100,6 +100,7 @@ struct Scheduler::State {
       co_await runtime::SleepUntil(Clock::now() + interval);
       for (const std::string& id : hosts.RemoveSilent(Clock::now())) {
         DF_LOG(Info, "host {} has stopped announcing itself", id);
+        probe.Forget(id);
         for (size_t i = 0; i < shards.size(); ++i) {
           shards.At(i).Post([id](Shard& shard, TimePoint now) { shard.DeleteHost(id, now); });
         }

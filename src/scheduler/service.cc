@@ -200,7 +200,7 @@ grpc::ServerUnaryReactor* Service::DeleteHost(grpc::CallbackServerContext* conte
       for (size_t i = 0; i < shards_.size(); ++i) {
         shards_.At(i).Post([id = host->id()](Shard& shard, TimePoint now) { shard.DeleteHost(id, now); });
       }
-      probe_.Forget(*host->facts());
+      probe_.Forget(host->id());
       return absl::OkStatus();
     };
     absl::Status status = leave();

@@ -4,14 +4,16 @@
 
     check_tables.py ROOT PROGRAM...
 
-The tables are docs/compatibility/{configuration,flags,calls,metrics,spans}.tsv: lines of fields with tabs between them,
-'#' begins a comment. The last field is the coverage:
+The tables are docs/compatibility/[scheduler-]{configuration,calls,metrics,spans}.tsv, flags.tsv, and of the scheduler
+errors and states, too: lines of fields with tabs between them, '#' begins a comment. The last field is the coverage:
   Suite.Name [Suite.Name...]  tests that cover it; each must stand in a file below tests/
   difference: REASON          ours is different on purpose, or does without
   open                        nobody has it yet; counted and printed
-PROGRAM are the built programs: the flags in their help and the keys that `dfdaemon config keys` lists must have rows, as
-must the calls in api/dfdaemon/v2, and the metrics and spans named in src/. What a table says is tested must be there.
-docs/configuration.md must have each key once, with the names, kind and default that the program tells.
+PROGRAM are the built programs: the flags in their help and the keys that `dfdaemon config keys` and `scheduler config
+keys` list must have rows, as must the calls in api/dfdaemon/v2 and api/scheduler/v2, the metrics and spans named in
+src/daemon, and the states, events and errors in src/scheduler (its metrics are compared by its unit test). What a table
+says is tested must be there. docs/configuration.md and docs/scheduler-configuration.md must have each key once, with the
+names, kind and default that the program tells.
 Prints one line for each contradiction and exits 1 when there is any.
 """
 
@@ -26,9 +28,16 @@ COLUMNS = {
     "calls": ("service", "call"),
     "metrics": ("metric",),
     "spans": ("span",),
+    "scheduler-configuration": ("key",),
+    "scheduler-calls": ("service", "call"),
+    "scheduler-metrics": ("metric", "labels"),
+    "scheduler-spans": ("span",),
+    "scheduler-states": ("of", "kind", "name"),
+    "scheduler-errors": ("code", "text"),
 }
 # How many of the first columns name the thing.
-NAMED_BY = {"configuration": 1, "flags": 2, "calls": 2, "metrics": 1, "spans": 1}
+NAMED_BY = {"configuration": 1, "flags": 2, "calls": 2, "metrics": 1, "spans": 1, "scheduler-configuration": 1,
+            "scheduler-calls": 2, "scheduler-metrics": 1, "scheduler-spans": 1, "scheduler-states": 3, "scheduler-errors": 2}
 
 TEST = re.compile(r"\b(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 TEST_NAME = re.compile(r"^\w+\.\w+$")
@@ -43,6 +52,12 @@ METRIC_NAME = re.compile(r'"dragonfly_client_([a-z0-9_]+)"')
 SPAN = re.compile(r'(?:\bServerSpan|\bStartSpan|[.>]Start)\(\s*(?:[\w.>&*()-]+,\s*)*"([a-z][a-z0-9_]*)"')
 
 CALL_MADE = re.compile(r"async\(\)->(\w+)\(")
+# kPeerStates = {"Pending", ...} in src/scheduler/state.cc.
+NAMES = re.compile(r"\bk(Peer|Task)(State|Event)s\s*=\s*\{([^}]*)\}")
+# What src/scheduler/ says to its callers: the code, and the text up to its first variable part.
+ERROR = re.compile(r'absl::(\w+)Error\(\s*(?:StrCat\(\s*)?"([^"]+)"')
+# Of its files, those that answer calls.
+ANSWERS = ("announce_stream.cc", "dispatcher.cc", "service.cc", "shard.cc", "state.cc")
 
 
 class Checker:
@@ -112,9 +127,8 @@ class Checker:
             if tested and key not in ours:
                 self.fail(f"docs/compatibility/{table}.tsv:{number}: {key} is tested, but our code does not have it")
 
-    def compare_documentation(self, described):
-        """`described` are the lines of `dfdaemon config keys`."""
-        path = "docs/configuration.md"
+    def compare_documentation(self, path, described):
+        """`described` are the lines of `<program> config keys`."""
         with open(os.path.join(self.root, path), encoding="utf-8") as file:
             text = file.read()
         rows = re.findall(r"^\| (`[^|]*`[^|]*) \| ([^|]*) \| ([^|]*) \|", text[text.index("## Keys"):text.index("## Command line")], re.M)
@@ -134,6 +148,12 @@ class Checker:
                 self.fail(f"{path}: {name}: it says {' | '.join(found)}, the program {kind} | {default}")
         for name in documented:
             self.fail(f"{path}: the program does not know {name}")
+
+    def compare_errors(self, ours):
+        """`ours` are pairs of a code and the beginning of a text."""
+        for code, begin in sorted(ours):
+            if not any(key.startswith(f"{code} {begin.rstrip()}") for key in self.tables["scheduler-errors"]):
+                self.fail(f"docs/compatibility/scheduler-errors.tsv: no row for {code} {begin}, which our code says")
 
     def print_open(self):
         for table, rows in self.tables.items():
@@ -182,12 +202,28 @@ def keys_of(described):
     return keys
 
 
-def calls_of(checker):
+def calls_of(checker, package):
     calls = set()
-    for text in checker.sources("api/dfdaemon/v2", ".proto"):
+    for text in checker.sources(f"api/{package}/v2", ".proto"):
         for service, body in PROTO_BLOCK.findall(text):
             calls.update(f"{service} {call}" for call in PROTO_CALL.findall(body))
     return calls
+
+
+def states_of(checker):
+    """"peer state Running" for each name in the tables of src/scheduler/state.cc."""
+    states = set()
+    for text in checker.sources("src/scheduler", "state.cc"):
+        for of, kind, names in NAMES.findall(text):
+            states.update(f"{of} {kind} ".lower() + name for name in re.findall(r'"(\w+)"', names))
+    return states
+
+
+def errors_of(checker):
+    errors = set()
+    for code, text in ERROR.findall("".join(checker.sources("src/scheduler", *ANSWERS))):
+        errors.add((re.sub(r"(?<=.)([A-Z])", r"_\1", code).upper(), text))
+    return errors
 
 
 def span_of(call):
@@ -200,21 +236,30 @@ def main(root, programs):
     flags = set()
     for program in programs:
         flags |= flags_of(program)
-        if os.path.basename(program) == "dfdaemon":
+        name = os.path.basename(program)
+        if name in ("dfdaemon", "scheduler"):
+            prefix = "" if name == "dfdaemon" else "scheduler-"
             described = run(program, "config", "keys").splitlines()
-            checker.compare("configuration", keys_of(described))
-            checker.compare_documentation(described)
+            checker.compare(f"{prefix}configuration", keys_of(described))
+            checker.compare_documentation(f"docs/{prefix}configuration.md", described)
     checker.compare("flags", flags)
-    checker.compare("calls", calls_of(checker))
+    checker.compare("calls", calls_of(checker, "dfdaemon"))
+    checker.compare("scheduler-calls", calls_of(checker, "scheduler"))
+    checker.compare("scheduler-states", states_of(checker))
+    checker.compare_errors(errors_of(checker))
     metrics, spans = set(), set()
     for text in checker.sources("src/daemon", ".cc"):
         if REGISTERS_METRICS.search(text):
             metrics.update(METRIC.findall(text) + METRIC_NAME.findall(text))
         spans.update(SPAN.findall(text))
         spans.update(span_of(call) for call in CALL_MADE.findall(text))
-    spans |= {span_of(call.split(" ")[1]) for call in calls_of(checker)}
+    spans |= {span_of(call.split(" ")[1]) for call in calls_of(checker, "dfdaemon")}
     checker.compare("metrics", metrics)
     checker.compare("spans", spans)
+    spans = {span_of(call.split(" ")[1]) for call in calls_of(checker, "scheduler")}
+    for text in checker.sources("src/scheduler", ".cc"):
+        spans.update(span_of(call) for call in CALL_MADE.findall(text))
+    checker.compare("scheduler-spans", spans)
     checker.print_open()
     for problem in checker.problems:
         print(problem, file=sys.stderr)

@@ -33,6 +33,15 @@ class CheckTables(unittest.TestCase):
             "docs/compatibility/calls.tsv": "S\tCall\tdifference: there is none like it\n",
             "docs/compatibility/metrics.tsv": "one_total\tSuite.Works\ntwo\tSuite.Works\n",
             "docs/compatibility/spans.tsv": "task\tSuite.Works\ncall\tSuite.Works\nother\topen\n",
+            "docs/compatibility/scheduler-configuration.tsv": "d\topen\n",
+            "docs/compatibility/scheduler-calls.tsv": "T\tAsk\topen\n",
+            "docs/compatibility/scheduler-metrics.tsv": "three_total\t-\tSuite.Works\n",
+            "docs/compatibility/scheduler-spans.tsv": "ask\topen\n",
+            "docs/compatibility/scheduler-states.tsv": "peer\tstate\tPending\tSuite.Works\n",
+            "docs/compatibility/scheduler-errors.tsv": "NOT_FOUND\tpeer <id> not found\tSuite.Works\n",
+            "api/scheduler/v2/t.proto": "service T {\n  rpc Ask(A) returns (B);\n}\n",
+            "src/scheduler/state.cc": 'kPeerStates = {\n "Pending"};',
+            "src/scheduler/shard.cc": 'absl::NotFoundError(StrCat("peer ", id, " not found"));',
             "docs/configuration.md": "## Keys\n\n| `a.b`, formerly `a.old` | size | `5` | x |\n| `c` | text | – | x |\n\n## Command line\n",
             "api/dfdaemon/v2/s.proto": "service S {\n  rpc Call(A) returns (B);\n}\n",
             "src/daemon/p.cc": '#include <prometheus/counter.h>\nCount(metrics, "one_total", "x"); AddGauge(metrics, "dragonfly_client_two");\n'
@@ -86,6 +95,12 @@ class CheckTables(unittest.TestCase):
             self.change(name, row, "")
             self.expect(f"{name}: no row for {missing}, which our code has")
             self.files[name] = before
+
+    def test_finds_states_and_errors_of_the_scheduler_that_have_no_row(self):
+        self.change("src/scheduler/state.cc", '"Pending"', '"Pending", "Lost"')
+        self.expect("docs/compatibility/scheduler-states.tsv: no row for peer state Lost, which our code has")
+        self.change("src/scheduler/shard.cc", "NotFound", "FailedPrecondition")
+        self.expect("scheduler-errors.tsv: no row for FAILED_PRECONDITION peer , which our code says")
 
     def test_finds_a_tested_thing_that_is_not_there(self):
         self.change("docs/compatibility/spans.tsv", "other\topen", "other\tSuite.Works")

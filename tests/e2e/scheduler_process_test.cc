@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scheduler as a program: its command line, its configuration, its end.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "tests/e2e/harness/cluster.h"
+#include "tests/e2e/harness/process.h"
+
+namespace dragonfly::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr auto kTimeout = std::chrono::seconds(30);
+
+class SchedulerProgram : public ::testing::Test {
+ protected:
+  std::string Path(const std::string& name) const { return dir_.path() + "/" + name; }
+  std::string Write(const std::string& name, const std::string& text) const {
+    std::ofstream(Path(name)) << text;
+    return Path(name);
+  }
+  Process Run(std::vector<std::string> arguments, const std::map<std::string, std::string>& environment = {}) {
+    arguments.insert(arguments.begin(), Program("scheduler"));
+    return Process(std::move(arguments), Path("out" + std::to_string(++runs_)), environment);
+  }
+
+ private:
+  TempDir dir_;
+  int runs_ = 0;
+};
+
+TEST_F(SchedulerProgram, TellsVersionAndHelp) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"--help"},
+                                                {"version", "--help"},
+                                                {"config", "--help"},
+                                                {"config", "check", "--help"},
+                                                {"config", "print", "--help"},
+                                                {"config", "keys", "--help"}}) {
+    Process help = Run(words);
+    EXPECT_EQ(help.Wait(kTimeout), 0);
+    EXPECT_THAT(help.Log(), HasSubstr("--help"));
+  }
+  Process version = Run({"version"});
+  EXPECT_EQ(version.Wait(kTimeout), 0);
+  EXPECT_THAT(version.Log(), StartsWith("MajorVersion:\t2\nMinorVersion:\t3\nGitVersion:\tv"));
+  Process wrong = Run({"--bogus"});
+  EXPECT_EQ(wrong.Wait(kTimeout), 2);
+  Process extra = Run({"extra"});
+  EXPECT_EQ(extra.Wait(kTimeout), 2);
+}
+
+TEST_F(SchedulerProgram, TakesItsOptionsFromTheEnvironmentToo) {
+  const int port = FreePort();
+  const std::string file =
+      Write("scheduler.yaml", "server: {listenIP: 127.0.0.1, port: 1, logDir: " + Path("log") + "}\n");
+  Process run = Run({"--verbose"}, {{"SCHEDULER_CONFIG", file}, {"SCHEDULER_SERVER_PORT", std::to_string(port)}});
+  ASSERT_TRUE(Await([&] { return TcpAccepts(port); }, kTimeout)) << run.Log();
+  EXPECT_EQ(run.Terminate(), 0);
+  EXPECT_TRUE(std::filesystem::exists(Path("log/scheduler/scheduler.log")));
+
+  Process console = Run({"--config", file, "--console"}, {{"SCHEDULER_SERVER_PORT", std::to_string(port)}});
+  EXPECT_TRUE(Await([&] { return console.Log().find("serving on port " + std::to_string(port)) != std::string::npos; },
+                    kTimeout));
+  EXPECT_EQ(console.Terminate(), 0);
+
+  Process missing = Run({"--config", Path("none.yaml")}, {{"SCHEDULER_CONFIG", file}});
+  EXPECT_EQ(missing.Wait(kTimeout), 1);
+  EXPECT_THAT(missing.Log(), StartsWith("Error: open " + Path("none.yaml") + ": No such file or directory"));
+}
+
+TEST_F(SchedulerProgram, ConfigCheckTellsEverythingThatIsWrong) {
+  const std::string file = Write("bad.yaml",
+                                 "server:\n  port: 70000\n  tls: {caCert: /nowhere/ca.pem, cert: c, key: k}\n"
+                                 "manager: {schedulerClusterID: 0}\nfoo: 1\n");
+  Process check = Run({"config", "check", file});
+  EXPECT_EQ(check.Wait(kTimeout), 1);
+  for (const std::string& line :
+       {"error: " + file + ":2: server.port: must be a whole number up to 65535, not \"70000\"\n",
+        "error: " + file + ":4: manager.schedulerClusterID: must be at least 1\n", "error: " + file + ": server.tls: ",
+        "warning: " + file + ":5: unknown key foo\n", file + " is wrong: 3 errors, 1 warning\n"}) {
+    EXPECT_THAT(check.Log(), HasSubstr(line));
+  }
+  const std::string names = Write("names.yaml", "server: {tls: {caCert: /nowhere/ca.pem, cert: c, key: k}}\n");
+  Process all = Run({"config", "check", names});
+  EXPECT_EQ(all.Wait(kTimeout), 1);
+  Process alone = Run({"config", "check", "--file-only", names});
+  EXPECT_EQ(alone.Wait(kTimeout), 0);
+  EXPECT_EQ(alone.Log(), names + " is good, 0 warnings\n");
+}
+
+TEST_F(SchedulerProgram, ConfigPrintGivesAFileThatLoadsAgain) {
+  const std::string file = Write("scheduler.yaml", "server: {port: 8003}\ntracing: {headers: {Token: hunter2}}\n");
+  Process first = Run({"--config", file, "config", "print"});
+  EXPECT_EQ(first.Wait(kTimeout), 0);
+  const std::string yaml = first.Log();
+  EXPECT_THAT(yaml, HasSubstr("  port: 8003\n"));
+  EXPECT_THAT(yaml, HasSubstr("  advertisePort: 8003\n"));
+  EXPECT_THAT(yaml, Not(HasSubstr("hunter2")));
+  const std::string again = Write("again.yaml", yaml);
+  Process second = Run({"--config", again, "config", "print"});
+  EXPECT_EQ(second.Wait(kTimeout), 0);
+  EXPECT_EQ(second.Log(), yaml);
+  Process keys = Run({"config", "keys"});
+  EXPECT_EQ(keys.Wait(kTimeout), 0);
+  EXPECT_THAT(keys.Log(), HasSubstr("server.port\tport, 1 to 65535\t8002\t\n"));
+}
+
+}  // namespace
+}  // namespace dragonfly::e2e
