@@ -23,6 +23,7 @@ pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 pkg_check_modules(gnutls REQUIRED IMPORTED_TARGET gnutls)
 pkg_check_modules(ngtcp2 REQUIRED IMPORTED_TARGET libngtcp2)
 pkg_check_modules(ngtcp2_crypto_gnutls REQUIRED IMPORTED_TARGET libngtcp2_crypto_gnutls)
+find_path(DF_TOMLPLUSPLUS toml++/toml.h REQUIRED)  # its headers alone, for files without exceptions
 find_library(DF_GRPC_REFLECTION NAMES grpc++_reflection REQUIRED)
 find_library(DF_JEMALLOC NAMES jemalloc REQUIRED)  # built with --enable-prof, as the distribution's is
 
