@@ -41,6 +41,7 @@ HEAVY = {
     "yaml-cpp/": set(),
     "prometheus/": {"telemetry"},
     "curl/": {"http"},
+    "hiredis/": set(),
     "rocksdb/": set(),
     "soci/": {"db"},
 }
