@@ -26,6 +26,10 @@ pkg_check_modules(gnutls REQUIRED IMPORTED_TARGET gnutls)
 pkg_check_modules(ngtcp2 REQUIRED IMPORTED_TARGET libngtcp2)
 pkg_check_modules(ngtcp2_crypto_gnutls REQUIRED IMPORTED_TARGET libngtcp2_crypto_gnutls)
 find_path(DF_TOMLPLUSPLUS toml++/toml.h REQUIRED)  # its headers alone, for files without exceptions
+pkg_check_modules(libpq REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(mariadb REQUIRED IMPORTED_TARGET libmariadb)
+pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(crypt REQUIRED IMPORTED_TARGET libcrypt)
 find_library(DF_GRPC_REFLECTION NAMES grpc++_reflection REQUIRED)
 find_library(DF_JEMALLOC NAMES jemalloc REQUIRED)  # built with --enable-prof, as the distribution's is
 
@@ -34,6 +38,15 @@ add_library(df_asio INTERFACE)
 target_compile_definitions(df_asio INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_DATE_TIME)
 target_include_directories(df_asio SYSTEM INTERFACE ${Boost_INCLUDE_DIRS})
 target_link_libraries(df_asio INTERFACE Threads::Threads)
+
+# SOCI with its three backends; their headers show those of the clients' libraries.
+set(soci_libraries "")
+foreach(part core sqlite3 postgresql mysql)
+  find_library(DF_SOCI_${part} NAMES soci_${part} REQUIRED)
+  list(APPEND soci_libraries ${DF_SOCI_${part}})
+endforeach()
+add_library(df_soci INTERFACE)
+target_link_libraries(df_soci INTERFACE ${soci_libraries} PkgConfig::sqlite3 PkgConfig::libpq PkgConfig::mariadb)
 
 if(NOT DF_FUZZ)
   find_package(GTest REQUIRED)

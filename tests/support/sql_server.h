@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// A database server of the distribution as a process of its own, with an empty database.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "tests/support/temp_dir.h"
+
+namespace dragonfly::testing {
+
+// Listens on loopback until it is destroyed; ends with the test program, too. User "dragonfly", database "manager".
+class SqlServer {
+ public:
+  enum class Kind { kPostgres, kMariaDb };
+
+  // Returns when it answers. Throws std::runtime_error with the log of what fails.
+  explicit SqlServer(Kind kind);
+  ~SqlServer();
+  SqlServer(const SqlServer&) = delete;
+  SqlServer& operator=(const SqlServer&) = delete;
+
+  uint16_t port() const { return port_; }
+  // Has quotes, blanks and backslashes, which what passes it on must keep.
+  static constexpr char kPassword[] = "it's a \\ pass=word;";
+
+  // Ends it without warning and starts it again on the same data and port.
+  void Restart();
+
+ private:
+  void StartPostgres();
+  void StartMariaDb();
+  void Kill(int signal);
+
+  const Kind kind_;
+  TempDir dir_;
+  uint16_t port_ = 0;
+  pid_t pid_ = -1;
+};
+
+}  // namespace dragonfly::testing
