@@ -169,6 +169,7 @@ class Daemon(Server):
                     + (f"  client:\n{triple(4)}" if tls else "") +
                     f"  server:\n    ip: 127.0.0.1\n    port: 0\n{triple(4)}"
                     f"storage:\n  dir: {directory}/storage\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0\n"
+                    f"proxy:\n  server:\n    ip: 127.0.0.1\n    port: 0\n"
                     f"health:\n  server:\n    ip: 127.0.0.1\n    port: {health}\n"
                     f"metrics:\n  server:\n    ip: 127.0.0.1\n    port: {self.metrics_port}\n")
         super().__init__([program("dfdaemon"), "--config", f"{directory}/dfdaemon.yaml", "--log-dir", f"{directory}/log",

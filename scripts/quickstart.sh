@@ -115,6 +115,10 @@ storage:
     ip: 127.0.0.1
     tcpPort: 0
     quicPort: 0
+proxy:
+  server:
+    ip: 127.0.0.1
+    port: 0
 health:
   server:
     ip: 127.0.0.1

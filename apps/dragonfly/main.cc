@@ -69,6 +69,8 @@ int Run(std::vector<std::string> arguments) {
       ->capture_default_str();
   standalone->add_option("--peer-metrics-port", options.peer_metrics_port, "Metrics of the peer; 0: any free port")
       ->capture_default_str();
+  standalone->add_option("--proxy-port", options.proxy_port, "HTTP proxy of the peer; 0: any free port")
+      ->capture_default_str();
   standalone->add_flag("--temporary", options.temporary, "Forget the downloaded files at the next start");
   standalone->add_option("-l,--log-level", options.log_level, "trace, debug, info, warn, error, or 5 to 1")
       ->capture_default_str();

@@ -64,6 +64,7 @@ absl::Status Start(const StandaloneOptions& options, runtime::IoThreads& io, run
   seed.download.socket_path = StrCat(options.data_dir, "/seed.sock");
   seed.upload.port = options.seed_port;
   seed.metrics.port = options.seed_metrics_port;
+  seed.proxy.server.port = 0;
   auto seeding = daemon::Daemon::Start(seed, io, blocking);
   if (!seeding.ok()) return Annotate(seeding.status(), "start the seed peer");
   all.seed = *std::move(seeding);
@@ -72,6 +73,7 @@ absl::Status Start(const StandaloneOptions& options, runtime::IoThreads& io, run
   peer.download.socket_path = StrCat(options.data_dir, "/dfdaemon.sock");
   peer.upload.port = options.peer_port;
   peer.metrics.port = options.peer_metrics_port;
+  peer.proxy.server.port = options.proxy_port;
   auto serving = daemon::Daemon::Start(peer, io, blocking);
   if (!serving.ok()) return Annotate(serving.status(), "start the peer");
   all.peer = *std::move(serving);
@@ -97,6 +99,7 @@ void Introduce(const StandaloneOptions& options, const Standalone& all) {
             << "  peer       " << rpc::HostPort(all.ip, all.peer->upload_port()) << ", pieces "
             << rpc::HostPort(all.ip, all.peer->vortex_port())
             << ", metrics http://localhost:" << all.peer->metrics_port() << "/metrics\n"
+            << "  proxy      http://localhost:" << all.peer->proxy_port() << "\n"
             << "  socket     " << socket << "\n"
             << "  content    " << options.data_dir << "\n\n"
             << "Download a file through it:\n"

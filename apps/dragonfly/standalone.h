@@ -17,6 +17,7 @@ struct StandaloneOptions {
   uint16_t peer_port = 0;          // gRPC of the peer
   uint16_t seed_metrics_port = 0;
   uint16_t peer_metrics_port = 0;
+  uint16_t proxy_port = 4001;  // of the peer
   std::string log_level = "info";
   bool console = false;
   bool temporary = false;  // forget the content at the next start

@@ -109,6 +109,7 @@ DownloadStarted Caller::MakeStarted(const std::optional<PieceLayout>& layout, ui
   started.range = range_;
   started.response_header = content_->response_header();
   started.content = content_;
+  started.origin_accepted = download != nullptr && download->OriginAccepted(*request_.wire);
   if (layout) {
     started.content_length = layout->content_length();
     started.wanted = WantedOf(*layout);

@@ -143,6 +143,11 @@ struct DaemonConfig {
     std::string ca_cert, ca_key;
     std::optional<BasicAuth> basic_auth;
     std::vector<Rule> rules;
+    // Networks (CIDR) that no request may lead into: by default the addresses of cloud metadata services.
+    std::vector<std::string> forbidden_networks = {"169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128",
+                                                   "100.100.100.200/32"};
+    // Directories that X-Dragonfly-Output-Path may name files below; none: the header is refused.
+    std::vector<std::string> output_dirs;
     std::string registry_mirror = "https://index.docker.io";
     std::string registry_cert;
     bool task_id_from_blob_digest = false;

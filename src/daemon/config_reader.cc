@@ -322,6 +322,8 @@ void ReadProxy(Section& section, DaemonConfig::Proxy& proxy) {
     element.String("redirect", &rule.redirect);
     element.Strings("filteredQueryParams", &rule.filtered_query_params);
   });
+  section.Strings("forbiddenNetworks", &proxy.forbidden_networks);
+  section.Strings("outputDirs", &proxy.output_dirs);
   section.Sub("registryMirror", [&](Section& mirror) {
     mirror.String("addr", &proxy.registry_mirror, Url("https://registry.example"));
     mirror.String("cert", &proxy.registry_cert, Path());
@@ -330,8 +332,7 @@ void ReadProxy(Section& section, DaemonConfig::Proxy& proxy) {
   section.Bool("disableBackToSource", &proxy.disable_back_to_source);
   section.Bool("prefetch", &proxy.prefetch);
   section.Bytes("prefetchBandwidthLimit", &proxy.prefetch_rate_limit, Renamed("prefetchRateLimit"));
-  section.Bytes("readBufferSize", &proxy.read_buffer_size,
-                NoEffect("pieces are sent from the page cache", Between(kBufferMin, kBufferMax)));
+  section.Bytes("readBufferSize", &proxy.read_buffer_size, Between(kBufferMin, kBufferMax));
 }
 
 void ReadHttpServer(Section& section, DaemonConfig::HttpServer& out) {
@@ -441,7 +442,6 @@ void ReadConfig(Section& root, DaemonConfig& config) {
   }
   ReadRest(root, config);
   CheckPorts(root, config);
-  if (root.Has("proxy")) root.Warn("proxy", "there is no proxy yet; only prefetchBandwidthLimit has an effect");
 }
 
 void DescribeConfig(Section& root, DaemonConfig& config) {

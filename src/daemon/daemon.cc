@@ -22,6 +22,7 @@
 #include "daemon/host_info.h"
 #include "daemon/piece_provider.h"
 #include "daemon/probe.h"
+#include "daemon/proxy/server.h"
 #include "daemon/status_page.h"
 #include "daemon/task_manager.h"
 #include "daemon/tracing.h"
@@ -102,6 +103,7 @@ struct Daemon::State {
   absl::Status LinkSchedulers();
   void MakeGates();
   absl::Status ServePeers();
+  absl::Status ServeProxy();
   void Announce();
   absl::Status ServeLocalPrograms();
   absl::Status ServeHttp();
@@ -144,6 +146,7 @@ struct Daemon::State {
   std::unique_ptr<vortex::PieceProvider> pieces;
   std::unique_ptr<vortex::Server> vortex_server;
   std::unique_ptr<vortex::QuicServer> quic_server;
+  std::unique_ptr<proxy::Server> proxy_server;
   std::unique_ptr<HostInfo> host_owner;
   // Both are used by what runs before they are made: null until then.
   std::atomic<HostInfo*> host = nullptr;
@@ -275,9 +278,19 @@ absl::Status Daemon::State::ServePeers() {
   return absl::OkStatus();
 }
 
+absl::Status Daemon::State::ServeProxy() {
+  proxy::Server::Options options;
+  options.authority_dir = StrCat(config.storage.dir, "/proxy");
+  auto served = proxy::Server::Start(config, std::move(options), io, *tasks, *download_gate);
+  if (!served.ok()) return Annotate(served.status(), "proxy.server");
+  proxy_server = *std::move(served);
+  return absl::OkStatus();
+}
+
 void Daemon::State::Announce() {
   HostInfoOptions info;
   info.identity = identity;
+  info.proxy_port = proxy_server->port();
   info.idc = config.host.idc;
   info.location = config.host.location;
   info.seed_type = config.seed_peer.type;
@@ -441,6 +454,7 @@ absl::Status Daemon::State::Start() {
   // The health server first: it tells who asks that the daemon is on its way.
   DF_RETURN_IF_ERROR(ServeHttp());
   DF_RETURN_IF_ERROR(ServePeers());
+  DF_RETURN_IF_ERROR(ServeProxy());
   Announce();
   DF_RETURN_IF_ERROR(ServeLocalPrograms());
   CollectGarbage();
@@ -484,6 +498,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   }
 
   StopServers(deadline);
+  if (proxy_server != nullptr) Await(loop, proxy_server->Stop(deadline));
   const bool in_time = Clock::now() < deadline;
   if (download_service != nullptr) Await(loop, download_service->Stop());
   if (upload_service != nullptr) Await(loop, upload_service->Stop());
@@ -521,6 +536,7 @@ const std::string& Daemon::socket_path() const { return state_->config.download.
 uint16_t Daemon::upload_port() const { return state_->identity.upload_port; }
 uint16_t Daemon::vortex_port() const { return state_->identity.vortex_port; }
 uint16_t Daemon::quic_port() const { return state_->identity.quic_port; }
+uint16_t Daemon::proxy_port() const { return state_->proxy_server->port(); }
 uint16_t Daemon::health_port() const { return state_->health_server->port(); }
 uint16_t Daemon::metrics_port() const { return state_->metrics_server->port(); }
 uint16_t Daemon::stats_port() const { return state_->stats_server != nullptr ? state_->stats_server->port() : 0; }

@@ -3,6 +3,7 @@
 //
 //   dfget ──unix socket──▶ download service ──▶ task manager ──▶ store
 //   peers, schedulers ──TCP──▶ upload service ──┘     │  ▲
+//   HTTP clients ──TCP──▶ proxy ────────────────┤  ▲
 //   peers ──Vortex──▶ piece server ───────────────────┼──┘ (reads)
 //                             schedulers ◀── link ────┘
 //                             schedulers ◀── announcer
@@ -43,6 +44,7 @@ class Daemon {
   uint16_t upload_port() const;
   uint16_t vortex_port() const;
   uint16_t quic_port() const;
+  uint16_t proxy_port() const;
   uint16_t health_port() const;
   uint16_t metrics_port() const;
   uint16_t stats_port() const;  // 0: its port was taken

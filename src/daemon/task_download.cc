@@ -282,6 +282,7 @@ asio::awaitable<absl::StatusOr<source::OriginStat>> TaskDownload::AskOrigin() {
   parts_.probe.BackendStarted(scheme, "HEAD");
   absl::StatusOr<source::OriginStat> stat = co_await source_->Stat(std::move(request));
   if (stat.ok()) {
+    origin_accepted_ = true;
     parts_.probe.BackendFinished(scheme, "HEAD", absl::FromChrono(Clock::now() - asked_at_));
   } else {
     parts_.probe.BackendFailed(scheme, "HEAD");
@@ -329,6 +330,7 @@ asio::awaitable<absl::Status> TaskDownload::OpenOrigin() {
   const auto make_content =
       [this](const source::OriginStat& stat) -> absl::StatusOr<std::shared_ptr<storage::TaskContent>> {
     const uint64_t piece_length = piece_length_;
+    origin_accepted_ = true;
     DF_RETURN_IF_ERROR(TakeStat(stat));
     if (!content_) DF_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length));
     return content_->finished_piece_count() == 0 ? content_ : nullptr;

@@ -58,6 +58,8 @@ class TaskDownload {
   // `satisfied`: the caller has all that it wanted. A download that everybody else has left is cancelled.
   void Leave(Wishes::Id id, bool satisfied);
   Wishes& wishes() { return wishes_; }
+  // The origin was asked with this very request, and accepted it.
+  bool OriginAccepted(const common::v2::Download& wire) const { return origin_accepted_ && wire_.get() == &wire; }
   // The shape is known.
   bool shaped() const;
   // The shape once it is known. Errors: the outcome, when the download ended before; DEADLINE_EXCEEDED.
@@ -140,9 +142,10 @@ class TaskDownload {
   Lane& lane_;
   std::shared_ptr<TaskDownload> predecessor_;
   Wishes wishes_;
-  std::atomic<bool> origin_allowed_ = false;  // by any caller
-  std::atomic<bool> awaited_ = false;         // some caller is no prefetch
-  std::atomic<uint32_t> concurrency_ = 0;     // pieces at once; the most that a caller has asked for
+  std::atomic<bool> origin_allowed_ = false;   // by any caller
+  std::atomic<bool> awaited_ = false;          // some caller is no prefetch
+  std::atomic<bool> origin_accepted_ = false;  // the request of the first caller
+  std::atomic<uint32_t> concurrency_ = 0;      // pieces at once; the most that a caller has asked for
 
   // The lane's thread only.
   telemetry::Span span_;

@@ -61,6 +61,8 @@ struct DownloadStarted {
   // Piece numbers wanted: [first, last]; nullopt for an empty file and while the length is unknown (all).
   std::optional<PieceLayout::Interval> wanted;
   bool complete = false;  // everything wanted was here before
+  // The origin was asked with this caller's own request, and accepted it. False: what it would say is not known.
+  bool origin_accepted = false;
   std::shared_ptr<storage::TaskContent> content;
 };
 

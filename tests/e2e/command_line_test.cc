@@ -183,8 +183,8 @@ TEST_F(CommandLine, DfctlTellsWhereThePiecesCameFrom) {
 
 TEST_F(CommandLine, DragonflyStandaloneIsAWholeClusterInOneProcess) {
   const std::string data = dir_->path() + "/standalone";
-  Process standalone({Program("dragonfly"), "standalone", "--data-dir", data, "--ip", "127.0.0.1", "--scheduler-port",
-                      std::to_string(FreePort())},
+  Process standalone({Program("dragonfly"), "standalone", "--data-dir", data, "--ip", "127.0.0.1", "--proxy-port", "0",
+                      "--scheduler-port", std::to_string(FreePort())},
                      dir_->path() + "/standalone.out");
   ASSERT_TRUE(Await([&] { return standalone.Log().find("Dragonfly runs.") != std::string::npos; }, kTimeout))
       << standalone.Log();

@@ -196,8 +196,8 @@ TEST(DaemonConfig, LoadsTheOriginalsFilesAndWarnsOnlyOfWhatHasNoEffect) {
   }
   EXPECT_THAT(Parse("manager: {addr: 'http://m:65003'}").warnings, IsEmpty());
   // server.cacheDir, the three of download.parentSelector, security.enable, storage.server.protocol,
-  // the timeout and the sizes of storage, proxy.readBufferSize, and the proxy itself.
-  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 11u);
+  // the timeout and the sizes of storage.
+  EXPECT_EQ(Parse(kEveryKeyOld).warnings.size(), 9u);
   EXPECT_THAT(Parse("security: {enable: true}").warnings, ElementsAre(HasSubstr("dfdaemon.yaml:1: security.enable")));
 }
 
@@ -215,7 +215,7 @@ TEST(DaemonConfig, ADescriptionLoadsAgainAsTheSame) {
                                       std::string_view("server: {adaptiveRateLimit: null}")}) {
     const std::string yaml = DescribeDaemonConfig(Parse(text).config).yaml;
     const LoadedConfig again = Parse(yaml);
-    EXPECT_THAT(again.warnings, ElementsAre(HasSubstr(": proxy: "))) << yaml;
+    EXPECT_THAT(again.warnings, IsEmpty()) << yaml;
     EXPECT_EQ(DescribeDaemonConfig(again.config).yaml, yaml);
   }
 }

@@ -91,9 +91,10 @@ DaemonConfig DaemonFixture::Config(const std::string& name, const std::string& s
   config.host.hostname = name;
   config.download.socket_path = home + "/dfdaemon.sock";
   config.storage.dir = home + "/storage";
-  config.upload.ip = config.storage.ip = config.health.ip = config.metrics.ip = config.stats.ip = "127.0.0.1";
+  config.upload.ip = config.storage.ip = config.health.ip = config.metrics.ip = config.stats.ip =
+      config.proxy.server.ip = "127.0.0.1";
   config.upload.port = config.storage.tcp_port = config.storage.quic_port = 0;
-  config.health.port = config.metrics.port = config.stats.port = 0;
+  config.health.port = config.metrics.port = config.stats.port = config.proxy.server.port = 0;
   config.seed_peer.enable = seed;
   if (!scheduler.empty()) config.scheduler.addrs = {scheduler};
   return config;

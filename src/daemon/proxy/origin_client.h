@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests that go on to their origin as they are: kept connections, verified TLS, bodies that stream both ways.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/unique_fd.h"
+#include "base/url.h"
+#include "daemon/proxy/message_reader.h"
+#include "daemon/proxy/networks.h"
+#include "daemon/proxy/stream.h"
+#include "daemon/proxy/tls_context.h"
+#include "runtime/blocking_pool.h"
+
+namespace dragonfly::daemon::proxy {
+
+// A connection to an origin, and where it goes to.
+struct OriginConnection {
+  OriginConnection(std::string k, std::unique_ptr<Stream> s)
+      : key(std::move(k)), stream(std::move(s)), reader(*stream) {}
+  const std::string key;  // scheme, host and port
+  const std::unique_ptr<Stream> stream;
+  MessageReader reader;
+  bool reused = false;
+  TimePoint idle_since;
+};
+
+// The answer of an origin; its body is still to be read from the connection.
+struct OriginAnswer {
+  ResponseHead head;
+  std::unique_ptr<OriginConnection> connection;
+};
+
+// The body of a request on its way through. Null reader: none.
+struct RequestBody {
+  MessageReader* reader = nullptr;
+  BodyFraming framing;
+  // The client that waits for "100 Continue" before it sends the body; null: none does.
+  Stream* continue_to = nullptr;
+};
+
+// Belongs to one io_context. Thread rule: its thread.
+class OriginClient {
+ public:
+  struct Options {
+    Options() = default;
+    Clock::duration connect_timeout = std::chrono::seconds(5);  // of one address, TLS included
+    Clock::duration answer_timeout = std::chrono::minutes(5);   // until the head of the answer
+    Clock::duration stall_timeout = std::chrono::seconds(60);   // without a byte
+    Clock::duration idle_timeout = std::chrono::seconds(60);    // of a kept connection
+    size_t idle_max = 64;                                       // kept connections, all origins together
+  };
+  // All must outlive it.
+  OriginClient(boost::asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
+               const Networks& forbidden, Options options);
+
+  // Sends `request` to `url` (its target and Host are made from it) and returns the head of the answer. A kept
+  // connection that turns out dead is replaced if the request may be sent again. Errors: HttpError 403 when the host is
+  // in a forbidden network; 502 naming the origin, and what failed; 504.
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Send(Url url, RequestHead request, RequestBody body);
+
+  // Keeps the connection for the next request, when it can carry one.
+  void Keep(std::unique_ptr<OriginConnection> connection, bool keep_alive);
+
+  // A TCP connection. `host`: a name or an IP literal, IPv6 in brackets. Errors: as Send().
+  boost::asio::awaitable<absl::StatusOr<UniqueFd>> Connect(std::string host, uint16_t port);
+  // Errors: HttpError 403 when an address of `host` lies in a forbidden network. A name that cannot be resolved is let
+  // through: whoever connects will find out.
+  boost::asio::awaitable<absl::Status> CheckAllowed(std::string host);
+
+  // Closes the kept connections.
+  void Clear() { idle_.clear(); }
+
+ private:
+  boost::asio::awaitable<absl::StatusOr<std::vector<boost::asio::ip::address>>> Resolve(std::string host);
+  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> Open(const Url& url);
+  std::unique_ptr<OriginConnection> TakeKept(const std::string& key);
+  boost::asio::awaitable<absl::Status> SendBody(OriginConnection& connection, RequestBody& body);
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Exchange(std::unique_ptr<OriginConnection> connection,
+                                                                const RequestHead& request, RequestBody body,
+                                                                bool& begun);
+
+  boost::asio::io_context& io_;
+  runtime::BlockingPool& blocking_;
+  const OriginTls& tls_;
+  const Networks& forbidden_;
+  const Options options_;
+  std::deque<std::unique_ptr<OriginConnection>> idle_;  // the one kept last stands last
+};
+
+}  // namespace dragonfly::daemon::proxy
