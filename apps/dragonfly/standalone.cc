@@ -55,6 +55,7 @@ absl::Status Start(const StandaloneOptions& options, runtime::IoThreads& io, run
 
   scheduler::SchedulerConfig scheduler;
   scheduler.server.port = options.scheduler_port;
+  scheduler.server.cache_dir = StrCat(options.data_dir, "/scheduler");
   auto served = scheduler::Scheduler::Start(scheduler, io);
   if (!served.ok()) return Annotate(served.status(), "start the scheduler");
   all.scheduler = *std::move(served);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/scheduler.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <string>
@@ -15,6 +16,7 @@
 #include "rpc/server.h"
 #include "runtime/timeout.h"
 #include "scheduler/evaluator.h"
+#include "scheduler/persistent_service.h"
 #include "scheduler/probe.h"
 #include "scheduler/service.h"
 #include "telemetry/log.h"
@@ -51,6 +53,50 @@ rpc::ChannelOptions ToChannelOptions(const SchedulerConfig& config) {
   options.tls.ca_cert = config.seed_peer.tls.ca_cert;
   options.tls.cert = config.seed_peer.tls.cert;
   options.tls.key = config.seed_peer.tls.key;
+  return options;
+}
+
+redis::Options ToRedisOptions(const SchedulerConfig::Redis& config) {
+  redis::Options options;
+  options.addresses = config.addrs;
+  options.master_name = config.master_name;
+  options.username = config.username;
+  options.password = config.password;
+  options.sentinel_username = config.sentinel_username;
+  options.sentinel_password = config.sentinel_password;
+  options.db = config.db;
+  options.pool_size = static_cast<size_t>(std::max<int64_t>(1, config.pool_size));
+  options.pool_timeout = config.pool_timeout;
+  if (config.tls) {
+    redis::TlsOptions& tls = options.tls.emplace();
+    tls.ca_cert = config.tls->ca_cert;
+    tls.cert = config.tls->cert;
+    tls.key = config.tls->key;
+    tls.verify = config.tls->verify;
+  }
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<PersistentStore>> OpenPersistentStore(const SchedulerConfig& config) {
+  if (config.redis.addrs.empty()) {
+    return OpenEmbeddedPersistentStore(StrCat(config.server.cache_dir, "/persistent-cache.db"));
+  }
+  DF_ASSIGN_OR_RETURN(std::unique_ptr<redis::Client> client, redis::Client::Make(ToRedisOptions(config.redis)));
+  return MakeRedisPersistentStore(std::move(client), config.manager.scheduler_cluster_id);
+}
+
+PersistentService::Options ToPersistentOptions(const SchedulerConfig& config) {
+  // How often all tasks are looked at, when scheduler.gc.hostGCInterval does not say more often.
+  constexpr absl::Duration kHealingInterval = absl::Seconds(30);
+  PersistentService::Options options;
+  options.peers.tls.section = "peer.tls";
+  options.peers.tls.ca_cert = config.peer.tls.ca_cert;
+  options.peers.tls.cert = config.peer.tls.cert;
+  options.peers.tls.key = config.peer.tls.key;
+  options.healing_interval = ToClock(std::min(config.scheduling.host_gc_interval, kHealingInterval));
+  options.share_hosts = !config.redis.addrs.empty();
+  options.cache.candidate_limit = config.scheduling.candidate_parent_limit;
+  options.cache.running_max = config.scheduling.piece_download_timeout;
   return options;
 }
 
@@ -116,6 +162,7 @@ struct Scheduler::State {
   rpc::ChannelPool seed_channels;
   Shards shards;
   Service service;
+  std::unique_ptr<PersistentService> persistent;
   runtime::TaskGroup host_collection;
   std::unique_ptr<rpc::Server> server;
   std::unique_ptr<http::Server> metrics_server;
@@ -140,6 +187,16 @@ absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Start(const SchedulerConfi
                                                    *state.evaluator, state.seed_channels));
   }
   state.host_collection.Spawn(state.CollectHosts(ToClock(config.scheduling.host_gc_interval)));
+
+  auto persistent_store = OpenPersistentStore(config);
+  if (persistent_store.ok()) {
+    state.persistent = std::make_unique<PersistentService>(io.At(0), *std::move(persistent_store), state.hosts,
+                                                           state.metrics, ToPersistentOptions(config));
+    state.service.UsePersistent(*state.persistent);
+    state.persistent->Start();
+  } else {
+    DF_LOG(Error, "persistent cache tasks are not served: {}", MessageOf(persistent_store.status()));
+  }
 
   rpc::ServerOptions options;
   const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
@@ -185,6 +242,7 @@ void Scheduler::Stop(TimePoint deadline) {
   if (state.server != nullptr) state.server->Shutdown(deadline);
   if (state.metrics_server != nullptr) wait_for(state.metrics_server->Stop());
   wait_for(state.host_collection.Stop());
+  if (state.persistent != nullptr) wait_for(state.persistent->Stop());
   for (size_t i = 0; i < state.shards.size(); ++i) wait_for(state.shards.At(i).Stop());
 }
 

@@ -8,7 +8,9 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "rpc/server_call.h"
+#include "rpc/status.h"
 #include "scheduler/announce_stream.h"
+#include "scheduler/persistent_service.h"
 #include "scheduler/validation.h"
 #include "telemetry/log.h"
 
@@ -18,8 +20,9 @@ namespace api = ::scheduler::v2;
 namespace {
 
 grpc::Status NotServed(std::string_view method) {
-  return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, StrCat("scheduler.v2.Scheduler/", method,
-                                                              " is not served: this scheduler serves standard tasks"));
+  return grpc::Status(grpc::StatusCode::UNIMPLEMENTED,
+                      StrCat("scheduler.v2.Scheduler/", method,
+                             " is not served: this scheduler serves standard and persistent cache tasks"));
 }
 
 absl::Status PeerNotFound(const std::string& peer_id) {
@@ -33,7 +36,7 @@ absl::Status HostNotFound(const std::string& host_id) {
 template <typename Request, typename Response>
 class RefusedStream final : public grpc::ServerBidiReactor<Request, Response> {
  public:
-  explicit RefusedStream(std::string_view method) { this->Finish(NotServed(method)); }
+  explicit RefusedStream(const grpc::Status& why) { this->Finish(why); }
   void OnDone() override { delete this; }
 };
 
@@ -165,6 +168,7 @@ grpc::ServerUnaryReactor* Service::AnnounceHost(grpc::CallbackServerContext* con
       DF_RETURN_IF_ERROR(Validate(*request));
       const std::shared_ptr<const HostFacts> facts = ToFacts(*request, limits_);
       hosts_.Announce(facts, Clock::now());
+      if (persistent_ != nullptr) persistent_->HostAnnounced(facts);
       for (size_t i = 0; i < shards_.size(); ++i) {
         shards_.At(i).Post([facts](Shard& shard, TimePoint) { shard.UpdateHost(facts); });
       }
@@ -211,19 +215,65 @@ grpc::ServerUnaryReactor* Service::DeleteHost(grpc::CallbackServerContext* conte
 
 grpc::ServerBidiReactor<api::AnnounceCachePeerRequest, api::AnnounceCachePeerResponse>* Service::AnnounceCachePeer(
     grpc::CallbackServerContext*) {
-  return new RefusedStream<api::AnnounceCachePeerRequest, api::AnnounceCachePeerResponse>("AnnounceCachePeer");
+  return new RefusedStream<api::AnnounceCachePeerRequest, api::AnnounceCachePeerResponse>(
+      NotServed("AnnounceCachePeer"));
 }
 
 grpc::ServerBidiReactor<api::AnnouncePersistentPeerRequest, api::AnnouncePersistentPeerResponse>*
 Service::AnnouncePersistentPeer(grpc::CallbackServerContext*) {
   return new RefusedStream<api::AnnouncePersistentPeerRequest, api::AnnouncePersistentPeerResponse>(
-      "AnnouncePersistentPeer");
+      NotServed("AnnouncePersistentPeer"));
 }
 
+// As of the original without Redis.
+absl::Status NoPersistentStore() { return absl::FailedPreconditionError("redis is not enabled"); }
+
 grpc::ServerBidiReactor<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>*
-Service::AnnouncePersistentCachePeer(grpc::CallbackServerContext*) {
-  return new RefusedStream<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>(
-      "AnnouncePersistentCachePeer");
+Service::AnnouncePersistentCachePeer(grpc::CallbackServerContext* context) {
+  using Refused = RefusedStream<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>;
+  if (persistent_ == nullptr) return new Refused(rpc::ToGrpc(NoPersistentStore()));
+  if (const absl::Status admitted = Admit("AnnouncePersistentCachePeer"); !admitted.ok()) {
+    return new Refused(rpc::ToGrpc(admitted));
+  }
+  return persistent_->Announce(context);
 }
+
+// Each call of one message is admitted here and served there.
+#define DF_PERSISTENT_CALL(name, method, ...)                                                       \
+  {                                                                                                 \
+    const absl::Status admitted = persistent_ == nullptr ? NoPersistentStore() : Admit(name);       \
+    if (admitted.ok()) return persistent_->Serve(context, &PersistentService::method, __VA_ARGS__); \
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();                            \
+    reactor->Finish(rpc::ToGrpc(admitted));                                                         \
+    return reactor;                                                                                 \
+  }
+
+grpc::ServerUnaryReactor* Service::StatPersistentCachePeer(
+    grpc::CallbackServerContext* context, const api::StatPersistentCachePeerRequest* asked,
+    common::v2::PersistentCachePeer* answer) DF_PERSISTENT_CALL("StatPersistentCachePeer", StatPeer, asked, answer)
+    grpc::ServerUnaryReactor* Service::DeletePersistentCachePeer(grpc::CallbackServerContext* context,
+                                                                 const api::DeletePersistentCachePeerRequest* asked,
+                                                                 google::protobuf::Empty*)
+        DF_PERSISTENT_CALL("DeletePersistentCachePeer", DeletePeer, asked)
+            grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskStarted(
+                grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskStartedRequest* asked,
+                google::protobuf::Empty*) DF_PERSISTENT_CALL("UploadPersistentCacheTaskStarted", UploadStarted, asked)
+                grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFinished(
+                    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFinishedRequest* asked,
+                    common::v2::PersistentCacheTask* answer) DF_PERSISTENT_CALL("UploadPersistentCacheTaskFinished",
+                                                                                UploadFinished, asked, answer)
+                    grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFailed(
+                        grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFailedRequest* asked,
+                        google::protobuf::Empty*)
+                        DF_PERSISTENT_CALL("UploadPersistentCacheTaskFailed", UploadFailed, asked)
+                            grpc::ServerUnaryReactor* Service::StatPersistentCacheTask(
+                                grpc::CallbackServerContext* context, const api::StatPersistentCacheTaskRequest* asked,
+                                common::v2::PersistentCacheTask* answer)
+                                DF_PERSISTENT_CALL("StatPersistentCacheTask", StatTask, asked, answer)
+                                    grpc::ServerUnaryReactor* Service::DeletePersistentCacheTask(
+                                        grpc::CallbackServerContext* context,
+                                        const api::DeletePersistentCacheTaskRequest* asked, google::protobuf::Empty*)
+                                        DF_PERSISTENT_CALL("DeletePersistentCacheTask", DeleteTask, asked)
+#undef DF_PERSISTENT_CALL
 
 }  // namespace dragonfly::scheduler

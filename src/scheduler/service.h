@@ -27,12 +27,18 @@ class Shards {
   std::vector<std::unique_ptr<ShardRunner>> runners_;
 };
 
-// Everything about standard tasks; the rest answers UNIMPLEMENTED. References must outlive the service, and the service
-// the server that offers it.
+class PersistentService;
+
+// Everything about standard and persistent cache tasks; the rest answers UNIMPLEMENTED. References must outlive the
+// service, and the service the server that offers it.
 class Service final : public ::scheduler::v2::Scheduler::CallbackService {
  public:
   Service(Shards& shards, HostTable& hosts, Probe& probe, UploadLimits limits, double calls_per_second);
   ~Service() override;
+
+  // Who serves persistent cache tasks; without it their calls answer FAILED_PRECONDITION. Before the server starts; it
+  // must outlive the service.
+  void UsePersistent(PersistentService& persistent) { persistent_ = &persistent; }
 
   grpc::ServerBidiReactor<::scheduler::v2::AnnouncePeerRequest, ::scheduler::v2::AnnouncePeerResponse>* AnnouncePeer(
       grpc::CallbackServerContext* context) override;
@@ -58,7 +64,23 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
                                        const ::scheduler::v2::DeleteHostRequest* request,
                                        google::protobuf::Empty* response) override;
 
-  // Persistent cache, persistent and cache tasks, and preheating.
+  // Persistent cache tasks; see PersistentService.
+#define DF_SCHEDULER_PERSISTENT(method, request, response)                                                      \
+  grpc::ServerUnaryReactor* method(grpc::CallbackServerContext* context, const ::scheduler::v2::request* asked, \
+                                   response* answer) override
+  DF_SCHEDULER_PERSISTENT(StatPersistentCachePeer, StatPersistentCachePeerRequest, common::v2::PersistentCachePeer);
+  DF_SCHEDULER_PERSISTENT(DeletePersistentCachePeer, DeletePersistentCachePeerRequest, google::protobuf::Empty);
+  DF_SCHEDULER_PERSISTENT(UploadPersistentCacheTaskStarted, UploadPersistentCacheTaskStartedRequest,
+                          google::protobuf::Empty);
+  DF_SCHEDULER_PERSISTENT(UploadPersistentCacheTaskFinished, UploadPersistentCacheTaskFinishedRequest,
+                          common::v2::PersistentCacheTask);
+  DF_SCHEDULER_PERSISTENT(UploadPersistentCacheTaskFailed, UploadPersistentCacheTaskFailedRequest,
+                          google::protobuf::Empty);
+  DF_SCHEDULER_PERSISTENT(StatPersistentCacheTask, StatPersistentCacheTaskRequest, common::v2::PersistentCacheTask);
+  DF_SCHEDULER_PERSISTENT(DeletePersistentCacheTask, DeletePersistentCacheTaskRequest, google::protobuf::Empty);
+#undef DF_SCHEDULER_PERSISTENT
+
+  // Persistent and cache tasks, and preheating.
 #define DF_SCHEDULER_UNARY(method, request, response)                                                                \
   grpc::ServerUnaryReactor* method(grpc::CallbackServerContext* context, const ::scheduler::v2::request*, response*) \
       override {                                                                                                     \
@@ -75,14 +97,6 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   DF_SCHEDULER_UNARY(UploadPersistentTaskFailed, UploadPersistentTaskFailedRequest, google::protobuf::Empty)
   DF_SCHEDULER_UNARY(StatPersistentTask, StatPersistentTaskRequest, common::v2::PersistentTask)
   DF_SCHEDULER_UNARY(DeletePersistentTask, DeletePersistentTaskRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(StatPersistentCachePeer, StatPersistentCachePeerRequest, common::v2::PersistentCachePeer)
-  DF_SCHEDULER_UNARY(DeletePersistentCachePeer, DeletePersistentCachePeerRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(UploadPersistentCacheTaskStarted, UploadPersistentCacheTaskStartedRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(UploadPersistentCacheTaskFinished, UploadPersistentCacheTaskFinishedRequest,
-                     common::v2::PersistentCacheTask)
-  DF_SCHEDULER_UNARY(UploadPersistentCacheTaskFailed, UploadPersistentCacheTaskFailedRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(StatPersistentCacheTask, StatPersistentCacheTaskRequest, common::v2::PersistentCacheTask)
-  DF_SCHEDULER_UNARY(DeletePersistentCacheTask, DeletePersistentCacheTaskRequest, google::protobuf::Empty)
   DF_SCHEDULER_UNARY(PreheatImage, PreheatImageRequest, google::protobuf::Empty)
   DF_SCHEDULER_UNARY(StatImage, StatImageRequest, ::scheduler::v2::StatImageResponse)
   DF_SCHEDULER_UNARY(PreheatFile, PreheatFileRequest, google::protobuf::Empty)
@@ -107,6 +121,7 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   Probe& probe_;
   const UploadLimits limits_;
   CallGate gate_;
+  PersistentService* persistent_ = nullptr;
 };
 
 }  // namespace dragonfly::scheduler

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the scheduler decides about persistent cache tasks: files that peers keep, in so many replicas, for a time. The
+// dialogue: dragonfly v2.3.0, scheduler/service/service_v2.go; where we differ, docs/persistent-cache.md says why.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "scheduler/host_table.h"
+#include "scheduler/persistent_store.h"
+#include "scheduler/v2/scheduler.pb.h"
+
+namespace dragonfly::scheduler {
+
+// Which hosts are away, as the healing has seen it last. Thread-safe.
+class AwayHosts {
+ public:
+  bool Contains(const std::string& host_id) const;
+  void Set(const std::string& host_id, bool away);
+
+ private:
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<std::string, bool> away_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Where a copy lies.
+struct ReplicaPlace {
+  ReplicaPlace() = default;
+  PersistentPeer peer;
+  std::string ip;
+  int32_t port = 0;  // of the DfdaemonUpload service
+};
+
+// What is to be done so that a task has its replicas again.
+struct ReplicationPlan {
+  ReplicationPlan() = default;
+  PersistentTask task;
+  std::vector<ReplicaPlace> promote;                       // copies that only have to be kept from now on
+  std::vector<std::shared_ptr<const HostFacts>> download;  // hosts that shall get one
+  uint64_t missing = 0;                                    // replicas for which there is neither
+};
+
+// One download of one peer, between the messages of its stream.
+struct PersistentDownload {
+  PersistentDownload() = default;
+  bool registered = false;
+  PersistentTask task;
+  PersistentPeer peer;
+};
+
+// Thread-safe. Every call blocks on the store: run it on a pool. Calls about one task come one after another.
+class PersistentCache {
+ public:
+  struct Options {
+    Options() = default;
+    size_t candidate_limit = 4;
+    absl::Duration running_max = absl::Minutes(30);  // a download without news for longer is over
+  };
+  // All must outlive it.
+  PersistentCache(PersistentStore& store, HostTable& hosts, AwayHosts& away, Options options);
+
+  absl::Status UploadStarted(const ::scheduler::v2::UploadPersistentCacheTaskStartedRequest& request);
+  absl::StatusOr<common::v2::PersistentCacheTask> UploadFinished(
+      const ::scheduler::v2::UploadPersistentCacheTaskFinishedRequest& request);
+  // Nothing stays of a task whose only import has failed.
+  absl::Status UploadFailed(const ::scheduler::v2::UploadPersistentCacheTaskFailedRequest& request);
+  absl::StatusOr<common::v2::PersistentCacheTask> StatTask(const std::string& task_id);
+  absl::StatusOr<common::v2::PersistentCachePeer> StatPeer(const std::string& peer_id);
+  // Forgets the peer, and tells where its copy lies.
+  absl::StatusOr<ReplicaPlace> DeletePeer(const std::string& peer_id);
+  // Forgets the task with all its peers, and tells where the copies lie.
+  absl::StatusOr<std::vector<ReplicaPlace>> DeleteTask(const std::string& task_id);
+
+  // What a message of AnnouncePersistentCachePeer leads to.
+  struct Answer {
+    Answer() = default;
+    std::optional<::scheduler::v2::AnnouncePersistentCachePeerResponse> response;
+    bool ends = false;      // the stream, with OK
+    bool finished = false;  // a replica is complete
+  };
+  absl::StatusOr<Answer> Handle(const ::scheduler::v2::AnnouncePersistentCachePeerRequest& request,
+                                PersistentDownload& download);
+  // The stream is over: a peer that has not finished is forgotten.
+  void Ended(PersistentDownload& download);
+
+  absl::Status StoreHost(const HostFacts& facts);
+
+  // `busy`: hosts that are getting a replica now, or shall not get one. Also strikes off what is lost for good: copies
+  // of hosts that are away, unless they are the last, and downloads that nobody speaks of any more.
+  absl::StatusOr<ReplicationPlan> PlanReplication(const std::string& task_id, const std::vector<std::string>& in_flight,
+                                                  const std::vector<std::string>& unfit);
+  absl::Status Promote(const ReplicaPlace& place);
+
+ private:
+  absl::Mutex& LockOf(const std::string& task_id);
+  bool Alive(const std::string& host_id) const;
+  // As announced, or as another scheduler has written it. NOT_FOUND "host <id> not found".
+  absl::StatusOr<common::v2::Host> FindHost(const std::string& host_id);
+  absl::StatusOr<ReplicaPlace> PlaceOf(PersistentPeer peer);
+  absl::StatusOr<common::v2::PersistentCacheTask> Describe(const PersistentTask& task);
+  absl::StatusOr<Answer> Register(const ::scheduler::v2::AnnouncePersistentCachePeerRequest& request,
+                                  PersistentDownload& download);
+  absl::StatusOr<Answer> Offer(PersistentDownload& download);
+  absl::Status Save(PersistentDownload& download, PersistentPeerState state);
+
+  PersistentStore& store_;
+  HostTable& hosts_;
+  AwayHosts& away_;
+  const Options options_;
+  std::array<absl::Mutex, 64> locks_;
+};
+
+}  // namespace dragonfly::scheduler

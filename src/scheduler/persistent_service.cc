@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/persistent_service.h"
+
+#include <google/protobuf/empty.pb.h>
+#include <grpcpp/channel.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+
+#include <algorithm>
+#include <boost/asio/this_coro.hpp>
+#include <deque>
+#include <utility>
+
+#include "base/ids.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/client_call.h"
+#include "rpc/health_check.h"
+#include "runtime/timeout.h"
+#include "telemetry/log.h"
+#include "telemetry/metrics.h"
+
+namespace dragonfly::scheduler {
+namespace asio = boost::asio;
+namespace {
+
+using google::protobuf::Empty;
+using Upload = dfdaemon::v2::DfdaemonUpload;
+
+constexpr char kUploadService[] = "dfdaemon.v2.DfdaemonUpload";
+constexpr char kHealing[] = "persistent-cache-healing";
+constexpr size_t kStoreQueueMax = 100'000;
+// Messages of one stream that wait for the store.
+constexpr size_t kInboxMax = 100'000;
+// Looks at a host without an answer after which it is away.
+constexpr int kSilentMax = 2;
+constexpr Clock::duration kLookTimeout = std::chrono::seconds(3);
+constexpr Clock::duration kCallTimeout = std::chrono::seconds(15);
+// A host that makes a replica tells of its pieces; of the largest one within this time.
+constexpr Clock::duration kReplicaSilenceMax = std::chrono::minutes(10);
+
+// One unary call of DfdaemonUpload.
+template <typename Request, typename Method>
+asio::awaitable<absl::Status> CallPeer(rpc::ChannelPool& channels, std::string address, Request request,
+                                       Method method) {
+  const std::shared_ptr<Upload::Stub> stub = Upload::NewStub(channels.Get(address));
+  const auto start = [stub, method](grpc::ClientContext* context, const Request* asked, Empty* answer,
+                                    std::function<void(grpc::Status)> done) {
+    method(*stub, context, asked, answer, std::move(done));
+  };
+  const auto answer = co_await rpc::Unary<Empty>(start, std::move(request), kCallTimeout);
+  if (absl::IsUnavailable(answer.status())) channels.Drop(address);
+  co_return Annotate(answer.status(), StrCat("dfdaemon ", address));
+}
+
+}  // namespace
+
+// One AnnouncePersistentCachePeer stream: its messages are handled in their order, piece reports included.
+class PersistentService::Stream : public std::enable_shared_from_this<Stream> {
+ public:
+  using Session = rpc::BidiSession<AnnounceRequest, AnnounceResponse>;
+  Stream(PersistentService& service, std::shared_ptr<Session> session)
+      : service_(service), session_(std::move(session)) {}
+
+  void OnMessage(AnnounceRequest request) {
+    if (inbox_.size() >= kInboxMax) {
+      session_->Finish(absl::ResourceExhaustedError("more messages than can be handled"));
+      ended_ = true;
+    } else {
+      inbox_.push_back(std::move(request));
+    }
+    changed_.Notify();
+  }
+  void OnEnd() {
+    ended_ = true;
+    changed_.Notify();
+  }
+
+  static asio::awaitable<void> Run(std::shared_ptr<Stream> self) {
+    // However the coroutine ends, the call does, too.
+    struct Ending {
+      explicit Ending(Session& s) : session(s) {}
+      Ending(const Ending&) = delete;
+      Ending& operator=(const Ending&) = delete;
+      ~Ending() { session.Finish(status); }
+      Session& session;
+      absl::Status status = absl::UnavailableError("the scheduler is stopping");
+    };
+    Ending ending(*self->session_);
+    absl::Status status = co_await self->Converse();
+    const std::function<absl::Status()> forget = [&self] {
+      self->service_.cache_.Ended(self->download_);
+      return absl::OkStatus();
+    };
+    const absl::Status forgotten = co_await self->service_.OnStore(forget);
+    if (status.ok()) status = forgotten;
+    ending.status = std::move(status);
+  }
+
+ private:
+  asio::awaitable<absl::Status> Converse() {
+    for (;;) {
+      const uint64_t seen = changed_.version();
+      if (!inbox_.empty()) {
+        const AnnounceRequest request = std::move(inbox_.front());
+        inbox_.pop_front();
+        PersistentCache::Answer answer;
+        const std::function<absl::Status()> handle = [&]() -> absl::Status {
+          DF_ASSIGN_OR_RETURN(answer, service_.cache_.Handle(request, download_));
+          return absl::OkStatus();
+        };
+        const absl::Status handled = co_await service_.OnStore(handle);
+        if (!handled.ok()) {
+          DF_LOG(Debug, "persistent cache peer {}: {}", Quoted(request.peer_id()), handled.ToString());
+          // Of a piece that is lost in the books nothing depends.
+          if (request.has_download_piece_finished_request() || request.has_download_piece_failed_request()) continue;
+          co_return handled;
+        }
+        if (answer.response) session_->Write(*std::move(answer.response));
+        if (answer.finished) service_.StartHealing(request.task_id());
+        if (answer.ends) co_return absl::OkStatus();
+        continue;
+      }
+      if (ended_) co_return absl::OkStatus();
+      co_await changed_.Wait(seen);
+    }
+  }
+
+  PersistentService& service_;
+  const std::shared_ptr<Session> session_;
+  std::deque<AnnounceRequest> inbox_;
+  bool ended_ = false;
+  runtime::Signal changed_;
+  PersistentDownload download_;
+};
+
+PersistentService::PersistentService(asio::io_context& io, std::unique_ptr<PersistentStore> store, HostTable& hosts,
+                                     telemetry::Metrics& metrics, Options options)
+    : store_(std::move(store)),
+      hosts_(hosts),
+      options_(std::move(options)),
+      owner_(MakePeerId("scheduler", "healing", /*seed=*/false)),
+      cache_(*store_, hosts, away_, options_.cache),
+      channels_(options_.peers),
+      tasks_below_(
+          prometheus::BuildGauge()
+              .Name("dragonfly_scheduler_persistent_cache_tasks_below_replica_count")
+              .Help("Persistent cache tasks that have fewer persistent replicas than their importer asked for.")
+              .Register(metrics.registry())
+              .Add({})),
+      pool_(options_.store_threads, kStoreQueueMax),
+      executor_(io.get_executor()),
+      group_(executor_) {}
+
+PersistentService::~PersistentService() = default;
+
+void PersistentService::Start() { group_.Spawn(HealForever()); }
+
+asio::awaitable<void> PersistentService::Stop() { co_await group_.Stop(); }
+
+asio::awaitable<absl::Status> PersistentService::OnStore(std::function<absl::Status()> job) {
+  co_return co_await pool_.Run(std::move(job));
+}
+
+grpc::ServerBidiReactor<PersistentService::AnnounceRequest, PersistentService::AnnounceResponse>*
+PersistentService::Announce(grpc::CallbackServerContext* context) {
+  const auto open = [this](std::shared_ptr<Stream::Session> session) {
+    const auto stream = std::make_shared<Stream>(*this, std::move(session));
+    group_.Spawn(Stream::Run(stream));
+    Stream::Session::Callbacks callbacks;
+    callbacks.on_message = [stream](AnnounceRequest request) { stream->OnMessage(std::move(request)); };
+    callbacks.on_end = [stream](bool) { stream->OnEnd(); };
+    return callbacks;
+  };
+  return rpc::ServeBidi<AnnounceRequest, AnnounceResponse>(context, executor_, open);
+}
+
+PersistentService::Result PersistentService::UploadStarted(
+    const ::scheduler::v2::UploadPersistentCacheTaskStartedRequest* request) {
+  const std::function<absl::Status()> job = [this, request] { return cache_.UploadStarted(*request); };
+  co_return co_await OnStore(job);
+}
+
+PersistentService::Result PersistentService::UploadFinished(
+    const ::scheduler::v2::UploadPersistentCacheTaskFinishedRequest* request,
+    common::v2::PersistentCacheTask* response) {
+  const std::function<absl::Status()> job = [this, request, response]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(*response, cache_.UploadFinished(*request));
+    return absl::OkStatus();
+  };
+  const absl::Status finished = co_await OnStore(job);
+  if (finished.ok()) StartHealing(request->task_id());
+  co_return finished;
+}
+
+PersistentService::Result PersistentService::UploadFailed(
+    const ::scheduler::v2::UploadPersistentCacheTaskFailedRequest* request) {
+  const std::function<absl::Status()> job = [this, request] { return cache_.UploadFailed(*request); };
+  co_return co_await OnStore(job);
+}
+
+PersistentService::Result PersistentService::StatTask(const ::scheduler::v2::StatPersistentCacheTaskRequest* request,
+                                                      common::v2::PersistentCacheTask* response) {
+  const std::function<absl::Status()> job = [this, request, response]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(*response, cache_.StatTask(request->task_id()));
+    return absl::OkStatus();
+  };
+  co_return co_await OnStore(job);
+}
+
+PersistentService::Result PersistentService::StatPeer(const ::scheduler::v2::StatPersistentCachePeerRequest* request,
+                                                      common::v2::PersistentCachePeer* response) {
+  const std::function<absl::Status()> job = [this, request, response]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(*response, cache_.StatPeer(request->peer_id()));
+    return absl::OkStatus();
+  };
+  co_return co_await OnStore(job);
+}
+
+PersistentService::Result PersistentService::DeletePeer(
+    const ::scheduler::v2::DeletePersistentCachePeerRequest* request) {
+  ReplicaPlace place;
+  const std::function<absl::Status()> job = [&]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(place, cache_.DeletePeer(request->peer_id()));
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await OnStore(job));
+  const std::string task_id = place.peer.task_id;
+  // A host that gives its copy up has reasons that will still be there in a moment.
+  work_[task_id].unfit[place.peer.host_id] = Clock::now() + 2 * options_.healing_interval;
+  co_await DeleteCopy(std::move(place));
+  StartHealing(task_id);
+  co_return absl::OkStatus();
+}
+
+PersistentService::Result PersistentService::DeleteTask(
+    const ::scheduler::v2::DeletePersistentCacheTaskRequest* request) {
+  std::vector<ReplicaPlace> places;
+  const std::function<absl::Status()> job = [&]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(places, cache_.DeleteTask(request->task_id()));
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await OnStore(job));
+  runtime::TaskGroup deletions(executor_);
+  for (ReplicaPlace& place : places) deletions.Spawn(DeleteCopy(std::move(place)));
+  co_await deletions.Drain();
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<void> PersistentService::DeleteCopy(ReplicaPlace place) {
+  if (place.port == 0) co_return;
+  dfdaemon::v2::DeletePersistentCacheTaskRequest request;
+  request.set_task_id(place.peer.task_id);
+  const auto remove = [](Upload::Stub& stub, grpc::ClientContext* context,
+                         const dfdaemon::v2::DeletePersistentCacheTaskRequest* asked, Empty* answer,
+                         std::function<void(grpc::Status)> done) {
+    stub.async()->DeletePersistentCacheTask(context, asked, answer, std::move(done));
+  };
+  const absl::Status removed =
+      co_await CallPeer(channels_, rpc::HostPort(place.ip, place.port), std::move(request), remove);
+  if (!removed.ok()) {
+    DF_LOG(Warn, "persistent cache task {}: delete the copy of host {}: {}", place.peer.task_id, place.peer.host_id,
+           MessageOf(removed));
+  }
+}
+
+void PersistentService::HostAnnounced(std::shared_ptr<const HostFacts> facts) {
+  if (!options_.share_hosts) return;
+  // Posted, so that the announcement does not wait for it.
+  const bool queued = pool_.Post([this, facts] {
+    const absl::Status stored = cache_.StoreHost(*facts);
+    if (!stored.ok()) DF_LOG(Warn, "host {}: {}", facts->id, MessageOf(stored));
+  });
+  if (!queued) DF_LOG(Warn, "host {}: the store is too slow to take its announcement", facts->id);
+}
+
+void PersistentService::HostLeft(std::string) { wake_.Notify(); }
+
+asio::awaitable<void> PersistentService::LookAtHost(std::string host_id, std::string address) {
+  absl::Status seen = absl::UnavailableError("its address is not known");
+  if (!address.empty()) seen = co_await rpc::CheckHealth(channels_.Get(address), kLookTimeout, kUploadService);
+  const bool there = seen.ok() || absl::IsUnimplemented(seen) || absl::IsNotFound(seen);
+  int& silent = silent_[host_id];
+  silent = there ? 0 : std::min(silent + 1, kSilentMax);
+  const bool away = silent >= kSilentMax;
+  if (away && !away_.Contains(host_id)) {
+    DF_LOG(Warn, "host {} is away: {}; its replicas are made elsewhere", host_id, MessageOf(seen));
+  }
+  away_.Set(host_id, away);
+  if (there) silent_.erase(host_id);
+}
+
+asio::awaitable<void> PersistentService::LookAtHosts(std::set<std::string> host_ids) {
+  // Of a host that has not announced itself here the store may know the address.
+  std::map<std::string, std::string> addresses;
+  std::vector<std::string> unknown;
+  for (const std::string& id : host_ids) {
+    if (const std::shared_ptr<Host> host = hosts_.Find(id)) {
+      const auto facts = host->facts();
+      addresses[id] = rpc::HostPort(facts->ip, facts->port);
+    } else {
+      addresses[id] = "";
+      unknown.push_back(id);
+    }
+  }
+  const std::function<absl::Status()> look_up = [&]() -> absl::Status {
+    for (const std::string& id : unknown) {
+      const auto host = store_->LoadHost(id);
+      if (host.ok()) addresses[id] = rpc::HostPort(host->wire.ip(), host->wire.port());
+    }
+    return absl::OkStatus();
+  };
+  if (!unknown.empty() && !(co_await OnStore(look_up)).ok()) co_return;
+  runtime::TaskGroup looks(executor_);
+  for (const auto& [id, address] : addresses) looks.Spawn(LookAtHost(id, address));
+  co_await looks.Drain();
+}
+
+asio::awaitable<void> PersistentService::HealForever() {
+  for (;;) {
+    const TimePoint next = Clock::now() + options_.healing_interval;
+    std::vector<std::string> tasks;
+    std::set<std::string> host_ids;
+    const std::function<absl::Status()> collect = [&]() -> absl::Status {
+      const absl::Duration turn = absl::FromChrono(2 * options_.healing_interval) + absl::Seconds(5);
+      DF_ASSIGN_OR_RETURN(const bool mine, store_->TakeTurn(kHealing, owner_, turn));
+      if (!mine) return absl::OkStatus();
+      DF_ASSIGN_OR_RETURN(const std::vector<PersistentTask> all, store_->ListTasks());
+      for (const PersistentTask& task : all) {
+        if (task.state != PersistentTaskState::kSucceeded) continue;
+        tasks.push_back(task.id);
+        DF_ASSIGN_OR_RETURN(const std::vector<PersistentPeer> peers, store_->PeersOf(task.id));
+        for (const PersistentPeer& peer : peers) host_ids.insert(peer.host_id);
+      }
+      return absl::OkStatus();
+    };
+    const absl::Status collected = co_await OnStore(collect);
+    if (!collected.ok()) DF_LOG(Warn, "persistent cache: {}", MessageOf(collected));
+    std::erase_if(silent_, [&](const auto& entry) { return !host_ids.contains(entry.first); });
+    co_await LookAtHosts(std::move(host_ids));
+    for (const std::string& task : tasks) co_await Heal(task);
+    uint64_t below = 0;
+    for (auto it = work_.begin(); it != work_.end();) {
+      Work& work = it->second;
+      std::erase_if(work.unfit, [](const auto& entry) { return entry.second <= Clock::now(); });
+      const bool known = std::find(tasks.begin(), tasks.end(), it->first) != tasks.end();
+      if (known && work.missing + work.in_flight.size() > 0) ++below;
+      const bool idle = !work.planning && work.in_flight.empty() && work.unfit.empty();
+      it = idle && !known ? work_.erase(it) : std::next(it);
+    }
+    tasks_below_.Set(static_cast<double>(below));
+    co_await runtime::SleepUntil(next);
+  }
+}
+
+asio::awaitable<void> PersistentService::Heal(std::string task_id) {
+  if (work_[task_id].planning) {
+    work_[task_id].again = true;
+    co_return;
+  }
+  do {
+    work_[task_id].planning = true;
+    work_[task_id].again = false;
+    const absl::Status healed = co_await PlanAndStart(task_id);
+    work_[task_id].planning = false;
+    if (!healed.ok() && !absl::IsNotFound(healed)) {
+      DF_LOG(Warn, "persistent cache task {}: {}", task_id, MessageOf(healed));
+    }
+  } while (work_[task_id].again);
+}
+
+asio::awaitable<absl::Status> PersistentService::PlanAndStart(const std::string& task_id) {
+  std::vector<std::string> in_flight(work_[task_id].in_flight.begin(), work_[task_id].in_flight.end());
+  std::vector<std::string> unfit;
+  for (const auto& [host_id, until] : work_[task_id].unfit) {
+    if (until > Clock::now()) unfit.push_back(host_id);
+  }
+  ReplicationPlan plan;
+  const std::function<absl::Status()> make = [&]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(plan, cache_.PlanReplication(task_id, in_flight, unfit));
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await OnStore(make));
+  Work& work = work_[task_id];
+  if (plan.missing > 0 && work.missing != plan.missing) {
+    DF_LOG(Warn, "persistent cache task {}: {} of {} replicas are missing, and no host can take one", task_id,
+           plan.missing, plan.task.persistent_replica_count);
+  }
+  work.missing = plan.missing;
+  for (const std::shared_ptr<const HostFacts>& host : plan.download) {
+    work.in_flight.insert(host->id);
+    group_.Spawn(Replicate(plan.task, host));
+  }
+  for (ReplicaPlace& place : plan.promote) {
+    work.in_flight.insert(place.peer.host_id);
+    group_.Spawn(Promote(std::move(place)));
+  }
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<void> PersistentService::Promote(ReplicaPlace place) {
+  const std::string task_id = place.peer.task_id;
+  const std::string host_id = place.peer.host_id;
+  dfdaemon::v2::UpdatePersistentCacheTaskRequest request;
+  request.set_task_id(task_id);
+  request.set_persistent(true);
+  const auto update = [](Upload::Stub& stub, grpc::ClientContext* context,
+                         const dfdaemon::v2::UpdatePersistentCacheTaskRequest* asked, Empty* answer,
+                         std::function<void(grpc::Status)> done) {
+    stub.async()->UpdatePersistentCacheTask(context, asked, answer, std::move(done));
+  };
+  absl::Status kept = co_await CallPeer(channels_, rpc::HostPort(place.ip, place.port), std::move(request), update);
+  const std::function<absl::Status()> promote = [&] { return cache_.Promote(place); };
+  // A copy that is not where it should be is struck off.
+  const bool gone = !kept.ok() && !absl::IsUnavailable(kept) && !absl::IsDeadlineExceeded(kept);
+  const std::function<absl::Status()> strike = [&] { return cache_.DeletePeer(place.peer.id).status(); };
+  if (kept.ok()) {
+    kept = co_await OnStore(promote);
+  } else if (gone) {
+    (co_await OnStore(strike)).IgnoreError();
+  }
+  Work& work = work_[task_id];
+  work.in_flight.erase(host_id);
+  if (!kept.ok()) {
+    DF_LOG(Warn, "persistent cache task {}: keep the copy of host {}: {}", task_id, host_id, MessageOf(kept));
+    work.unfit[host_id] = Clock::now() + 2 * options_.healing_interval;
+  }
+  StartHealing(task_id);
+}
+
+asio::awaitable<absl::Status> PersistentService::Download(const PersistentTask& task, std::string address) {
+  dfdaemon::v2::DownloadPersistentCacheTaskRequest request;
+  request.set_task_id(task.id);
+  request.set_persistent(true);
+  request.set_tag(task.tag);
+  request.set_application(task.application);
+  const std::shared_ptr<Upload::Stub> stub = Upload::NewStub(channels_.Get(address));
+  const auto start = [stub](grpc::ClientContext* context, const dfdaemon::v2::DownloadPersistentCacheTaskRequest* asked,
+                            auto* reactor) { stub->async()->DownloadPersistentCacheTask(context, asked, reactor); };
+  const auto stream =
+      rpc::StartServerStream<dfdaemon::v2::DownloadPersistentCacheTaskResponse>(start, std::move(request));
+  for (;;) {
+    const auto message = co_await stream->Read(Clock::now() + kReplicaSilenceMax);
+    if (!message.ok()) {
+      if (absl::IsUnavailable(message.status())) channels_.Drop(address);
+      co_return Annotate(message.status(), StrCat("dfdaemon ", address));
+    }
+    if (!message->has_value()) co_return absl::OkStatus();
+  }
+}
+
+asio::awaitable<void> PersistentService::Replicate(PersistentTask task, std::shared_ptr<const HostFacts> host) {
+  const int32_t port = host->announced->download_port() > 0 ? host->announced->download_port() : host->port;
+  DF_LOG(Info, "persistent cache task {}: host {} gets a replica", task.id, host->id);
+  const absl::Status made = co_await Download(task, rpc::HostPort(host->ip, port));
+  Work& work = work_[task.id];
+  work.in_flight.erase(host->id);
+  if (!made.ok()) {
+    DF_LOG(Warn, "persistent cache task {}: a replica on host {}: {}", task.id, host->id, MessageOf(made));
+    work.unfit[host->id] = Clock::now() + 2 * options_.healing_interval;
+  }
+  StartHealing(task.id);
+}
+
+}  // namespace dragonfly::scheduler

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// Persistent cache tasks of a real scheduler over real gRPC, with its own store and with a real redis-server.
+#include <array>
+#include <filesystem>
+
+#include "tests/support/redis_server.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/scheduler/cluster.h"
+
+namespace dragonfly::scheduler {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Cluster;
+using ::testing::HasSubstr;
+using testing::MakeHost;
+namespace api = testing::api;
+using Stub = api::Scheduler::Stub;
+using google::protobuf::Empty;
+
+constexpr uint64_t kMiB = 1 << 20;
+
+// The dialogue of one peer.
+class Talk {
+ public:
+  Talk(Stub& stub, std::string host, std::string peer) : host_(std::move(host)), peer_(std::move(peer)) {
+    context_.set_deadline(std::chrono::system_clock::now() + testing::kPatience);
+    stream_ = stub.AnnouncePersistentCachePeer(&context_);
+  }
+  ~Talk() {
+    if (ended_) return;
+    context_.TryCancel();
+    stream_->Finish();
+  }
+  api::AnnouncePersistentCachePeerRequest Request() const {
+    api::AnnouncePersistentCachePeerRequest request;
+    request.set_host_id(host_);
+    request.set_task_id("task");
+    request.set_peer_id(peer_);
+    return request;
+  }
+  void Register(bool persistent) {
+    auto request = Request();
+    request.mutable_register_persistent_cache_peer_request()->set_persistent(persistent);
+    request.mutable_register_persistent_cache_peer_request()->set_piece_length(4 * kMiB);
+    stream_->Write(request);
+  }
+  void Started() {
+    auto request = Request();
+    request.mutable_download_persistent_cache_peer_started_request();
+    stream_->Write(request);
+  }
+  void Piece(uint32_t number) {
+    auto request = Request();
+    request.mutable_download_piece_finished_request()->mutable_piece()->set_number(number);
+    stream_->Write(request);
+  }
+  void Reschedule(const api::NormalPersistentCacheTaskResponse& tried) {
+    auto request = Request();
+    *request.mutable_reschedule_persistent_cache_peer_request()->mutable_candidate_parents() =
+        tried.candidate_parents();
+    stream_->Write(request);
+  }
+  void Finished() {
+    auto request = Request();
+    request.mutable_download_persistent_cache_peer_finished_request();
+    stream_->Write(request);
+  }
+  void Failed() {
+    auto request = Request();
+    request.mutable_download_persistent_cache_peer_failed_request()->set_description("disk full");
+    stream_->Write(request);
+  }
+  api::NormalPersistentCacheTaskResponse Parents() {
+    api::AnnouncePersistentCachePeerResponse response;
+    EXPECT_TRUE(stream_->Read(&response));
+    EXPECT_TRUE(response.has_normal_persistent_cache_task_response()) << response.ShortDebugString();
+    return response.normal_persistent_cache_task_response();
+  }
+  grpc::Status End() {
+    api::AnnouncePersistentCachePeerResponse response;
+    EXPECT_FALSE(stream_->Read(&response)) << response.ShortDebugString();
+    ended_ = true;
+    return stream_->Finish();
+  }
+
+ private:
+  const std::string host_, peer_;
+  grpc::ClientContext context_;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>>
+      stream_;
+  bool ended_ = false;
+};
+
+class PersistentService : public ::testing::TestWithParam<bool> {
+ protected:
+  PersistentService() {
+    if (GetParam()) redis_ = std::make_unique<dragonfly::testing::RedisServer>();
+    Start();
+  }
+
+  SchedulerConfig Config() const {
+    SchedulerConfig config = Cluster::Config();
+    config.server.cache_dir = dir_.path().string();
+    config.scheduling.host_gc_interval = absl::Milliseconds(100);
+    if (redis_ != nullptr) config.redis.addrs = {redis_->address()};
+    return config;
+  }
+  void Start() {
+    cluster_.reset();
+    cluster_ = std::make_unique<Cluster>(Config());
+    for (const char* host : {"a", "b", "c"}) {
+      common::v2::Host wire = MakeHost(host);
+      // Nobody is asked to make replicas: these hosts say that they are full.
+      wire.mutable_disk()->set_free(1);
+      EXPECT_TRUE(cluster_->Announce(wire).ok());
+    }
+  }
+
+  api::UploadPersistentCacheTaskStartedRequest Upload(const std::string& host, const std::string& peer) const {
+    api::UploadPersistentCacheTaskStartedRequest request;
+    request.set_host_id(host);
+    request.set_task_id("task");
+    request.set_peer_id(peer);
+    request.set_persistent_replica_count(2);
+    request.set_tag("tag");
+    request.set_piece_length(4 * kMiB);
+    request.set_content_length(10 * kMiB);
+    request.set_piece_count(3);
+    request.mutable_ttl()->set_seconds(3600);
+    return request;
+  }
+  grpc::Status UploadStarted(const api::UploadPersistentCacheTaskStartedRequest& request) {
+    Empty empty;
+    return cluster_->Call(&Stub::UploadPersistentCacheTaskStarted, request, &empty);
+  }
+  std::pair<grpc::Status, common::v2::PersistentCacheTask> UploadFinished(const std::string& host,
+                                                                          const std::string& peer) {
+    api::UploadPersistentCacheTaskFinishedRequest request;
+    request.set_host_id(host);
+    request.set_task_id("task");
+    request.set_peer_id(peer);
+    common::v2::PersistentCacheTask task;
+    const grpc::Status status = cluster_->Call(&Stub::UploadPersistentCacheTaskFinished, request, &task);
+    return {status, task};
+  }
+  void Import(const std::string& host, const std::string& peer) {
+    ASSERT_TRUE(UploadStarted(Upload(host, peer)).ok());
+    ASSERT_TRUE(UploadFinished(host, peer).first.ok());
+  }
+  std::pair<grpc::Status, common::v2::PersistentCacheTask> Stat() {
+    api::StatPersistentCacheTaskRequest request;
+    request.set_host_id("a");
+    request.set_task_id("task");
+    common::v2::PersistentCacheTask task;
+    const grpc::Status status = cluster_->Call(&Stub::StatPersistentCacheTask, request, &task);
+    return {status, task};
+  }
+  std::pair<grpc::Status, common::v2::PersistentCachePeer> StatPeer(const std::string& peer) {
+    api::StatPersistentCachePeerRequest request;
+    request.set_host_id("a");
+    request.set_task_id("task");
+    request.set_peer_id(peer);
+    common::v2::PersistentCachePeer answer;
+    const grpc::Status status = cluster_->Call(&Stub::StatPersistentCachePeer, request, &answer);
+    return {status, answer};
+  }
+
+  const dragonfly::testing::TempDir dir_;
+  std::unique_ptr<dragonfly::testing::RedisServer> redis_;
+  std::unique_ptr<Cluster> cluster_;
+};
+
+TEST_P(PersistentService, KnowsAnImportFromItsEndOn) {
+  EXPECT_EQ(Stat().first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(Stat().first.error_message(), "persistent cache task task not found");
+  ASSERT_TRUE(UploadStarted(Upload("a", "importer")).ok());
+  EXPECT_EQ(Stat().second.state(), "Uploading");
+  EXPECT_EQ(Stat().second.current_replica_count(), 0u) << "it counts when it is there";
+  const auto [status, task] = UploadFinished("a", "importer");
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(task.id(), "task");
+  EXPECT_EQ(task.state(), "Succeeded");
+  EXPECT_EQ(task.persistent_replica_count(), 2u);
+  EXPECT_EQ(task.current_persistent_replica_count(), 1u);
+  EXPECT_EQ(task.current_replica_count(), 1u);
+  EXPECT_EQ(task.tag(), "tag");
+  EXPECT_EQ(task.content_length(), 10 * kMiB);
+  EXPECT_EQ(task.piece_count(), 3u);
+  EXPECT_EQ(task.ttl().seconds(), 3600);
+  EXPECT_TRUE(task.has_created_at());
+}
+
+TEST_P(PersistentService, TakesAContentOnce) {
+  Import("a", "importer");
+  const grpc::Status again = UploadStarted(Upload("b", "second"));
+  EXPECT_EQ(again.error_code(), grpc::ALREADY_EXISTS);
+  EXPECT_EQ(again.error_message(), "persistent cache task task is Succeeded cannot upload");
+  EXPECT_EQ(UploadStarted(Upload("a", "importer")).error_code(), grpc::ALREADY_EXISTS);
+}
+
+TEST_P(PersistentService, KeepsNothingOfAFailedImport) {
+  ASSERT_TRUE(UploadStarted(Upload("a", "importer")).ok());
+  api::UploadPersistentCacheTaskFailedRequest failed;
+  failed.set_host_id("a");
+  failed.set_task_id("task");
+  failed.set_peer_id("importer");
+  Empty empty;
+  ASSERT_TRUE(cluster_->Call(&Stub::UploadPersistentCacheTaskFailed, failed, &empty).ok());
+  EXPECT_EQ(Stat().first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(StatPeer("importer").first.error_code(), grpc::NOT_FOUND);
+  Import("b", "second");
+}
+
+TEST_P(PersistentService, RefusesWhatMakesNoSense) {
+  auto request = Upload("a", "p");
+  request.set_persistent_replica_count(0);
+  EXPECT_THAT(UploadStarted(request).error_message(), HasSubstr("PersistentReplicaCount"));
+  request = Upload("a", "p");
+  request.set_piece_count(UINT32_MAX);
+  EXPECT_THAT(UploadStarted(request).error_message(), HasSubstr("PieceCount"));
+  request = Upload("a", "p");
+  request.mutable_ttl()->set_seconds(1);
+  EXPECT_THAT(UploadStarted(request).error_message(), HasSubstr("Ttl"));
+  EXPECT_EQ(UploadStarted(Upload("nobody", "p")).error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(UploadStarted(Upload("nobody", "p")).error_message(), "host nobody not found");
+  EXPECT_EQ(UploadFinished("a", "p").first.error_message(), "persistent cache peer p not found");
+}
+
+TEST_P(PersistentService, OffersTheCopyAndCountsTheNewOne) {
+  Import("a", "importer");
+  Talk talk(cluster_->stub(), "b", "child");
+  talk.Register(/*persistent=*/true);
+  const auto parents = talk.Parents();
+  ASSERT_EQ(parents.candidate_parents_size(), 1);
+  const common::v2::PersistentCachePeer& parent = parents.candidate_parents(0);
+  EXPECT_EQ(parent.id(), "importer");
+  EXPECT_EQ(parent.state(), "Succeeded");
+  EXPECT_TRUE(parent.persistent());
+  EXPECT_EQ(parent.host().ip(), "127.0.0.1");
+  EXPECT_EQ(parent.task().content_length(), 10 * kMiB);
+  EXPECT_TRUE(parent.has_cost() && parent.has_created_at() && parent.has_updated_at());
+  talk.Started();
+  talk.Started();
+  // A number that no task has must not end anything.
+  talk.Piece(UINT32_MAX);
+  for (uint32_t number = 0; number < 3; ++number) talk.Piece(number);
+  EXPECT_EQ(Stat().second.current_replica_count(), 1u);
+  talk.Finished();
+  EXPECT_TRUE(talk.End().ok());
+  EXPECT_EQ(Stat().second.current_replica_count(), 2u);
+  EXPECT_EQ(Stat().second.current_persistent_replica_count(), 2u);
+  EXPECT_EQ(StatPeer("child").second.state(), "Succeeded");
+  EXPECT_EQ(StatPeer("child").second.host().id(), "b");
+}
+
+TEST_P(PersistentService, BlocksTriedParents) {
+  Import("a", "importer");
+  Talk talk(cluster_->stub(), "b", "child");
+  talk.Register(false);
+  const auto tried = talk.Parents();
+  talk.Started();
+  talk.Reschedule(tried);
+  const grpc::Status end = talk.End();
+  EXPECT_EQ(end.error_code(), grpc::FAILED_PRECONDITION);
+  EXPECT_EQ(end.error_message(), "no candidate parents found");
+  EXPECT_EQ(StatPeer("child").first.error_code(), grpc::NOT_FOUND) << "nothing stays of a failed download";
+}
+
+TEST_P(PersistentService, ForgetsADownloadThatFailsOrBreaksOff) {
+  Import("a", "importer");
+  {
+    Talk talk(cluster_->stub(), "b", "failing");
+    talk.Register(false);
+    talk.Parents();
+    talk.Started();
+    talk.Failed();
+    EXPECT_TRUE(talk.End().ok());
+  }
+  EXPECT_EQ(StatPeer("failing").first.error_code(), grpc::NOT_FOUND);
+  {
+    Talk talk(cluster_->stub(), "b", "breaking");
+    talk.Register(false);
+    talk.Parents();
+    EXPECT_TRUE(StatPeer("breaking").first.ok());
+  }
+  const auto deadline = Clock::now() + testing::kPatience;
+  while (StatPeer("breaking").first.ok()) ASSERT_LT(Clock::now(), deadline);
+  EXPECT_EQ(Stat().second.current_replica_count(), 1u);
+}
+
+TEST_P(PersistentService, RegistersNobodyForAnUnknownTaskOrHost) {
+  Talk first(cluster_->stub(), "a", "child");
+  first.Register(false);
+  EXPECT_EQ(first.End().error_message(), "task task not found");
+  Talk second(cluster_->stub(), "nobody", "child");
+  second.Register(false);
+  EXPECT_EQ(second.End().error_message(), "host nobody not found");
+}
+
+TEST_P(PersistentService, ForgetsADeletedTask) {
+  Import("a", "importer");
+  api::DeletePersistentCacheTaskRequest request;
+  request.set_host_id("a");
+  request.set_task_id("task");
+  Empty empty;
+  ASSERT_TRUE(cluster_->Call(&Stub::DeletePersistentCacheTask, request, &empty).ok());
+  EXPECT_EQ(Stat().first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(StatPeer("importer").first.error_code(), grpc::NOT_FOUND);
+}
+
+TEST_P(PersistentService, KeepsTasksOverRestarts) {
+  Import("a", "importer");
+  if (redis_ != nullptr) redis_->Restart();
+  Start();
+  EXPECT_EQ(Stat().second.state(), "Succeeded");
+  EXPECT_EQ(StatPeer("importer").second.state(), "Succeeded");
+  Talk talk(cluster_->stub(), "b", "child");
+  talk.Register(false);
+  EXPECT_EQ(talk.Parents().candidate_parents_size(), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, PersistentService, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "Redis" : "Embedded"; });
+
+}  // namespace
+}  // namespace dragonfly::scheduler
