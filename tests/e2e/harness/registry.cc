@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/e2e/harness/registry.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <set>
+#include <sstream>
+
+#include "base/digest.h"
+
+namespace dragonfly::e2e {
+namespace {
+
+constexpr char kLayer[] = "application/vnd.oci.image.layer.v1.tar";
+constexpr char kConfig[] = "application/vnd.oci.image.config.v1+json";
+constexpr char kManifest[] = "application/vnd.oci.image.manifest.v1+json";
+
+// Writes a blob as it comes and gives it its name at the end.
+class BlobWriter {
+ public:
+  explicit BlobWriter(const std::string& layout) : directory_(layout + "/blobs/sha256/") {
+    std::filesystem::create_directories(directory_);
+    file_.open(directory_ + "new", std::ios::binary | std::ios::trunc);
+  }
+  void Write(std::string_view bytes) {
+    file_.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    hasher_.Update(bytes);
+    size_ += bytes.size();
+  }
+  Blob Finish() {
+    file_.close();
+    const Digest digest = hasher_.Finish();
+    std::filesystem::rename(directory_ + "new", directory_ + digest.encoded());
+    return {digest.ToString(), size_};
+  }
+
+ private:
+  std::string directory_;
+  std::ofstream file_;
+  Hasher hasher_{DigestAlgorithm::kSha256};
+  uint64_t size_ = 0;
+};
+
+// The header of a regular file (POSIX.1-1988 ustar).
+std::string TarHeader(const std::string& name, uint64_t size) {
+  std::string header(512, '\0');
+  const auto put = [&](size_t at, const std::string& text) { header.replace(at, text.size(), text); };
+  char octal[13];
+  std::snprintf(octal, sizeof(octal), "%011llo", static_cast<unsigned long long>(size));
+  put(0, name);
+  put(100, "0000644");
+  put(108, "0000000");
+  put(116, "0000000");
+  put(124, octal);
+  put(136, "00000000000");
+  put(148, "        ");
+  put(156, "0");
+  put(257, std::string("ustar\00000", 8));
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  std::snprintf(octal, sizeof(octal), "%06o", sum);
+  put(148, std::string(octal) + '\0');
+  return header;
+}
+
+Blob WriteLayer(const std::string& layout, const LayerSpec& spec) {
+  BlobWriter blob(layout);
+  blob.Write(TarHeader("data-" + std::to_string(spec.seed), spec.bytes));
+  std::mt19937_64 random(spec.seed);
+  std::vector<uint64_t> block(1 << 17);
+  for (uint64_t left = spec.bytes; left > 0;) {
+    for (uint64_t& word : block) word = random();
+    const size_t n = std::min<uint64_t>(left, block.size() * sizeof(uint64_t));
+    blob.Write(std::string_view(reinterpret_cast<const char*>(block.data()), n));
+    left -= n;
+  }
+  blob.Write(std::string((512 - spec.bytes % 512) % 512 + 1024, '\0'));
+  return blob.Finish();
+}
+
+Blob WriteBlob(const std::string& layout, const std::string& content) {
+  BlobWriter blob(layout);
+  blob.Write(content);
+  return blob.Finish();
+}
+
+std::string Descriptor(const std::string& type, const Blob& blob) {
+  return "{\"mediaType\":\"" + type + "\",\"digest\":\"" + blob.digest + "\",\"size\":" + std::to_string(blob.size) +
+         "}";
+}
+
+}  // namespace
+
+Registry::Registry(const std::string& dir, RegistrySettings settings) : settings_(std::move(settings)), dir_(dir) {
+  std::filesystem::create_directories(dir_);
+  std::ofstream config(dir_ + "/config.yml");
+  config << "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: false\nstorage:\n  filesystem:\n"
+         << "    rootdirectory: " << dir_ << "/data\nhttp:\n  addr: " << settings_.address
+         << "\n  secret: of-this-test\n";
+  if (!settings_.certificate.empty()) {
+    config << "  tls:\n    certificate: " << settings_.certificate << "\n    key: " << settings_.key << "\n";
+  }
+  if (!settings_.user.empty()) {
+    const std::string command =
+        "htpasswd -Bbn '" + settings_.user + "' '" + settings_.password + "' > " + dir_ + "/htpasswd";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    config << "auth:\n  htpasswd:\n    realm: registry\n    path: " << dir_ << "/htpasswd\n";
+  }
+  config.close();
+  process_ = Process({"/usr/bin/docker-registry", "serve", dir_ + "/config.yml"}, dir_ + "/registry.out");
+  const std::string probe = "curl -sk -o /dev/null --connect-timeout 2 " + url() + "/v2/";
+  EXPECT_TRUE(Await([&] { return std::system(probe.c_str()) == 0; }, std::chrono::seconds(30))) << process_.Log();
+}
+
+std::string Registry::url() const {
+  return (settings_.certificate.empty() ? "http://" : "https://") + settings_.address;
+}
+
+std::vector<Registry::Entry> Registry::Log() const {
+  std::vector<Entry> entries;
+  std::istringstream lines(process_.Log().substr(forgotten_));
+  for (std::string line; std::getline(lines, line);) {
+    // ip - user [time] "METHOD PATH HTTP/1.1" STATUS BYTES "" "agent"
+    const size_t quote = line.find("] \"");
+    if (quote == std::string::npos) continue;
+    Entry entry;
+    std::istringstream fields(line.substr(quote + 3));
+    std::string version;
+    if (fields >> entry.method >> entry.path >> version >> entry.status >> entry.body_bytes) entries.push_back(entry);
+  }
+  return entries;
+}
+
+void Registry::Forget() { forgotten_ = process_.Log().size(); }
+
+uint64_t Registry::BytesSent(const std::string& digest) const {
+  uint64_t bytes = 0;
+  for (const Entry& entry : Log()) {
+    if (entry.method != "GET" || (entry.status != 200 && entry.status != 206)) continue;
+    if (entry.path.find("/blobs/" + digest) != std::string::npos) bytes += entry.body_bytes;
+  }
+  return bytes;
+}
+
+std::vector<std::string> Registry::BlobsSent() const {
+  std::set<std::string> digests;
+  for (const Entry& entry : Log()) {
+    const size_t at = entry.path.find("/blobs/sha256:");
+    if (entry.method != "GET" || at == std::string::npos || entry.status >= 300) continue;
+    digests.insert(entry.path.substr(at + 7, 7 + 64));
+  }
+  return {digests.begin(), digests.end()};
+}
+
+Image MakeImage(const std::string& layout, const std::vector<LayerSpec>& layers) {
+  Image image{.layout = layout};
+  std::string diff_ids;
+  std::string descriptors;
+  for (const LayerSpec& spec : layers) {
+    const Blob blob = WriteLayer(layout, spec);
+    diff_ids += (diff_ids.empty() ? "\"" : ",\"") + blob.digest + "\"";
+    descriptors += (descriptors.empty() ? "" : ",") + Descriptor(kLayer, blob);
+    image.blobs.push_back(blob);
+  }
+  const Blob config =
+      WriteBlob(layout,
+                "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{},\"rootfs\":{\"type\":\"layers\","
+                "\"diff_ids\":[" +
+                    diff_ids + "]}}");
+  image.blobs.push_back(config);
+  const Blob manifest =
+      WriteBlob(layout, std::string("{\"schemaVersion\":2,\"mediaType\":\"") + kManifest +
+                            "\",\"config\":" + Descriptor(kConfig, config) + ",\"layers\":[" + descriptors + "]}");
+  image.manifest = manifest.digest;
+  std::ofstream(layout + "/oci-layout") << "{\"imageLayoutVersion\":\"1.0.0\"}";
+  std::ofstream(layout + "/index.json") << "{\"schemaVersion\":2,\"manifests\":[" << Descriptor(kManifest, manifest)
+                                        << "]}";
+  return image;
+}
+
+}  // namespace dragonfly::e2e

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Container runtimes of several hosts pull images through the dfdaemon of each, which dfinit has told them about: real
+// podman, skopeo, buildah and containerd, a real docker-registry, hosts with networks of their own.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/text.h"
+#include "tests/e2e/harness/cluster.h"
+#include "tests/e2e/harness/network.h"
+#include "tests/e2e/harness/registry.h"
+#include "tests/support/certificates.h"
+
+namespace dragonfly::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::UnorderedElementsAreArray;
+
+constexpr std::chrono::seconds kStartTimeout{30};
+constexpr char kProxy[] = "http://127.0.0.1:4001";
+constexpr int kHosts = 3;
+
+// A host with its dfdaemon and its runtimes.
+class Machine {
+ public:
+  Machine(const std::string& dir, int number, const std::string& registry_url, const std::string& registry_ca,
+          bool seed)
+      : host_(dir, number), registry_(registry_url.substr(registry_url.find("//") + 2)) {
+    std::ofstream(dir + "/dfdaemon.yaml")
+        << "host:\n  ip: " << host_.ip() << "\n  hostname: host-" << number << "\nscheduler:\n  addrs: ['" << kCenter
+        << ":8002']\nseedPeer:\n  enable: " << (seed ? "true" : "false")
+        << "\ndownload:\n  server:\n    socketPath: " << dir << "/dfdaemon.sock\nstorage:\n  dir: " << dir
+        << "/storage\nproxy:\n  rules:\n"
+        << "    - regex: 'blobs/sha256.*'\n  registryMirror:\n    addr: " << registry_url << "\n"
+        << (registry_ca.empty() ? "" : "    cert: " + registry_ca + "\nbackend:\n  caFile: " + registry_ca + "\n");
+    daemon_ = host_.Start(
+        {Program("dfdaemon"), "--config", dir + "/dfdaemon.yaml", "--log-dir", dir + "/log", "--log-level", "debug"},
+        "dfdaemon.out");
+    const bool ready = Await(
+        [&] {
+          Process curl = host_.Start({"curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:4003/healthy"}, "curl.out");
+          return curl.Wait(kStartTimeout) == 0 || !daemon_.Running();
+        },
+        kStartTimeout);
+    EXPECT_TRUE(ready && daemon_.Running()) << daemon_.Log();
+    if (!seed) Configure(registry_url);
+  }
+
+  Host& host() { return host_; }
+
+  std::string ImageName(const std::string& name) const { return registry_ + "/" + name; }
+
+  Process Podman(const std::string& image, std::vector<std::string> options = {}) {
+    options.insert(options.begin(), {"podman", "pull", "--quiet"});
+    options.push_back(ImageName(image));
+    return host_.Start(options, NextLog("podman"));
+  }
+  Process Buildah(const std::string& image) {
+    return host_.Start({"buildah", "pull", "--quiet", ImageName(image)}, NextLog("buildah"));
+  }
+  // Into <dir>/<output>, an OCI layout, which has nothing that could be left out.
+  Process Skopeo(const std::string& image, const std::string& output, std::vector<std::string> options = {}) {
+    options.insert(options.begin(), {"skopeo", "copy", "--quiet"});
+    options.insert(options.end(), {"docker://" + ImageName(image), "oci:" + host_.dir() + "/" + output});
+    return host_.Start(options, NextLog("skopeo"));
+  }
+  Process Ctr(const std::string& image, std::vector<std::string> options = {}) {
+    options.insert(options.begin(),
+                   {"ctr", "--address", Socket(), "images", "pull", "--hosts-dir", "/etc/containerd/certs.d"});
+    options.push_back(ImageName(image));
+    return host_.Start(options, NextLog("ctr"));
+  }
+  void StartContainerd() {
+    containerd_ = host_.Start({"containerd", "--config", "/etc/containerd/config.toml"}, "containerd.out");
+    const bool ready = Await(
+        [&] {
+          Process version = host_.Start({"ctr", "--address", Socket(), "version"}, "ctr-version.out");
+          return version.Wait(kStartTimeout) == 0;
+        },
+        kStartTimeout);
+    EXPECT_TRUE(ready) << containerd_.Log();
+  }
+  std::string CtrDigest(const std::string& image) {
+    return host_.Run({"ctr", "--address", Socket(), "images", "ls", "name==" + ImageName(image)});
+  }
+  std::string PodmanDigest(const std::string& image, const std::string& program = "podman") {
+    return host_.Run({program, "images", "--digests", "--noheading", "--format", "{{.Digest}}", ImageName(image)});
+  }
+
+ private:
+  std::string Socket() const { return host_.dir() + "/containerd.sock"; }
+  std::string NextLog(const std::string& program) { return StrCat(program, "-", runs_++, ".out"); }
+
+  // As an operator does it: a configuration of dfinit, and dfinit.
+  void Configure(const std::string& registry_url) {
+    std::ofstream(host_.dir() + "/etc-containerd/config.toml")
+        << "version = 2\nroot = \"" << host_.dir() << "/containerd\"\nstate = \"" << host_.dir()
+        << "/containerd-state\"\n\n[grpc]\n  address = \"" << Socket() << "\"\n";
+    std::ofstream(host_.dir() + "/dfinit.yaml")
+        << "proxy:\n  addr: " << kProxy
+        << "\ncontainerRuntime:\n  containerd:\n    registries:\n      - hostNamespace: '" << registry_
+        << "'\n        serverAddr: " << registry_url << "\n  podman:\n    registries:\n      - prefix: '" << registry_
+        << "'\n        location: '" << registry_ << "'\n";
+    const std::vector<std::string> dfinit = {Program("dfinit"), "--config", host_.dir() + "/dfinit.yaml"};
+    EXPECT_THAT(host_.Run(dfinit), HasSubstr("made /etc/containers/registries.conf.d/50-dragonfly.conf"));
+    EXPECT_EQ(host_.Run(dfinit), "") << "a second run changes nothing";
+    EXPECT_THAT(host_.Run({"containerd", "--config", "/etc/containerd/config.toml", "config", "dump"}),
+                HasSubstr("config_path = \"/etc/containerd/certs.d\""));
+    EXPECT_THAT(host_.Run({"podman", "info", "--format", "{{json .Registries}}"}),
+                ::testing::AllOf(HasSubstr(registry_), HasSubstr("\"Location\":\"127.0.0.1:4001\"")));
+  }
+
+  Host host_;
+  std::string registry_;  // as image names have it
+  Process daemon_;
+  Process containerd_;
+  int runs_ = 0;
+};
+
+class Images : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { has_network_ = EnterOwnNetwork(); }
+  void SetUp() override {
+    if (!has_network_) GTEST_SKIP() << "needs the rights to make network namespaces";
+  }
+
+  void StartCluster(const std::string& registry_ca = "") {
+    std::filesystem::create_directories(dir_.path() + "/scheduler");
+    const std::string dir = dir_.path() + "/scheduler";
+    std::ofstream(dir + "/scheduler.yaml")
+        << "server:\n  listenIP: " << kCenter << "\n  advertiseIP: " << kCenter << "\n  port: 8002\n  logDir: " << dir
+        << "/log\n  dataDir: " << dir << "/data\n  cacheDir: " << dir << "/cache\n  pluginDir: " << dir << "/plugins\n";
+    scheduler_ =
+        Process({Program("scheduler"), "--config", dir + "/scheduler.yaml", "--console"}, dir + "/scheduler.out");
+    seed_ = std::make_unique<Machine>(dir_.path() + "/seed", 10, registry_->url(), registry_ca, true);
+    for (int i = 0; i < kHosts; ++i) {
+      machines_.push_back(std::make_unique<Machine>(StrCat(dir_.path(), "/host-", i + 11), i + 11, registry_->url(),
+                                                    registry_ca, false));
+    }
+  }
+  void Push(const Image& image, const std::string& name, std::vector<std::string> options) {
+    options.insert(options.begin(), {"/usr/bin/skopeo", "copy", "--quiet"});
+    options.insert(options.end(), {"oci:" + image.layout, "docker://" + registry_->address() + "/" + name});
+    Process skopeo(options, dir_.path() + "/push.out");
+    Output(skopeo);
+    registry_->Forget();
+  }
+  void ExpectEachByteOnce(const std::vector<Blob>& blobs) {
+    for (const Blob& blob : blobs) EXPECT_EQ(registry_->BytesSent(blob.digest), blob.size) << blob.digest;
+  }
+
+  static inline bool has_network_ = false;
+  TempDir dir_;
+  std::unique_ptr<Registry> registry_;
+  Process scheduler_;
+  std::unique_ptr<Machine> seed_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+};
+
+uint64_t TotalSize(const std::vector<Blob>& blobs) {
+  uint64_t size = 0;
+  for (const Blob& blob : blobs) size += blob.size;
+  return size;
+}
+
+TEST_F(Images, FourRuntimesOnThreeHostsPullAtOnceAndTheRegistryServesEachByteOnce) {
+  registry_ = std::make_unique<Registry>(dir_.path() + "/registry",
+                                         RegistrySettings{.address = std::string(kCenter) + ":5000"});
+  const Image image =
+      MakeImage(dir_.path() + "/image", {{200 << 20, 1}, {150 << 20, 2}, {100 << 20, 3}, {64 << 20, 4}, {1000, 5}});
+  ASSERT_GE(TotalSize(image.blobs), 500u << 20);
+  Push(image, "team/app:1", {"--dest-tls-verify=false"});
+  StartCluster();
+  machines_[2]->StartContainerd();
+
+  std::vector<Process> pulls;
+  pulls.push_back(machines_[0]->Podman("team/app:1"));
+  pulls.push_back(machines_[1]->Buildah("team/app:1"));
+  pulls.push_back(machines_[1]->Skopeo("team/app:1", "skopeo-1"));
+  pulls.push_back(machines_[2]->Ctr("team/app:1"));
+  for (Process& pull : pulls) Output(pull);
+  if (HasFailure()) return;
+
+  ExpectEachByteOnce(image.blobs);
+  EXPECT_THAT(machines_[0]->PodmanDigest("team/app:1"), HasSubstr(image.manifest));
+  EXPECT_THAT(machines_[1]->PodmanDigest("team/app:1", "buildah"), HasSubstr(image.manifest));
+  EXPECT_THAT(machines_[2]->CtrDigest("team/app:1"), HasSubstr(image.manifest));
+  // Skopeo keeps what it got; its other end checks nothing of it.
+  for (const Blob& blob : image.blobs) {
+    const std::string file = machines_[1]->host().dir() + "/skopeo-1/blobs/sha256/" + blob.digest.substr(7);
+    const auto digest = DigestOfFile(file, DigestAlgorithm::kSha256);
+    ASSERT_TRUE(digest.ok()) << digest.status();
+    EXPECT_EQ(digest->ToString(), blob.digest);
+  }
+
+  // Another image with two of the layers.
+  const Image second = MakeImage(dir_.path() + "/second", {{150 << 20, 2}, {64 << 20, 4}, {30 << 20, 6}});
+  Push(second, "team/app:2", {"--dest-tls-verify=false"});
+  pulls.clear();
+  for (auto& machine : machines_) pulls.push_back(machine->Skopeo("team/app:2", "skopeo-2"));
+  for (Process& pull : pulls) Output(pull);
+  const std::vector<Blob> fresh = {second.blobs[2], second.blobs[3]};
+  ExpectEachByteOnce(fresh);
+  EXPECT_THAT(registry_->BlobsSent(), UnorderedElementsAreArray({fresh[0].digest, fresh[1].digest}));
+}
+
+TEST_F(Images, APrivateImageNeedsItsRightsAlsoWhenItsBlobsAreStored) {
+  const dragonfly::testing::Certificates certificates(std::string("IP:") + kCenter);
+  registry_ =
+      std::make_unique<Registry>(dir_.path() + "/registry", RegistrySettings{.address = std::string(kCenter) + ":5443",
+                                                                             .certificate = certificates.server_pem(),
+                                                                             .key = certificates.server_key(),
+                                                                             .user = "robot",
+                                                                             .password = "secret"});
+  const Image image = MakeImage(dir_.path() + "/image", {{40 << 20, 1}, {10 << 20, 2}});
+  Push(image, "private/app:1", {"--dest-tls-verify=false", "--dest-creds=robot:secret"});
+  StartCluster(certificates.ca_file());
+  machines_[2]->StartContainerd();
+
+  std::vector<Process> pulls;
+  pulls.push_back(machines_[0]->Podman("private/app:1", {"--creds=robot:secret"}));
+  pulls.push_back(machines_[1]->Skopeo("private/app:1", "skopeo-1", {"--src-creds=robot:secret"}));
+  pulls.push_back(machines_[2]->Ctr("private/app:1", {"--user=robot:secret"}));
+  for (Process& pull : pulls) Output(pull);
+  if (HasFailure()) return;
+  ExpectEachByteOnce(image.blobs);
+  EXPECT_THAT(machines_[0]->PodmanDigest("private/app:1"), HasSubstr(image.manifest));
+
+  // Every blob is on every host now.
+  registry_->Forget();
+  Process nobody = machines_[1]->Skopeo("private/app:1", "skopeo-2");
+  EXPECT_NE(nobody.Wait(std::chrono::minutes(1)), 0);
+  EXPECT_THAT(nobody.Log(), HasSubstr("authentication required"));
+  Process stranger = machines_[2]->Ctr("private/app:1", {"--user=robot:wrong"});
+  EXPECT_NE(stranger.Wait(std::chrono::minutes(1)), 0);
+  const std::string blob = StrCat(kProxy, "/v2/private/app/blobs/", image.blobs[0].digest);
+  const auto status = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"curl", "-s", "-o", "blob", "-w", "%{http_code} %{size_download}"});
+    options.push_back(blob);
+    return machines_[0]->host().Run(options);
+  };
+  EXPECT_THAT(status({}), HasSubstr("401 "));
+  EXPECT_THAT(status({"-u", "robot:wrong"}), HasSubstr("401 "));
+  EXPECT_THAT(status({"-H", "Range: bytes=0-99"}), HasSubstr("401 "));
+  EXPECT_EQ(registry_->BytesSent(image.blobs[0].digest), 0u);
+  EXPECT_EQ(status({"-u", "robot:secret"}), StrCat("200 ", image.blobs[0].size));
+  EXPECT_EQ(DigestOfFile(machines_[0]->host().dir() + "/blob", DigestAlgorithm::kSha256)->ToString(),
+            image.blobs[0].digest);
+  EXPECT_EQ(registry_->BytesSent(image.blobs[0].digest), 0u) << "it is in the store";
+}
+
+}  // namespace
+}  // namespace dragonfly::e2e
