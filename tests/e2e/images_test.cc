@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "tests/e2e/harness/cluster.h"
 #include "tests/e2e/harness/network.h"
+#include "tests/e2e/harness/peer_host.h"
 #include "tests/e2e/harness/registry.h"
 #include "tests/support/certificates.h"
 
@@ -28,32 +29,14 @@ using ::testing::UnorderedElementsAreArray;
 
 constexpr std::chrono::seconds kStartTimeout{30};
 constexpr char kProxy[] = "http://127.0.0.1:4001";
-constexpr int kHosts = 3;
+constexpr size_t kHosts = 3;
 
-// A host with its dfdaemon and its runtimes.
+// The runtimes of a host.
 class Machine {
  public:
-  Machine(const std::string& dir, int number, const std::string& registry_url, const std::string& registry_ca,
-          bool seed)
-      : host_(dir, number), registry_(registry_url.substr(registry_url.find("//") + 2)) {
-    std::ofstream(dir + "/dfdaemon.yaml")
-        << "host:\n  ip: " << host_.ip() << "\n  hostname: host-" << number << "\nscheduler:\n  addrs: ['" << kCenter
-        << ":8002']\nseedPeer:\n  enable: " << (seed ? "true" : "false")
-        << "\ndownload:\n  server:\n    socketPath: " << dir << "/dfdaemon.sock\nstorage:\n  dir: " << dir
-        << "/storage\nproxy:\n  rules:\n"
-        << "    - regex: 'blobs/sha256.*'\n  registryMirror:\n    addr: " << registry_url << "\n"
-        << (registry_ca.empty() ? "" : "    cert: " + registry_ca + "\nbackend:\n  caFile: " + registry_ca + "\n");
-    daemon_ = host_.Start(
-        {Program("dfdaemon"), "--config", dir + "/dfdaemon.yaml", "--log-dir", dir + "/log", "--log-level", "debug"},
-        "dfdaemon.out");
-    const bool ready = Await(
-        [&] {
-          Process curl = host_.Start({"curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:4003/healthy"}, "curl.out");
-          return curl.Wait(kStartTimeout) == 0 || !daemon_.Running();
-        },
-        kStartTimeout);
-    EXPECT_TRUE(ready && daemon_.Running()) << daemon_.Log();
-    if (!seed) Configure(registry_url);
+  Machine(Host& host, const std::string& registry_url)
+      : host_(host), registry_(registry_url.substr(registry_url.find("//") + 2)) {
+    Configure(registry_url);
   }
 
   Host& host() { return host_; }
@@ -120,9 +103,8 @@ class Machine {
                 ::testing::AllOf(HasSubstr(registry_), HasSubstr("\"Location\":\"127.0.0.1:4001\"")));
   }
 
-  Host host_;
+  Host& host_;
   std::string registry_;  // as image names have it
-  Process daemon_;
   Process containerd_;
   int runs_ = 0;
 };
@@ -135,17 +117,12 @@ class Images : public ::testing::Test {
   }
 
   void StartCluster(const std::string& registry_ca = "") {
-    std::filesystem::create_directories(dir_.path() + "/scheduler");
-    const std::string dir = dir_.path() + "/scheduler";
-    std::ofstream(dir + "/scheduler.yaml")
-        << "server:\n  listenIP: " << kCenter << "\n  advertiseIP: " << kCenter << "\n  port: 8002\n  logDir: " << dir
-        << "/log\n  dataDir: " << dir << "/data\n  cacheDir: " << dir << "/cache\n  pluginDir: " << dir << "/plugins\n";
-    scheduler_ =
-        Process({Program("scheduler"), "--config", dir + "/scheduler.yaml", "--console"}, dir + "/scheduler.out");
-    seed_ = std::make_unique<Machine>(dir_.path() + "/seed", 10, registry_->url(), registry_ca, true);
-    for (int i = 0; i < kHosts; ++i) {
-      machines_.push_back(std::make_unique<Machine>(StrCat(dir_.path(), "/host-", i + 11), i + 11, registry_->url(),
-                                                    registry_ca, false));
+    std::string lines = StrCat(
+        "proxy:\n  rules:\n    - regex: 'blobs/sha256.*'\n  registryMirror:\n    addr: ", registry_->url(), "\n");
+    if (!registry_ca.empty()) lines += StrCat("    cert: ", registry_ca, "\nbackend:\n  caFile: ", registry_ca, "\n");
+    cluster_ = std::make_unique<HostCluster>(dir_.path(), kHosts, lines);
+    for (size_t i = 0; i < kHosts; ++i) {
+      machines_.push_back(std::make_unique<Machine>(cluster_->peer(i).host(), registry_->url()));
     }
   }
   void Push(const Image& image, const std::string& name, std::vector<std::string> options) {
@@ -162,8 +139,7 @@ class Images : public ::testing::Test {
   static inline bool has_network_ = false;
   TempDir dir_;
   std::unique_ptr<Registry> registry_;
-  Process scheduler_;
-  std::unique_ptr<Machine> seed_;
+  std::unique_ptr<HostCluster> cluster_;
   std::vector<std::unique_ptr<Machine>> machines_;
 };
 

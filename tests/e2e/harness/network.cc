@@ -31,7 +31,8 @@ std::string Output(Process& process, int expected_code) {
   return process.Log();
 }
 
-Host::Host(const std::string& dir, int number) : dir_(dir), ip_("10.77.0." + std::to_string(number)) {
+Host::Host(const std::string& dir, int number)
+    : dir_(dir), ip_("10.77.0." + std::to_string(number)), link_("host" + std::to_string(number)) {
   std::filesystem::create_directories(dir_);
   // The script tells by the file that it is done, and then only holds the namespaces.
   const std::string script = R"(
@@ -57,7 +58,6 @@ exec sleep infinity
   holder_ = Process({"/usr/bin/unshare", "--net", "--mount", "/bin/sh", "-c", wait_for_link + script},
                     dir_ + "/host.out", {{"DIR", dir_}, {"IP", ip_}});
   const std::string pid = std::to_string(holder_.pid());
-  const std::string link = "host" + std::to_string(number);
   // Until it has unshared, the other end would come into our own namespace, beside the bridge.
   const auto has_own_network = [&] {
     std::error_code error;
@@ -65,13 +65,16 @@ exec sleep infinity
            std::filesystem::read_symlink("/proc/self/ns/net", error);
   };
   if (!Await(has_own_network, std::chrono::seconds(10)) ||
-      !Shell("ip link add " + link + " type veth peer name eth0 netns " + pid + " && ip link set " + link +
-             " master bridge up")) {
+      !Shell("ip link add " + link_ + " type veth peer name eth0 netns " + pid + " && ip link set " + link_ +
+             " master bridge up && ip neigh flush dev bridge")) {
     throw std::runtime_error("no link to host " + ip_);
   }
   const bool ready = Await([&] { return std::filesystem::exists(dir_ + "/ready"); }, std::chrono::seconds(30));
   EXPECT_TRUE(ready) << holder_.Log();
 }
+
+// The name and the address are free at once; the namespace goes when its last process has ended.
+Host::~Host() { Shell("ip link delete " + link_); }
 
 Process Host::Start(std::vector<std::string> argv, const std::string& log,
                     const std::map<std::string, std::string>& environment) {

@@ -26,6 +26,9 @@ class Host {
   // Host number `number`, 2 to 250, has the address 10.77.0.<number>. Its /etc/containers, /etc/containerd,
   // /var/lib/containers, /run/containers and /root are directories below `dir`; the first two begin as this machine's.
   Host(const std::string& dir, int number);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
 
   const std::string& dir() const { return dir_; }
   const std::string& ip() const { return ip_; }
@@ -38,6 +41,7 @@ class Host {
  private:
   std::string dir_;
   std::string ip_;
+  std::string link_;  // its end on the bridge
   int runs_ = 0;
   Process holder_;  // keeps the namespaces
 };

@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 namespace dragonfly::e2e {
 
-Origin::Origin(const std::string& dir, uint64_t rate) : dir_(dir), port_(FreePort()) {
+Origin::Origin(const std::string& dir, uint64_t rate, std::string ip, std::string locations)
+    : dir_(dir), ip_(std::move(ip)), port_(FreePort()) {
   std::filesystem::create_directories(root());
   std::filesystem::create_directories(dir_ + "/tmp");
   std::ofstream(dir_ + "/nginx.conf")
@@ -25,6 +27,7 @@ Origin::Origin(const std::string& dir, uint64_t rate) : dir_(dir), port_(FreePor
       << "  sendfile on; tcp_nopush on; keepalive_timeout 60; keepalive_requests 100000;\n"
       << (rate > 0 ? "  limit_rate " + std::to_string(rate) + ";\n" : "") << "  server {\n"
       << "    listen 127.0.0.1:" << port_ << ";\n"
+      << (ip_ == "127.0.0.1" ? "" : "    listen " + ip_ + ":" + std::to_string(port_) + ";\n") << locations
       << "    location / { root " << root() << "; }\n"
       << "    location /chunked/ { alias " << root()
       << "/; sub_filter_types *; sub_filter a-text-that-no-file-has ''; }\n"
@@ -36,11 +39,11 @@ Origin::Origin(const std::string& dir, uint64_t rate) : dir_(dir), port_(FreePor
 }
 
 std::string Origin::Url(const std::string& name) const {
-  return "http://127.0.0.1:" + std::to_string(port_) + "/" + name;
+  return "http://" + ip_ + ":" + std::to_string(port_) + "/" + name;
 }
 
 std::string Origin::ChunkedUrl(const std::string& name) const {
-  return "http://127.0.0.1:" + std::to_string(port_) + "/chunked/" + name;
+  return "http://" + ip_ + ":" + std::to_string(port_) + "/chunked/" + name;
 }
 
 std::vector<Origin::Entry> Origin::Log() const {

@@ -13,12 +13,14 @@ namespace dragonfly::e2e {
 // Serves <dir>/www under /, and the same files of unknown length (chunked, without ranges) under /chunked/.
 class Origin {
  public:
-  // `dir` must exist. `rate` limits each connection to that many bytes a second; 0: no limit.
-  explicit Origin(const std::string& dir, uint64_t rate = 0);
+  // `dir` must exist. `rate` limits each connection to that many bytes a second; 0: no limit. `ip` is how others reach
+  // it; `locations` are further lines of nginx's server block.
+  explicit Origin(const std::string& dir, uint64_t rate = 0, std::string ip = "127.0.0.1", std::string locations = "");
 
   int port() const { return port_; }
   std::string root() const { return dir_ + "/www"; }
   std::string Url(const std::string& name) const;
+  Process& process() { return nginx_; }
   std::string ChunkedUrl(const std::string& name) const;
 
   struct Entry {
@@ -38,6 +40,7 @@ class Origin {
 
  private:
   std::string dir_;
+  std::string ip_;
   int port_ = 0;
   Process nginx_;
 };
