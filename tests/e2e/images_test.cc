@@ -51,10 +51,10 @@ class Machine {
   Process Buildah(const std::string& image) {
     return host_.Start({"buildah", "pull", "--quiet", ImageName(image)}, NextLog("buildah"));
   }
-  // Into <dir>/<output>, an OCI layout, which has nothing that could be left out.
+  // Into the directory <dir>/<output>, one file a blob, as they came.
   Process Skopeo(const std::string& image, const std::string& output, std::vector<std::string> options = {}) {
     options.insert(options.begin(), {"skopeo", "copy", "--quiet"});
-    options.insert(options.end(), {"docker://" + ImageName(image), "oci:" + host_.dir() + "/" + output});
+    options.insert(options.end(), {"docker://" + ImageName(image), "dir:" + host_.dir() + "/" + output});
     return host_.Start(options, NextLog("skopeo"));
   }
   Process Ctr(const std::string& image, std::vector<std::string> options = {}) {
@@ -119,14 +119,15 @@ class Images : public ::testing::Test {
   void StartCluster(const std::string& registry_ca = "") {
     std::string lines = StrCat(
         "proxy:\n  rules:\n    - regex: 'blobs/sha256.*'\n  registryMirror:\n    addr: ", registry_->url(), "\n");
-    if (!registry_ca.empty()) lines += StrCat("    cert: ", registry_ca, "\nbackend:\n  caFile: ", registry_ca, "\n");
+    if (!registry_ca.empty()) lines += StrCat("    cert: ", registry_ca, "\nbackend:\n  caCert: ", registry_ca, "\n");
     cluster_ = std::make_unique<HostCluster>(dir_.path(), kHosts, lines);
     for (size_t i = 0; i < kHosts; ++i) {
       machines_.push_back(std::make_unique<Machine>(cluster_->peer(i).host(), registry_->url()));
     }
   }
   void Push(const Image& image, const std::string& name, std::vector<std::string> options) {
-    options.insert(options.begin(), {"/usr/bin/skopeo", "copy", "--quiet"});
+    // Without compressing the layers, which would make others of them.
+    options.insert(options.begin(), {"/usr/bin/skopeo", "copy", "--quiet", "--preserve-digests"});
     options.insert(options.end(), {"oci:" + image.layout, "docker://" + registry_->address() + "/" + name});
     Process skopeo(options, dir_.path() + "/push.out");
     Output(skopeo);
@@ -173,7 +174,7 @@ TEST_F(Images, FourRuntimesOnThreeHostsPullAtOnceAndTheRegistryServesEachByteOnc
   EXPECT_THAT(machines_[2]->CtrDigest("team/app:1"), HasSubstr(image.manifest));
   // Skopeo keeps what it got; its other end checks nothing of it.
   for (const Blob& blob : image.blobs) {
-    const std::string file = machines_[1]->host().dir() + "/skopeo-1/blobs/sha256/" + blob.digest.substr(7);
+    const std::string file = machines_[1]->host().dir() + "/skopeo-1/" + blob.digest.substr(7);
     const auto digest = DigestOfFile(file, DigestAlgorithm::kSha256);
     ASSERT_TRUE(digest.ok()) << digest.status();
     EXPECT_EQ(digest->ToString(), blob.digest);
@@ -204,8 +205,13 @@ TEST_F(Images, APrivateImageNeedsItsRightsAlsoWhenItsBlobsAreStored) {
   machines_[2]->StartContainerd();
 
   std::vector<Process> pulls;
-  pulls.push_back(machines_[0]->Podman("private/app:1", {"--creds=robot:secret"}));
-  pulls.push_back(machines_[1]->Skopeo("private/app:1", "skopeo-1", {"--src-creds=robot:secret"}));
+  // Podman and Skopeo give credentials of the command line to no mirror, but those of a file.
+  const std::string logins = dir_.path() + "/auth.json";
+  const std::string login = "{\"auth\": \"cm9ib3Q6c2VjcmV0\"}";
+  std::ofstream(logins) << "{\"auths\": {\"" << registry_->address() << "\": " << login
+                        << ", \"127.0.0.1:4001\": " << login << "}}";
+  pulls.push_back(machines_[0]->Podman("private/app:1", {"--authfile", logins}));
+  pulls.push_back(machines_[1]->Skopeo("private/app:1", "skopeo-1", {"--authfile", logins}));
   pulls.push_back(machines_[2]->Ctr("private/app:1", {"--user=robot:secret"}));
   for (Process& pull : pulls) Output(pull);
   if (HasFailure()) return;

@@ -139,22 +139,32 @@ std::vector<Registry::Entry> Registry::Log() const {
 
 void Registry::Forget() { forgotten_ = process_.Log().size(); }
 
+namespace {
+
+// The digest of the blob whose bytes the request got; "" for other requests and those that only asked about it.
+std::string BlobOf(const Registry::Entry& entry) {
+  constexpr std::string_view kBefore = "/blobs/";
+  constexpr size_t kDigestLength = 7 + 64;  // sha256:<hex>
+  const size_t at = entry.path.find("/blobs/sha256:");
+  if (entry.method != "GET" || at == std::string::npos || entry.status / 100 != 2) return "";
+  if (entry.status == 206 && entry.body_bytes == 1) return "";
+  return entry.path.substr(at + kBefore.size(), kDigestLength);
+}
+
+}  // namespace
+
 uint64_t Registry::BytesSent(const std::string& digest) const {
   uint64_t bytes = 0;
   for (const Entry& entry : Log()) {
-    if (entry.method != "GET" || (entry.status != 200 && entry.status != 206)) continue;
-    if (entry.path.find("/blobs/" + digest) != std::string::npos) bytes += entry.body_bytes;
+    if (BlobOf(entry) == digest) bytes += entry.body_bytes;
   }
   return bytes;
 }
 
 std::vector<std::string> Registry::BlobsSent() const {
   std::set<std::string> digests;
-  for (const Entry& entry : Log()) {
-    const size_t at = entry.path.find("/blobs/sha256:");
-    if (entry.method != "GET" || at == std::string::npos || entry.status >= 300) continue;
-    digests.insert(entry.path.substr(at + 7, 7 + 64));
-  }
+  for (const Entry& entry : Log()) digests.insert(BlobOf(entry));
+  digests.erase("");
   return {digests.begin(), digests.end()};
 }
 

@@ -35,9 +35,9 @@ class Registry {
   // Finished requests since the last Forget().
   std::vector<Entry> Log() const;
   void Forget();
-  // Body bytes that went out for the blob, in 200 and 206 answers to GET.
+  // Body bytes that went out for the blob, but for ranges of a single byte, which only ask about it.
   uint64_t BytesSent(const std::string& digest) const;
-  // Blobs that were sent in whole or in part, by their digests.
+  // Blobs of which BytesSent() tells anything, by their digests.
   std::vector<std::string> BlobsSent() const;
 
  private:
