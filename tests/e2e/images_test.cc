@@ -89,10 +89,13 @@ class Machine {
     std::ofstream(host_.dir() + "/etc-containerd/config.toml")
         << "version = 2\nroot = \"" << host_.dir() << "/containerd\"\nstate = \"" << host_.dir()
         << "/containerd-state\"\n\n[grpc]\n  address = \"" << Socket() << "\"\n";
+    // Of a registry that speaks TLS, nothing has to be said: containerd names it to the proxy.
+    const bool plain = registry_url.starts_with("http://");
+    const std::string entry =
+        StrCat("    registries:\n      - hostNamespace: '", registry_, "'\n        serverAddr: ", registry_url, "\n");
     std::ofstream(host_.dir() + "/dfinit.yaml")
-        << "proxy:\n  addr: " << kProxy
-        << "\ncontainerRuntime:\n  containerd:\n    registries:\n      - hostNamespace: '" << registry_
-        << "'\n        serverAddr: " << registry_url << "\n  podman:\n    registries:\n      - prefix: '" << registry_
+        << "proxy:\n  addr: " << kProxy << "\ncontainerRuntime:\n  containerd:\n"
+        << (plain ? entry : "    registries: []\n") << "  podman:\n    registries:\n      - prefix: '" << registry_
         << "'\n        location: '" << registry_ << "'\n";
     const std::vector<std::string> dfinit = {Program("dfinit"), "--config", host_.dir() + "/dfinit.yaml"};
     EXPECT_THAT(host_.Run(dfinit), HasSubstr("made /etc/containers/registries.conf.d/50-dragonfly.conf"));
@@ -191,14 +194,17 @@ TEST_F(Images, FourRuntimesOnThreeHostsPullAtOnceAndTheRegistryServesEachByteOnc
   EXPECT_THAT(registry_->BlobsSent(), UnorderedElementsAreArray({fresh[0].digest, fresh[1].digest}));
 }
 
-TEST_F(Images, APrivateImageNeedsItsRightsAlsoWhenItsBlobsAreStored) {
+class PrivateImages : public Images, public ::testing::WithParamInterface<int> {};
+
+TEST_P(PrivateImages, NeedTheirRightsAlsoWhenTheirBlobsAreStored) {
   const dragonfly::testing::Certificates certificates(std::string("IP:") + kCenter);
   registry_ =
       std::make_unique<Registry>(dir_.path() + "/registry", RegistrySettings{.address = std::string(kCenter) + ":5443",
                                                                              .certificate = certificates.server_pem(),
                                                                              .key = certificates.server_key(),
                                                                              .user = "robot",
-                                                                             .password = "secret"});
+                                                                             .password = "secret",
+                                                                             .token_port = GetParam()});
   const Image image = MakeImage(dir_.path() + "/image", {{40 << 20, 1}, {10 << 20, 2}});
   Push(image, "private/app:1", {"--dest-tls-verify=false", "--dest-creds=robot:secret"});
   StartCluster(certificates.ca_file());
@@ -231,15 +237,26 @@ TEST_F(Images, APrivateImageNeedsItsRightsAlsoWhenItsBlobsAreStored) {
     options.push_back(blob);
     return machines_[0]->host().Run(options);
   };
+  // The options of curl for a user: credentials, or the token that the service gives for them.
+  const auto as = [&](const std::string& login) -> std::vector<std::string> {
+    if (GetParam() == 0) return {"-u", login};
+    const std::string url = StrCat("http://", kCenter, ":", GetParam(), "/token?scope=repository:private/app:pull");
+    const std::string answer = machines_[0]->host().Run({"curl", "-s", "-u", login, url});
+    const size_t begin = answer.find(": \"") + 3;
+    return {"-H", StrCat("Authorization: Bearer ", answer.substr(begin, answer.find('"', begin) - begin))};
+  };
   EXPECT_THAT(status({}), HasSubstr("401 "));
-  EXPECT_THAT(status({"-u", "robot:wrong"}), HasSubstr("401 "));
+  EXPECT_THAT(status(as("robot:wrong")), HasSubstr("401 "));
   EXPECT_THAT(status({"-H", "Range: bytes=0-99"}), HasSubstr("401 "));
   EXPECT_EQ(registry_->BytesSent(image.blobs[0].digest), 0u);
-  EXPECT_EQ(status({"-u", "robot:secret"}), StrCat("200 ", image.blobs[0].size));
+  EXPECT_EQ(status(as("robot:secret")), StrCat("200 ", image.blobs[0].size));
   EXPECT_EQ(DigestOfFile(machines_[0]->host().dir() + "/blob", DigestAlgorithm::kSha256)->ToString(),
             image.blobs[0].digest);
   EXPECT_EQ(registry_->BytesSent(image.blobs[0].digest), 0u) << "it is in the store";
 }
+
+INSTANTIATE_TEST_SUITE_P(Authentication, PrivateImages, ::testing::Values(0, 5001),
+                         [](const auto& info) { return info.param == 0 ? "basic" : "token"; });
 
 }  // namespace
 }  // namespace dragonfly::e2e

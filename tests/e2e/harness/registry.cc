@@ -106,16 +106,34 @@ Registry::Registry(const std::string& dir, RegistrySettings settings) : settings
   if (!settings_.certificate.empty()) {
     config << "  tls:\n    certificate: " << settings_.certificate << "\n    key: " << settings_.key << "\n";
   }
-  if (!settings_.user.empty()) {
-    const std::string command =
-        "htpasswd -Bbn '" + settings_.user + "' '" + settings_.password + "' > " + dir_ + "/htpasswd";
-    EXPECT_EQ(std::system(command.c_str()), 0);
-    config << "auth:\n  htpasswd:\n    realm: registry\n    path: " << dir_ << "/htpasswd\n";
-  }
+  if (!settings_.user.empty()) config << Authentication();
   config.close();
   process_ = Process({"/usr/bin/docker-registry", "serve", dir_ + "/config.yml"}, dir_ + "/registry.out");
   const std::string probe = "curl -sk -o /dev/null --connect-timeout 2 " + url() + "/v2/";
   EXPECT_TRUE(Await([&] { return std::system(probe.c_str()) == 0; }, std::chrono::seconds(30))) << process_.Log();
+}
+
+std::string Registry::Authentication() {
+  const std::string login = settings_.user + ":" + settings_.password;
+  if (settings_.token_port == 0) {
+    const std::string command =
+        "htpasswd -Bbn '" + settings_.user + "' '" + settings_.password + "' > " + dir_ + "/htpasswd";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    return "auth:\n  htpasswd:\n    realm: registry\n    path: " + dir_ + "/htpasswd\n";
+  }
+  const std::string certificate = "openssl req -x509 -newkey rsa:2048 -nodes -keyout " + dir_ + "/token.key -out " +
+                                  dir_ + "/token.pem -days 30 -subj /CN=tests 2>/dev/null";
+  EXPECT_EQ(std::system(certificate.c_str()), 0);
+  const std::string ip = settings_.address.substr(0, settings_.address.find(':'));
+  const std::string port = std::to_string(settings_.token_port);
+  tokens_ = Process({"/usr/bin/python3", DF_HARNESS_DIR "/token_server.py", ip, port, dir_ + "/token.pem",
+                     dir_ + "/token.key", login},
+                    dir_ + "/tokens.out");
+  const std::string realm = "http://" + ip + ":" + port + "/token";
+  const std::string probe = "curl -s -o /dev/null --connect-timeout 2 " + realm;
+  EXPECT_TRUE(Await([&] { return std::system(probe.c_str()) == 0; }, std::chrono::seconds(30))) << tokens_.Log();
+  return "auth:\n  token:\n    realm: " + realm +
+         "\n    service: registry\n    issuer: tests\n    rootcertbundle: " + dir_ + "/token.pem\n";
 }
 
 std::string Registry::url() const {

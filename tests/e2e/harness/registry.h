@@ -14,8 +14,9 @@ struct RegistrySettings {
   std::string address;  // ip:port
   // With certificate and key it speaks TLS.
   std::string certificate, key;
-  // With a user it answers nobody else.
+  // With a user it answers nobody else, by basic authentication or, with a port for their service, by bearer tokens.
   std::string user, password;
+  int token_port = 0;
 };
 
 class Registry {
@@ -41,9 +42,13 @@ class Registry {
   std::vector<std::string> BlobsSent() const;
 
  private:
+  // The lines of its configuration.
+  std::string Authentication();
+
   RegistrySettings settings_;
   std::string dir_;
   size_t forgotten_ = 0;  // bytes of the log
+  Process tokens_;
   Process process_;
 };
 
