@@ -519,15 +519,16 @@ TEST(Unary, AnnouncedAgainAHostIsSeenWithItsNewFacts) {
 
 TEST(Unary, OtherTaskTypesAreClearlyNotServed) {
   Cluster cluster;
-  api::StatPersistentCacheTaskRequest request;
-  common::v2::PersistentCacheTask response;
-  const grpc::Status status = cluster.Call(&api::Scheduler::Stub::StatPersistentCacheTask, request, &response);
+  api::StatPersistentTaskRequest request;
+  common::v2::PersistentTask response;
+  const grpc::Status status = cluster.Call(&api::Scheduler::Stub::StatPersistentTask, request, &response);
   EXPECT_EQ(status.error_code(), grpc::UNIMPLEMENTED);
   EXPECT_EQ(status.error_message(),
-            "scheduler.v2.Scheduler/StatPersistentCacheTask is not served: this scheduler serves standard tasks");
+            "scheduler.v2.Scheduler/StatPersistentTask is not served: this scheduler serves standard and persistent "
+            "cache tasks");
   grpc::ClientContext context;
-  auto stream = cluster.stub().AnnouncePersistentCachePeer(&context);
-  api::AnnouncePersistentCachePeerResponse answer;
+  auto stream = cluster.stub().AnnouncePersistentPeer(&context);
+  api::AnnouncePersistentPeerResponse answer;
   EXPECT_FALSE(stream->Read(&answer));
   EXPECT_EQ(stream->Finish().error_code(), grpc::UNIMPLEMENTED);
 }
