@@ -53,10 +53,11 @@ if(NOT DF_FUZZ)
   find_package(benchmark REQUIRED)
 endif()
 
-# The distribution's abseil is not built for ThreadSanitizer: see the file.
+# The distribution's abseil and gRPC are not built for ThreadSanitizer: see the files.
 if(DF_SANITIZE MATCHES "thread")
-  add_library(df_tsan_mutex STATIC ${CMAKE_CURRENT_LIST_DIR}/tsan_absl_mutex.cc)
-  target_link_libraries(df_tsan_mutex PUBLIC absl::synchronization)
+  add_library(df_tsan STATIC ${CMAKE_CURRENT_LIST_DIR}/tsan_absl_mutex.cc ${CMAKE_CURRENT_LIST_DIR}/tsan_grpc.cc)
+  target_link_options(df_tsan INTERFACE "-Wl,--undefined=grpc_completion_queue_next")
+  target_link_libraries(df_tsan PUBLIC absl::synchronization)
   set(mutex _ZN4absl7debian35Mutex)
   set(condvar _ZN4absl7debian37CondVar)
   foreach(symbol ${mutex}4LockEv ${mutex}6UnlockEv ${mutex}7TryLockEv
@@ -67,7 +68,7 @@ if(DF_SANITIZE MATCHES "thread")
       ${mutex}20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE
       ${condvar}4WaitEPNS0_5MutexE ${condvar}15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE
       ${condvar}16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE)
-    target_link_options(df_tsan_mutex INTERFACE "-Wl,--wrap=${symbol}")
+    target_link_options(df_tsan INTERFACE "-Wl,--wrap=${symbol}")
   endforeach()
-  link_libraries(df_tsan_mutex)
+  link_libraries(df_tsan)
 endif()

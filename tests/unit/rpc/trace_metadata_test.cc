@@ -5,20 +5,32 @@
 
 #include <string>
 
+#include "absl/synchronization/mutex.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 namespace dragonfly::rpc {
 namespace {
 
-struct TracedService final : dfdaemon::v2::DfdaemonUpload::CallbackService {
+class TracedService final : public dfdaemon::v2::DfdaemonUpload::CallbackService {
+ public:
   grpc::ServerUnaryReactor* DownloadPiece(grpc::CallbackServerContext* context, const DownloadPieceRequest*,
                                           DownloadPieceResponse*) override {
-    seen = TraceOf(*context);
+    {
+      const absl::MutexLock lock(&mutex_);
+      seen_ = TraceOf(*context);
+    }
     auto* reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
-  telemetry::SpanContext seen;
+  telemetry::SpanContext Seen() {
+    const absl::MutexLock lock(&mutex_);
+    return seen_;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  telemetry::SpanContext seen_ ABSL_GUARDED_BY(mutex_);
 };
 
 class TraceMetadataTest : public ::testing::Test {
@@ -40,7 +52,7 @@ class TraceMetadataTest : public ::testing::Test {
     prepare(&context);
     DownloadPieceResponse response;
     EXPECT_TRUE(stub_->DownloadPiece(&context, DownloadPieceRequest(), &response).ok());
-    return service_.seen;
+    return service_.Seen();
   }
 
   TracedService service_;
