@@ -37,6 +37,8 @@ source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
   options.retries = static_cast<int>(std::min<uint64_t>(config.backend.retries, 100));
   options.verify_tls = config.backend.verify_tls;
   options.ca_file = config.backend.ca_file;
+  // The authority of the registry holds for what the proxy passes on and for what becomes a download alike.
+  if (options.ca_file.empty()) options.ca_file = config.proxy.registry_cert;
   options.redirect_cache_ttl = std::chrono::seconds(0);
   if (config.backend.cache_temporary_redirect) {
     const absl::Duration ttl = std::min(config.backend.cache_temporary_redirect_ttl, absl::Hours(24));

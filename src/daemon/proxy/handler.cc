@@ -104,11 +104,14 @@ asio::awaitable<absl::Status> Handler::Dispatch(ClientTurn& turn, RequestHead re
     co_return HttpError(508, "the request has come through this proxy before");
   }
   // Names of the original: what the request came as, and how its URL is reached.
-  const char* const name = !target->mirror                 ? (tunnel_.empty() ? "http_handler" : "https_handler")
-                           : target->url.scheme == "https" ? "registry_mirror_https_handler"
-                                                           : "registry_mirror_http_handler";
-  telemetry::Span handling = span.AsParent().Start(name);
-  const telemetry::SpanParent trace = handling.AsParent();
+  telemetry::Span handling;
+  if (tunnel_.empty()) {
+    const char* const name = !target->mirror                 ? "http_handler"
+                             : target->url.scheme == "https" ? "registry_mirror_https_handler"
+                                                             : "registry_mirror_http_handler";
+    handling = span.AsParent().Start(name);
+  }
+  const telemetry::SpanParent trace = tunnel_.empty() ? handling.AsParent() : span.AsParent();
 
   const RegistryPart part = RegistryPartOf(target->url);
   const bool may = (request.method == "GET" || turn.head_only) && request.body.kind == BodyFraming::Kind::kNone &&

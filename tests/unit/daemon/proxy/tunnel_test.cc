@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tunnels through the proxy of a whole daemon, with curl as the client and nginx behind TLS as the origin.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "daemon/proxy/tls_context.h"
+#include "tests/support/certificates.h"
+#include "tests/support/nginx.h"
+#include "tests/support/otlp_collector.h"
+#include "tests/support/scripted_server.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/daemon/daemon_fixture.h"
+#include "tests/unit/daemon/proxy/http_client.h"
+
+namespace dragonfly::daemon::proxy {
+namespace {
+
+using ::dragonfly::testing::Certificates;
+using ::dragonfly::testing::Nginx;
+using ::dragonfly::testing::OtlpCollector;
+using ::dragonfly::testing::ScriptedServer;
+using test::Answer;
+using test::HttpClient;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct CurlResult {
+  int exit_code = -1;
+  std::string output;
+};
+
+CurlResult Curl(const std::string& arguments) {
+  const std::string command =
+      "env -u http_proxy -u https_proxy -u all_proxy -u no_proxy curl -sS -m 30 --noproxy '' " + arguments + " 2>&1";
+  FILE* const pipe = ::popen(command.c_str(), "r");
+  CurlResult result;
+  if (pipe == nullptr) return result;
+  char chunk[4096];
+  for (size_t n; (n = std::fread(chunk, 1, sizeof(chunk), pipe)) > 0;) result.output.append(chunk, n);
+  const int status = ::pclose(pipe);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return result;
+}
+
+class ProxyTunnel : public daemon::test::DaemonFixture {
+ protected:
+  ProxyTunnel() {
+    origin_.Put("p2p/file.bin", "through the tunnel");
+    origin_.Put("plain", "plain");
+  }
+  DaemonConfig TunnelConfig(const std::string& regex) {
+    DaemonConfig config = Config("peer");
+    DaemonConfig::Proxy::Rule rule;
+    rule.regex = regex;
+    config.proxy.rules = {rule};
+    config.backend.ca_file = certificates_.ca_file();
+    return config;
+  }
+  std::string OwnAuthority() const { return dir_.path() + "/peer/storage/proxy/ca.pem"; }
+  static std::string Through(const Daemon& daemon) { return StrCat("-x http://127.0.0.1:", daemon.proxy_port(), " "); }
+
+  Certificates certificates_{"IP:127.0.0.1,DNS:localhost"};
+  Nginx origin_{{{certificates_.NginxLines(), true}, {""}}};
+};
+
+TEST_F(ProxyTunnel, WhatNoRuleWantsIsPassedThroughUnopened) {
+  const auto daemon = Start(TunnelConfig("^https://elsewhere\\.example/"));
+  ASSERT_NE(daemon, nullptr);
+  const CurlResult result =
+      Curl(Through(*daemon) + "--cacert " + certificates_.ca_file() + " " + origin_.Url("/plain"));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(result.output, "plain") << "the origin's own certificate was seen";
+}
+
+TEST_F(ProxyTunnel, IsOpenedWhereARuleMayWantWhatIsInIt) {
+  const auto daemon = Start(TunnelConfig("/p2p/"));
+  ASSERT_NE(daemon, nullptr);
+  const std::string trust = "--cacert " + OwnAuthority() + " ";
+  for (const char* const pass : {"first", "from the store"}) {
+    const CurlResult result = Curl(Through(*daemon) + trust + "-D - " + origin_.Url("/p2p/file.bin"));
+    EXPECT_EQ(result.exit_code, 0) << pass << result.output;
+    EXPECT_THAT(result.output, HasSubstr("through the tunnel"));
+    EXPECT_THAT(result.output, HasSubstr("X-Dragonfly-Task-ID: "));
+  }
+  const CurlResult plain = Curl(Through(*daemon) + trust + origin_.Url("/plain"));
+  EXPECT_EQ(plain.output, "plain");
+  const CurlResult two = Curl(Through(*daemon) + trust + origin_.Url("/plain") + " " + origin_.Url("/p2p/file.bin"));
+  EXPECT_EQ(two.output, "plainthrough the tunnel") << "one tunnel carries several requests";
+  const CurlResult range = Curl(Through(*daemon) + trust + "-r 8-10 " + origin_.Url("/p2p/file.bin"));
+  EXPECT_EQ(range.output, "the");
+  const CurlResult distrust =
+      Curl(Through(*daemon) + "--cacert " + certificates_.ca_file() + " " + origin_.Url("/plain"));
+  EXPECT_EQ(distrust.exit_code, 60) << "who does not trust the authority is not fooled";
+}
+
+TEST_F(ProxyTunnel, TheConfiguredAuthoritySignsAndOriginsAreVerified) {
+  const Certificates other("IP:127.0.0.1");
+  DaemonConfig config = TunnelConfig("/p2p/");
+  config.proxy.ca_cert = other.ca_file();
+  config.proxy.ca_key = other.ca_key();
+  const auto daemon = Start(config);
+  ASSERT_NE(daemon, nullptr);
+  const std::string trust = "--cacert " + other.ca_file() + " ";
+  EXPECT_EQ(Curl(Through(*daemon) + trust + origin_.Url("/p2p/file.bin")).output, "through the tunnel");
+  EXPECT_FALSE(std::filesystem::exists(OwnAuthority()));
+
+  config = TunnelConfig("/p2p/");
+  config.host.hostname = "distrustful";
+  config.download.socket_path += "2";
+  config.storage.dir += "2";
+  config.backend.ca_file.clear();
+  const auto distrustful = Start(config);
+  ASSERT_NE(distrustful, nullptr);
+  const CurlResult refused =
+      Curl(Through(*distrustful) + "--cacert " + config.storage.dir + "/proxy/ca.pem " + origin_.Url("/plain"));
+  EXPECT_THAT(refused.output, HasSubstr("certificate is not accepted"));
+
+  config.proxy.registry_cert = certificates_.ca_file();
+  config.host.hostname = "trustful";
+  config.download.socket_path += "3";
+  config.storage.dir += "3";
+  const auto trustful = Start(config);
+  ASSERT_NE(trustful, nullptr);
+  for (const char* const path : {"/plain", "/p2p/file.bin"}) {
+    const CurlResult taken =
+        Curl(Through(*trustful) + "--cacert " + config.storage.dir + "/proxy/ca.pem " + origin_.Url(path));
+    EXPECT_EQ(taken.exit_code, 0);
+    EXPECT_THAT(taken.output, Not(HasSubstr("certificate"))) << path << ": proxy.registryMirror.cert holds for both";
+  }
+}
+
+TEST_F(ProxyTunnel, ItsAuthorityIsKept) {
+  const dragonfly::testing::TempDir dir;
+  TunnelCertificates::Options options;
+  options.own_dir = dir.path() / "proxy";
+  const auto first = TunnelCertificates::Make(options);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string pem = daemon::test::ReadFile(dir.path() / "proxy/ca.pem");
+  EXPECT_THAT(pem, HasSubstr("BEGIN CERTIFICATE"));
+  const auto mode = std::filesystem::status(dir.path() / "proxy/ca.key").permissions();
+  EXPECT_EQ(mode & std::filesystem::perms::all,
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  const auto second = TunnelCertificates::Make(options);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(daemon::test::ReadFile(dir.path() / "proxy/ca.pem"), pem);
+  const auto free_ssl = [](SSL* ssl) { SSL_free(ssl); };
+  for (size_t i = 0; i < TunnelCertificates::kKeptMax + 10; ++i) {
+    const std::unique_ptr<SSL, decltype(free_ssl)> ssl((*second)->NewConnection(StrCat("h", i, ".example")), free_ssl);
+    ASSERT_NE(ssl, nullptr);
+  }
+  EXPECT_EQ((*second)->kept(), TunnelCertificates::kKeptMax);
+  EXPECT_EQ((*second)->NewConnection("a,DNS:b.example"), nullptr) << "one name makes no two";
+
+  options.ca_cert = certificates_.ca_file();
+  options.ca_key = certificates_.server_key();
+  EXPECT_THAT(std::string(TunnelCertificates::Make(options).status().message()), HasSubstr("is not the key of"));
+}
+
+TEST_F(ProxyTunnel, WhatIsNoTlsIsPassedThrough) {
+  ScriptedServer server([](ScriptedServer::Connection& connection, const std::string& request, int) {
+    connection.Send("you said " + request);
+    connection.Close();
+  });
+  const auto daemon = Start(TunnelConfig("/p2p/"));
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  client.Send(StrCat("CONNECT 127.0.0.1:", server.port(), " HTTP/1.1\r\nHost: x\r\n\r\n"));
+  EXPECT_EQ(client.ReadHead().status, 200);
+  client.Send("hello\r\n\r\n");
+  std::string said;
+  while (!client.AtEnd()) said += client.ReadSome();
+  EXPECT_EQ(said, "you said hello\r\n\r\n");
+  HttpClient nobody(daemon->proxy_port());
+  nobody.Send("CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n");
+  // 200 has been said by then, unless no rule may want it.
+  EXPECT_EQ(nobody.ReadHead().status, 200);
+  EXPECT_TRUE(nobody.AtEnd());
+}
+
+TEST_F(ProxyTunnel, SpansTellTheWayOfARequest) {
+  OtlpCollector collector;
+  DaemonConfig config = TunnelConfig("/p2p/");
+  config.tracing.protocol = "grpc";
+  config.tracing.endpoint = collector.endpoint();
+  const auto daemon = Start(config);
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  EXPECT_EQ(client.Get(origin_.Url("/plain?signature=secret", 1)).body, "plain");
+  const std::string here = StrCat("X-Dragonfly-Registry: http://127.0.0.1:", origin_.port(1));
+  EXPECT_EQ(client.Get("/p2p/file.bin", {here}).body, "through the tunnel");
+  EXPECT_EQ(client.Get("/plain", {StrCat("X-Dragonfly-Registry: ", origin_.Url("", 0))}).body, "plain");
+  const CurlResult tunnel = Curl(Through(*daemon) + "--cacert " + OwnAuthority() + " " + origin_.Url("/plain"));
+  EXPECT_EQ(tunnel.output, "plain");
+  EXPECT_TRUE(daemon->Stop(Clock::now() + std::chrono::seconds(5)).ok());
+
+  const auto spans = collector.WaitForNames({"handler", "http_handler", "https_handler", "registry_mirror_http_handler",
+                                             "registry_mirror_https_handler", "upgraded_tunnel", "upgraded_handler",
+                                             "proxy_via_http", "proxy_via_https", "proxy_via_dfdaemon", "download"});
+  const auto find = [&](const std::string& name) {
+    const auto found = std::ranges::find_if(spans, [&](const auto& one) { return one.span.name() == name; });
+    EXPECT_NE(found, spans.end()) << name;
+    return found == spans.end() ? OtlpCollector::Received() : *found;
+  };
+  const auto handler = find("handler");
+  EXPECT_EQ(handler.Attribute("method"), "GET");
+  EXPECT_EQ(handler.Attribute("url"), origin_.Url("/plain", 1)) << "without its query";
+  EXPECT_EQ(find("http_handler").span.parent_span_id(), handler.span.span_id());
+  EXPECT_EQ(find("proxy_via_http").span.parent_span_id(), find("http_handler").span.span_id());
+  const auto via = find("proxy_via_dfdaemon");
+  EXPECT_EQ(via.span.parent_span_id(), find("registry_mirror_http_handler").span.span_id());
+  EXPECT_EQ(via.Attribute("task_id").size(), 64u);
+  EXPECT_EQ(via.Attribute("host_id"), "127.0.0.1-peer");
+  EXPECT_EQ(find("download").span.parent_span_id(), via.span.span_id());
+}
+
+}  // namespace
+}  // namespace dragonfly::daemon::proxy
