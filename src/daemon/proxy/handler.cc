@@ -52,8 +52,11 @@ asio::awaitable<void> Handler::Handle(ClientTurn& turn, RequestHead request) {
   turn.version = request.version;
   turn.keep_alive = request.keep_alive;
   turn.head_only = request.method == "HEAD";
-  telemetry::Span span =
-      probe.Root().Start(tunnel_.empty() ? "handler" : "upgraded_handler", telemetry::SpanKind::kServer);
+  // A client that traces, too, has its own span around this one.
+  const std::optional<telemetry::SpanContext> caller = telemetry::ParseTraceparent(
+      request.fields.Find("traceparent").value_or(""), request.fields.Find("tracestate").value_or(""));
+  telemetry::Span span = probe.Under(caller.value_or(telemetry::SpanContext()))
+                             .Start(tunnel_.empty() ? "handler" : "upgraded_handler", telemetry::SpanKind::kServer);
   if (span.recording()) {
     span.Set("method", request.method);
     span.Set("remote_ip", client_.ip);

@@ -44,7 +44,11 @@ SchedulerProcess::SchedulerProcess(const std::string& dir) : port_(FreePort()) {
 }
 
 Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
-    : dir_(dir), settings_(std::move(settings)), health_port_(FreePort()), metrics_port_(FreePort()) {
+    : dir_(dir),
+      settings_(std::move(settings)),
+      health_port_(FreePort()),
+      metrics_port_(FreePort()),
+      proxy_port_(FreePort()) {
   std::filesystem::create_directories(dir_);
   std::ofstream(dir_ + "/dfdaemon.yaml") << "host:\n  ip: 127.0.0.1\n  hostname: " << settings_.name
                                          << "\nscheduler:\n  addrs:\n    - 127.0.0.1:" << scheduler_port
@@ -56,8 +60,8 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
                                          << settings_.upload << "storage:\n  dir: " << storage()
                                          << "\n  keep: " << (settings_.keep ? "true" : "false")
                                          << "\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0"
-                                         << "\nproxy:\n  server:\n    port: 0"
-                                         << "\nstats:\n  server:\n    ip: 127.0.0.1\n    port: 0"
+                                         << "\nproxy:\n  server:\n    ip: 127.0.0.1\n    port: " << proxy_port_ << "\n"
+                                         << settings_.proxy << "stats:\n  server:\n    ip: 127.0.0.1\n    port: 0"
                                          << "\nhealth:\n  server:\n    ip: 127.0.0.1\n    port: " << health_port_
                                          << "\nmetrics:\n  server:\n    ip: 127.0.0.1\n    port: " << metrics_port_
                                          << "\n"

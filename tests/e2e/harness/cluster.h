@@ -46,6 +46,7 @@ struct PeerSettings {
   std::string piece_timeout = "120s";
   std::string download;  // further lines of the section, with their indentation
   std::string upload;    // likewise
+  std::string proxy;     // likewise
 };
 
 class Peer {
@@ -58,6 +59,7 @@ class Peer {
   std::string socket() const { return dir_ + "/dfdaemon.sock"; }
   std::string storage() const { return dir_ + "/storage"; }
   Process& process() { return process_; }
+  int proxy_port() const { return proxy_port_; }
   // Again on the same directory.
   void Restart();
   // Value of a metric summed over its label sets that contain `label` (all when empty).
@@ -73,6 +75,7 @@ class Peer {
   PeerSettings settings_;
   int health_port_ = 0;
   int metrics_port_ = 0;
+  int proxy_port_ = 0;
   int dfget_runs_ = 0;
   Process process_;
 };
