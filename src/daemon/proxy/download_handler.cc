@@ -189,25 +189,27 @@ asio::awaitable<absl::Status> Handler::ServeHead(ClientTurn& turn, Target target
     head.fields.Add("Date", HttpDate());
     return SendHead(turn, std::move(head), false);
   };
-  const bool known = layout.has_value() && !IsConditional(request.fields);
-  if (known && parts_.access.Fresh(key) && MayUseUnasked(parts_.config.storage, *content, wire, Clock::now())) {
+  if (IsConditional(request.fields)) co_return co_await Forward(turn, std::move(target), std::move(request), trace);
+  // Other origins may say more about a file than what was kept of them when it was read.
+  const bool blob = RegistryPartOf(target.url) == RegistryPart::kBlob;
+  if (layout && blob && parts_.access.Fresh(key) &&
+      MayUseUnasked(parts_.config.storage, *content, wire, Clock::now())) {
     co_return co_await send(from_store());
   }
-  if (!known) co_return co_await Forward(turn, std::move(target), std::move(request), trace);
   // The origin is asked; what is here answers when it is out of reach.
-  RequestHead ask;
-  ask.method = "HEAD";
-  ask.fields = ForOrigin(request.fields);
-  ask.fields.Add("Via", StrCat("1.1 ", parts_.via));
-  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(target.url, std::move(ask), RequestBody());
+  Fields fields = ForOrigin(request.fields);
+  fields.Add("Via", StrCat("1.1 ", parts_.via));
+  absl::StatusOr<OriginAnswer> answer = co_await AskHead(target.url, std::move(fields));
   if (answer.ok() && IsVerdict(answer->head.status)) {
     if (IsAcceptance(answer->head.status)) parts_.access.Accept(key);
     co_return co_await Relay(turn, *std::move(answer));
   }
-  const bool open = RegistryPartOf(target.url) != RegistryPart::kBlob && !AccessRecord::HasCredentials(request.fields);
-  if (open || parts_.access.Stale(key)) co_return co_await send(from_store());
+  const bool open = !blob && !AccessRecord::HasCredentials(request.fields);
+  if (layout && (open || parts_.access.Stale(key))) co_return co_await send(from_store());
   if (answer.ok()) co_return co_await Relay(turn, *std::move(answer));
-  co_return answer.status();
+  const int code = HttpStatusOf(answer.status());
+  if (code < 500) co_return answer.status();
+  co_return co_await SendReply(turn, ErrorReply(ErrorType::kBackend, code, MessageOf(answer.status())));
 }
 
 asio::awaitable<absl::Status> Handler::Serve(ClientTurn& turn, const Rules::Rule& rule, Target target,

@@ -47,6 +47,11 @@ class Handler {
   boost::asio::awaitable<std::optional<Reply>> AskCondition(const Url& url, const RequestHead& request);
   boost::asio::awaitable<absl::Status> ServeHead(ClientTurn& turn, Target target, RequestHead request,
                                                  const common::v2::Download& wire, const telemetry::SpanParent& trace);
+  // The answer to a HEAD of `url` with the client's `fields`: what its GET, which becomes a download, would begin with.
+  // So redirects are followed, without credentials to others; what the first answer says about the file beside its
+  // content (X-Repo-Commit of a hub) stays. Defined in head_request.cc, as is the other.
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> AskHead(Url url, Fields fields);
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> AskHeadByGet(Url url, Fields fields);
   Reply FailureReply(const absl::Status& error, const common::v2::Download& wire) const;
 
   // Defined in tunnel.cc.

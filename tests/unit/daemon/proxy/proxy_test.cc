@@ -319,6 +319,44 @@ TEST_F(ProxyTest, AnswersHeadAndConditions) {
   }
 }
 
+// A hub of models redirects to where its large files are, and tells about them beside the redirect.
+TEST_F(ProxyTest, AnswersTheHeadOfARedirectedFileAsItsGet) {
+  std::atomic<bool> takes_heads = true;
+  std::atomic<size_t> tokens_leaked = 0;
+  ScriptedServer files([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    if (!HeaderOf(request, "Authorization").empty()) ++tokens_leaked;
+    if (request.starts_with("HEAD")) {
+      connection.Send(takes_heads ? "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"of-file\"\r\n\r\n"
+                                  : "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    } else if (HeaderOf(request, "Range") == "bytes=0-0") {
+      connection.Send("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/7\r\nContent-Length: 1\r\n\r\nc");
+    } else {
+      connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ncontent");
+    }
+  });
+  ScriptedServer hub([&](ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send(StrCat("HTTP/1.1 302 Found\r\nX-Repo-Commit: abc\r\nETag: \"of-redirect\"\r\nLocation: ",
+                           files.Url("/signed"), "\r\nContent-Length: 0\r\n\r\n"));
+  });
+  const auto daemon = Start(ProxyConfig());
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  const std::string url = hub.Url("/p2p/model");
+  for (const bool heads : {true, false}) {
+    takes_heads = heads;
+    const Answer head = client.Get(url, {"Authorization: Bearer secret"}, "HEAD");
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head["content-length"], "7");
+    EXPECT_EQ(head["x-repo-commit"], "abc");
+    EXPECT_EQ(head["etag"], heads ? "\"of-file\"" : "");
+    EXPECT_EQ(head["location"], "");
+    EXPECT_EQ(client.Get(url, {"Authorization: Bearer secret"}).body, "content");
+  }
+  EXPECT_EQ(tokens_leaked, 0u);
+  // Without a rule the client sees what the hub says.
+  EXPECT_EQ(client.Get(hub.Url("/model"), {}, "HEAD").status, 302);
+}
+
 TEST_F(ProxyTest, AnswersEmptyFilesAndOriginsThatTellNoLength) {
   const Nginx origin({{""}});
   origin.Put("empty.bin", "");
