@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs that know nothing of Dragonfly get files through the proxy of their host, as docs/guides/ tell: git-lfs and
-// curl on hosts with networks of their own, nginx as their server.
+// Programs that know nothing of Dragonfly get files through the proxy of their host, as docs/guides/ tell: git-lfs, pip
+// and curl on hosts with networks of their own, nginx as their server.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -17,20 +16,26 @@
 #include "tests/e2e/harness/network.h"
 #include "tests/e2e/harness/origin.h"
 #include "tests/e2e/harness/peer_host.h"
+#include "tests/support/certificates.h"
 
 namespace dragonfly::e2e {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kProxy[] = "http://127.0.0.1:4001";
-// The batch API of Git LFS is a POST that is answered by a file.
-constexpr char kLocations[] =
-    "location /lfs/objects/batch { root %ROOT%; default_type application/vnd.git-lfs+json; error_page 405 =200 $uri; "
-    "}\n"
-    "location /broken { return 500; }\n"
-    "location /unreachable { proxy_pass http://127.0.0.1:1; }\n";
+constexpr int kTlsPort = 8443;
+
+// The batch API of Git LFS is a POST that is answered by a file. A hub tells about a file beside the redirect to it.
+constexpr char kLocations[] = R"(
+  location /lfs/objects/batch { default_type application/vnd.git-lfs+json; root %WWW%; error_page 405 =200 $uri; }
+  location ^~ /org/model/resolve/ {
+    add_header X-Repo-Commit 0123456789 always;
+    return 302 http://$host:$server_port/cdn/blob?signature=$msec;
+  }
+)";
 
 class HttpClients : public ::testing::Test {
  protected:
@@ -38,10 +43,15 @@ class HttpClients : public ::testing::Test {
   void SetUp() override {
     if (!has_network_) GTEST_SKIP() << "needs the rights to make network namespaces";
     std::string locations = kLocations;
-    locations.replace(locations.find("%ROOT%"), 6, dir_.path() + "/www");
+    locations.replace(locations.find("%WWW%"), 5, dir_.path() + "/www");
+    locations += StrCat("listen ", kCenter, ":", kTlsPort, " ssl; ", certificates_.NginxLines());
     origin_ = std::make_unique<Origin>(dir_.path(), 0, kCenter, locations);
-    cluster_ = std::make_unique<HostCluster>(dir_.path(), 2,
-                                             "proxy:\n  rules:\n    - regex: '/files/'\n    - regex: '[0-9a-f]{64}'\n");
+    cluster_ = std::make_unique<HostCluster>(
+        dir_.path(), 2,
+        StrCat(
+            "proxy:\n  rules: [{regex: 'https://10.77.0.1:8443/files/'}, {regex: '[0-9a-f]{64}'}, {regex: '[.]whl$'}, "
+            "{regex: 'resolve/'}]\n  registryMirror:\n    addr: ",
+            origin_->Url(""), "\nbackend:\n  caCert: ", certificates_.ca_file(), "\n"));
   }
 
   std::string Path(const std::string& name) const { return dir_.path() + "/www/" + name; }
@@ -50,16 +60,12 @@ class HttpClients : public ::testing::Test {
     WriteRandomFile(Path(name), bytes, seed);
     return Path(name);
   }
-  // curl on the first host, through its proxy; what -w asks for comes back.
-  std::string Curl(std::vector<std::string> options) {
-    options.insert(options.begin(), {"curl", "-s", "-S", "-x", kProxy});
-    return cluster_->peer(0).host().Run(options);
-  }
   std::string OnHost(const std::string& name, size_t host = 0) {
     return cluster_->peer(host).host().dir() + "/" + name;
   }
 
   static inline bool has_network_ = false;
+  const dragonfly::testing::Certificates certificates_{std::string("IP:") + kCenter};
   TempDir dir_;
   std::unique_ptr<Origin> origin_;
   std::unique_ptr<HostCluster> cluster_;
@@ -97,63 +103,68 @@ TEST_F(HttpClients, GitLfsOnTwoHostsReadsAnObjectOnce) {
   EXPECT_EQ(origin_->BytesSent("lfs/objects/" + oid), kBytes);
 }
 
-TEST_F(HttpClients, CurlResumesAndTakesRanges) {
-  const std::string file = File("files/data", 20'000'000, 2);
-  const std::string url = origin_->Url("files/data");
-  const std::string output = OnHost("data");
-  std::filesystem::copy_file(file, output);
-  std::filesystem::resize_file(output, 7'654'321);
-  EXPECT_EQ(Curl({"-C", "-", "-o", output, "-w", "%{http_code} %{size_download}", url}),
-            StrCat("206 ", 20'000'000 - 7'654'321));
-  EXPECT_TRUE(SameContent(output, file));
-
-  EXPECT_EQ(
-      Curl({"-r", "-1000", "-o", OnHost("tail"), "-w", "%{http_code} %{size_download} %header{content-range}", url}),
-      "206 1000 bytes 19999000-19999999/20000000");
-  EXPECT_EQ(Curl({"-r", "30000000-", "-o", OnHost("beyond"), "-w", "%{http_code} %header{content-range}", url}),
-            "416 bytes */20000000");
-  // Several ranges are a plain answer.
-  EXPECT_EQ(Curl({"-r", "0-1,4-5", "-o", OnHost("whole"), "-w", "%{http_code} %{size_download}", url}), "200 20000000");
-  EXPECT_TRUE(SameContent(OnHost("whole"), file));
-  EXPECT_LE(origin_->BytesSent("files/data"), 2u * 20'000'000) << "a range may be read before the whole";
+// What huggingface_hub asks for a file of a repository: a HEAD at the hub, then a GET of the URL that the answer names.
+TEST_F(HttpClients, AHubThatRedirectsIsReadThroughTheProxy) {
+  constexpr uint64_t kBytes = 20'000'000;
+  File("cdn/blob", kBytes, 2);
+  const std::string url = StrCat(kProxy, "/org/model/resolve/main/model.bin");
+  std::vector<Process> downloads;
+  for (size_t i = 0; i < cluster_->size(); ++i) {
+    const std::string head = cluster_->peer(i).host().Run({"curl", "-sS", "-I", url});
+    EXPECT_THAT(head, AllOf(HasSubstr("200 OK"), HasSubstr(StrCat("Content-Length: ", kBytes)),
+                            HasSubstr("X-Repo-Commit: 0123"), Not(HasSubstr("Location"))));
+    downloads.push_back(cluster_->peer(i).host().Start({"curl", "-sSf", "-o", "model", url}, "hub.out"));
+  }
+  for (Process& download : downloads) Output(download);
+  for (size_t i = 0; i < cluster_->size(); ++i) EXPECT_TRUE(SameContent(OnHost("model", i), Path("cdn/blob")));
+  EXPECT_EQ(origin_->BytesSent("cdn/blob"), kBytes);
 }
 
-TEST_F(HttpClients, CurlAsksForHeadsAndConditions) {
-  File("files/data", 5'000'000, 3);
-  const std::string url = origin_->Url("files/data");
-  const std::string head = Curl({"-I", url});
-  EXPECT_THAT(head, AllOf(HasSubstr("200 OK"), HasSubstr("5000000")));
-  const size_t at = head.find("ETag: ");
-  ASSERT_NE(at, std::string::npos) << head;
-  const std::string etag = head.substr(at + 6, head.find('\r', at) - at - 6);
-  EXPECT_EQ(Curl({"-H", "If-None-Match: " + etag, "-o", OnHost("none"), "-w", "%{http_code} %{size_download}", url}),
-            "304 0");
-  EXPECT_EQ(Curl({"-H", "If-None-Match: \"other\"", "-o", OnHost("data"), "-w", "%{http_code} %{size_download}", url}),
-            "200 5000000");
-  // A file that changes at its server changes here, too.
-  File("files/data", 4'000'000, 4);
-  EXPECT_EQ(Curl({"-o", OnHost("data"), "-w", "%{http_code} %{size_download}", url}), "200 4000000");
-  EXPECT_TRUE(SameContent(OnHost("data"), Path("files/data")));
+TEST_F(HttpClients, PipOnTwoHostsReadsAWheelOnceAndTheIndexEachTime) {
+  std::filesystem::create_directories(Path("simple/demo"));
+  const std::string script = R"(
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    wheel.writestr("demo/data.bin", os.urandom(12_000_000))
+    info = "demo-1.0.dist-info/"
+    wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
+    wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", "")
+)";
+  const std::string name = "demo-1.0-py3-none-any.whl";
+  Process make({"/usr/bin/python3", "-c", script, Path("simple/demo/" + name)}, dir_.path() + "/wheel.out");
+  Output(make);
+  std::ofstream(Path("simple/demo/index.html")) << "<a href=\"" << name << "\">" << name << "</a>";
+
+  std::vector<Process> downloads;
+  for (size_t i = 0; i < cluster_->size(); ++i) {
+    downloads.push_back(cluster_->peer(i).host().Start(
+        {"/usr/bin/python3", "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--proxy", kProxy,
+         "--trusted-host", kCenter, "--index-url", origin_->Url("simple/"), "--dest", "wheels", "demo"},
+        "pip.out"));
+  }
+  for (Process& download : downloads) Output(download);
+  for (size_t i = 0; i < cluster_->size(); ++i) {
+    EXPECT_TRUE(SameContent(OnHost("wheels/" + name, i), Path("simple/demo/" + name)));
+  }
+  EXPECT_EQ(origin_->BytesSent("simple/demo/" + name), std::filesystem::file_size(Path("simple/demo/" + name)));
+  EXPECT_EQ(origin_->Requests("simple/demo/index.html"), cluster_->size());
 }
 
-TEST_F(HttpClients, CurlIsToldWhatIsWrongWithTheServer) {
-  EXPECT_EQ(Curl({"-o", OnHost("a"), "-w", "%{http_code} %header{x-dragonfly-error-type}", origin_->Url("files/none")}),
-            "404 backend");
-  EXPECT_EQ(Curl({"-o", OnHost("b"), "-w", "%{http_code}", origin_->Url("broken")}), "500");
-  EXPECT_EQ(Curl({"-o", OnHost("c"), "-w", "%{http_code}", "-H", "X-Dragonfly-Use-P2P: true", origin_->Url("broken")}),
-            "500");
-  EXPECT_EQ(Curl({"-o", OnHost("d"), "-w", "%{http_code}", origin_->Url("unreachable")}), "502");
-  EXPECT_EQ(Curl({"-w", "%{http_code}", "-o", OnHost("e"), "http://10.77.0.1:1/files/x"}), "502");
-  EXPECT_THAT(Curl({"http://10.77.0.1:1/files/x"}), HasSubstr("connect to 10.77.0.1 port 1"));
-}
-
-TEST_F(HttpClients, WhatIsStoredIsServedWhileItsServerIsDown) {
-  const std::string file = File("files/data", 9'000'000, 5);
-  const std::string url = origin_->Url("files/data");
-  EXPECT_EQ(Curl({"-o", OnHost("first"), "-w", "%{http_code}", url}), "200");
-  origin_->process().Kill();
-  EXPECT_EQ(Curl({"-o", OnHost("second"), "-w", "%{http_code} %{size_download}", url}), "200 9000000");
-  EXPECT_TRUE(SameContent(OnHost("second"), file));
+// The daemon opens the tunnel, as its rule may match, by a certificate of its own authority.
+TEST_F(HttpClients, CurlReadsOverHttpsWhatItsProxySharesWithTheOther) {
+  const std::string file = File("files/data", 15'000'000, 3);
+  const std::string url = StrCat("https://", kCenter, ":", kTlsPort, "/files/data");
+  std::vector<Process> downloads;
+  for (size_t i = 0; i < cluster_->size(); ++i) {
+    downloads.push_back(cluster_->peer(i).host().Start(
+        {"curl", "-sSf", "-x", kProxy, "--cacert", "storage/proxy/ca.pem", "-o", "data", url}, "tls.out"));
+  }
+  for (Process& download : downloads) Output(download);
+  for (size_t i = 0; i < cluster_->size(); ++i) EXPECT_TRUE(SameContent(OnHost("data", i), file));
+  EXPECT_EQ(origin_->BytesSent("files/data"), 15'000'000u);
+  // Without that authority it is told so.
+  EXPECT_THAT(cluster_->peer(0).host().Run({"curl", "-sS", "-x", kProxy, url}, 60), HasSubstr("certificate"));
 }
 
 }  // namespace

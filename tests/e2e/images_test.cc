@@ -194,6 +194,31 @@ TEST_F(Images, FourRuntimesOnThreeHostsPullAtOnceAndTheRegistryServesEachByteOnc
   EXPECT_THAT(registry_->BlobsSent(), UnorderedElementsAreArray({fresh[0].digest, fresh[1].digest}));
 }
 
+// As Docker does it, whose daemon.json names dfdaemon as the proxy.
+TEST_F(Images, AProxyTakesTheLayersOfAnHttpsRegistryFromTheCluster) {
+  const dragonfly::testing::Certificates certificates(std::string("IP:") + kCenter);
+  registry_ =
+      std::make_unique<Registry>(dir_.path() + "/registry", RegistrySettings{.address = std::string(kCenter) + ":5443",
+                                                                             .certificate = certificates.server_pem(),
+                                                                             .key = certificates.server_key()});
+  const Image image = MakeImage(dir_.path() + "/image", {{30 << 20, 1}, {5 << 20, 2}});
+  Push(image, "team/app:1", {"--dest-tls-verify=false"});
+  StartCluster(certificates.ca_file());
+  std::vector<Process> pulls;
+  for (auto& machine : machines_) {
+    const std::string& dir = machine->host().dir();
+    std::filesystem::create_directories(dir + "/trusted");
+    std::filesystem::copy_file(dir + "/storage/proxy/ca.pem", dir + "/trusted/ca.crt");
+    std::ofstream(dir + "/no-mirrors.conf") << "";
+    pulls.push_back(machine->host().Start(
+        {"skopeo", "--registries-conf", dir + "/no-mirrors.conf", "copy", "--quiet", "--src-cert-dir", dir + "/trusted",
+         "docker://" + machine->ImageName("team/app:1"), "dir:" + dir + "/skopeo-1"},
+        "skopeo.out", {{"HTTPS_PROXY", kProxy}}));
+  }
+  for (Process& pull : pulls) Output(pull);
+  ExpectEachByteOnce(image.blobs);
+}
+
 class PrivateImages : public Images, public ::testing::WithParamInterface<int> {};
 
 TEST_P(PrivateImages, NeedTheirRightsAlsoWhenTheirBlobsAreStored) {
