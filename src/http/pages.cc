@@ -94,11 +94,15 @@ asio::awaitable<Response> HeapPage(runtime::BlockingPool& blocking) {
 
 }  // namespace
 
-Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks) {
-  Router router;
+void AddHealthPages(Router& router, std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks) {
   router.On("GET", "/healthy",
             [serves = std::move(serves)](Request) { return Answer(Text(serves() ? 200 : 503, "")); });
   router.On("GET", "/readyz", [checks = std::move(checks)](Request) { return Answer(Ready(checks())); });
+}
+
+Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks) {
+  Router router;
+  AddHealthPages(router, std::move(serves), std::move(checks));
   return router;
 }
 

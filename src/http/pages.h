@@ -24,6 +24,8 @@ struct ReadinessCheck {
 // GET /healthy: 200 with an empty body while `serves()`, else 503. GET /readyz: "ready" or "not ready", then a line for
 // each check; 503 when one has failed. Both are called on the server's thread and must not block.
 Router MakeHealthPages(std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks);
+// The same beside other pages.
+void AddHealthPages(Router& router, std::function<bool()> serves, std::function<std::vector<ReadinessCheck>()> checks);
 
 // GET /metrics: the text format, after `refresh()`. DELETE /metrics: counters begin at 0 again. `metrics` must outlive
 // the server.

@@ -5,6 +5,7 @@
 #include <grpcpp/channel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -36,6 +37,7 @@ struct ManagerPresence::State {
   const ManagerPresence::Channel channel;
   const Register enter;
   runtime::TaskGroup tasks;
+  std::atomic<bool> renew{false};
   mutable absl::Mutex mutex;
   absl::Status now ABSL_GUARDED_BY(mutex) = absl::UnavailableError("not registered yet");
   absl::Status logged ABSL_GUARDED_BY(mutex);
@@ -50,12 +52,13 @@ asio::awaitable<absl::Status> ManagerPresence::State::KeepAlive() {
     stub->async()->KeepAlive(context, answer, reactor);
   };
   const auto stream = StartClientStream<KeepAliveRequest, Empty>(start);
-  for (;;) {
+  while (!renew.exchange(false)) {
     stream->Write(options.beat);
     const auto end = co_await stream->End(Clock::now() + options.interval);
     if (end.ok()) co_return absl::OkStatus();
     if (stream->ended()) co_return Annotate(end.status(), StrCat("keep ", options.who, " alive"));
   }
+  co_return absl::OkStatus();
 }
 
 void ManagerPresence::State::Note(const absl::Status& status) {
@@ -73,6 +76,7 @@ void ManagerPresence::State::Note(const absl::Status& status) {
 asio::awaitable<void> ManagerPresence::State::Run() {
   Clock::duration retry = options.retry_min;
   for (;;) {
+    renew = false;
     absl::Status status = co_await enter();
     if (status.ok()) {
       Note(status);
@@ -94,6 +98,8 @@ ManagerPresence::ManagerPresence(ManagerPresenceOptions options, asio::any_io_ex
 ManagerPresence::~ManagerPresence() = default;
 
 void ManagerPresence::Start() { state_->tasks.Spawn(state_->Run()); }
+
+void ManagerPresence::Renew() { state_->renew = true; }
 
 asio::awaitable<void> ManagerPresence::Stop() {
   const std::shared_ptr<State> state = state_;

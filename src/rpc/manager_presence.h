@@ -47,6 +47,8 @@ class ManagerPresence {
   ManagerPresence& operator=(const ManagerPresence&) = delete;
 
   void Start();
+  // Registers anew at the next beat: the record has gone, which the stream does not tell.
+  void Renew();
   // Ends the stream; the manager then takes the service for inactive.
   boost::asio::awaitable<void> Stop();
   // OK while the manager knows the service; else why not.

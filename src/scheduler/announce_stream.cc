@@ -24,9 +24,14 @@ Traffic TrafficOf(Origin origin, const common::v2::Piece& piece) {
 
 }  // namespace
 
-AnnounceStream::AnnounceStream(ShardRunner& runner, Probe& probe, std::shared_ptr<Session> session,
-                               absl::Status admitted)
-    : runner_(runner), probe_(probe), session_(std::move(session)), admitted_(std::move(admitted)) {
+AnnounceStream::AnnounceStream(ShardRunner& runner, Probe& probe, const ClusterConfigs& cluster,
+                               std::shared_ptr<Session> session, telemetry::SpanContext trace, absl::Status admitted)
+    : runner_(runner),
+      probe_(probe),
+      cluster_(cluster),
+      session_(std::move(session)),
+      trace_(std::move(trace)),
+      admitted_(std::move(admitted)) {
   probe_.StreamOpened();
 }
 
@@ -132,6 +137,9 @@ absl::Status AnnounceStream::Register(Message request, Shard& shard, TimePoint n
       std::make_shared<common::v2::Download>(std::move(*request.mutable_register_peer_request()->mutable_download()));
   Registration registration = ToRegistration(std::move(download));
   registration.stream = shared_from_this();
+  if (registration.priority == common::v2::LEVEL0 && !registration.about.application.empty()) {
+    registration.priority = cluster_.current()->priorities->Of(registration.about.application, registration.about.url);
+  }
   const int32_t priority = registration.priority;
   const TaskType type = registration.about.type;
   asked_at_ = now;

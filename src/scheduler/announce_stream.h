@@ -7,6 +7,7 @@
 #include <string>
 
 #include "rpc/server_call.h"
+#include "scheduler/cluster_config.h"
 #include "scheduler/probe.h"
 #include "scheduler/shard_runner.h"
 #include "scheduler/v2/scheduler.pb.h"
@@ -19,8 +20,10 @@ class AnnounceStream final : public PeerStream, public std::enable_shared_from_t
  public:
   using Session = rpc::BidiSession<::scheduler::v2::AnnouncePeerRequest, ::scheduler::v2::AnnouncePeerResponse>;
 
-  // `runner` and `probe` must outlive the stream. `admitted` ends the stream when it is an error.
-  AnnounceStream(ShardRunner& runner, Probe& probe, std::shared_ptr<Session> session, absl::Status admitted);
+  // `runner`, `probe` and `cluster` must outlive the stream. `trace` is the span of the call. `admitted` ends the
+  // stream when it is an error.
+  AnnounceStream(ShardRunner& runner, Probe& probe, const ClusterConfigs& cluster, std::shared_ptr<Session> session,
+                 telemetry::SpanContext trace, absl::Status admitted);
   ~AnnounceStream() override;
 
   void OnMessage(::scheduler::v2::AnnouncePeerRequest request);
@@ -30,6 +33,7 @@ class AnnounceStream final : public PeerStream, public std::enable_shared_from_t
   void SendParents(const Peer& child, std::span<Peer* const> parents) override;
   void SendBackToSource(std::string_view description) override;
   void SendMetadataOnly() override;
+  telemetry::SpanContext trace() const override { return trace_; }
   void Finish(absl::Status status) override;
 
  private:
@@ -49,7 +53,9 @@ class AnnounceStream final : public PeerStream, public std::enable_shared_from_t
 
   ShardRunner& runner_;
   Probe& probe_;
+  const ClusterConfigs& cluster_;
   const std::shared_ptr<Session> session_;
+  const telemetry::SpanContext trace_;
   const absl::Status admitted_;
   std::string host_id_, task_id_, peer_id_;
   std::optional<TimePoint> asked_at_;  // while an answer is owed

@@ -307,9 +307,6 @@ void ReadConfig(Section& root, SchedulerConfig& config) {
   root.Sub("job", [&](Section& section) {
     section.Sub("redis", [&](Section& redis) { ReadRedisOfJobs(redis, config.redis); });
   });
-  if (!config.redis.addrs.empty()) {
-    root.Warn("database", "redis has no effect: persistent cache tasks and jobs of a manager are not served");
-  }
   IgnoreAll(root, {"resource", "storage", "security", "trainer", "verbose"});
 }
 

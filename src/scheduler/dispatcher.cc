@@ -62,6 +62,7 @@ absl::Status Dispatcher::Activate(Peer& peer, const std::shared_ptr<const common
       if (options_.seeds_enabled &&
           !(task.seed_failed_at.has_value() && now - *task.seed_failed_at < options_.seed_failure_window)) {
         task.trigger().download = download;
+        task.trigger().trace = peer.stream == nullptr ? telemetry::SpanContext() : peer.stream->trace();
         task.trigger().attempts = 0;
         if (LaunchSeed(task, now)) return absl::OkStatus();
       }
@@ -91,7 +92,7 @@ bool Dispatcher::LaunchSeed(Task& task, TimePoint now) {
   trigger.host_id = seeds.front()->id();
   trigger.progress_at = now;
   DF_LOG(Debug, "task {}: asking seed {}", task.id(), trigger.host_id);
-  seeds_.Launch({task.id(), trigger.id, seeds.front()->facts(), trigger.download});
+  seeds_.Launch({task.id(), trigger.id, seeds.front()->facts(), trigger.download, trigger.trace});
   return true;
 }
 

@@ -46,6 +46,7 @@ struct SeedRequest {
   uint64_t trigger_id = 0;
   std::shared_ptr<const HostFacts> seed;
   std::shared_ptr<const common::v2::Download> download;  // as the peer registered it
+  telemetry::SpanContext trace;                          // of that peer's conversation
 };
 class SeedLauncher {
  public:
@@ -100,6 +101,9 @@ class Dispatcher {
   // When Tick() is due; kNoDeadline: not by the clock.
   TimePoint NextDeadline() const { return checks_.empty() ? kNoDeadline : checks_.begin()->first; }
   void Tick(TimePoint now);
+
+  // For decisions from now on.
+  void SetLimits(ParentLimits limits) { finder_.SetLimits(limits); }
 
   // A peer may be sent to the origin.
   bool CanBackToSource(const Task& task) const;

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/hash_ring.h"
 #include "base/text.h"
 
@@ -26,12 +27,40 @@ std::shared_ptr<Host> HostTable::Announce(std::shared_ptr<const HostFacts> facts
   }
   Entry& entry = hosts_[facts->id];
   entry.skip_until = TimePoint{};
+  entry.announced = true;
   if (entry.host == nullptr) {
     entry.host = std::make_shared<Host>(std::move(facts), now);
   } else {
     entry.host->Update(std::move(facts), now);
   }
   return entry.host;
+}
+
+std::vector<std::string> HostTable::SetListed(const std::vector<std::shared_ptr<const HostFacts>>& seeds,
+                                              TimePoint now) {
+  std::vector<std::string> gone;
+  absl::MutexLock lock(&mutex_);
+  absl::flat_hash_set<std::string_view> listed;
+  for (const auto& facts : seeds) {
+    listed.insert(facts->id);
+    const auto [at, added] = hosts_.try_emplace(facts->id);
+    if (added) {
+      at->second.host = std::make_shared<Host>(facts, now);
+      seeds_.insert(facts->id);
+    } else if (!at->second.announced) {
+      at->second.host->Update(facts, now);
+    }
+  }
+  for (auto at = hosts_.begin(); at != hosts_.end();) {
+    if (at->second.announced || listed.contains(at->first)) {
+      ++at;
+      continue;
+    }
+    gone.push_back(at->first);
+    seeds_.erase(at->first);
+    hosts_.erase(at++);
+  }
+  return gone;
 }
 
 std::shared_ptr<Host> HostTable::Find(std::string_view id) const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All hosts that have announced themselves.
+// All hosts that have announced themselves, and the seeds that the manager lists.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,9 @@ class HostTable {
  public:
   // Adds or updates the host.
   std::shared_ptr<Host> Announce(std::shared_ptr<const HostFacts> facts, TimePoint now);
+  // The seeds that the manager lists: those that have not announced themselves are asked by what it says of them, and
+  // go when it lists them no more. Returns the ids of those that have gone.
+  std::vector<std::string> SetListed(const std::vector<std::shared_ptr<const HostFacts>>& seeds, TimePoint now);
   std::shared_ptr<Host> Find(std::string_view id) const;
   // False when it was not there.
   bool Remove(std::string_view id);
@@ -42,6 +45,7 @@ class HostTable {
   struct Entry {
     std::shared_ptr<Host> host;
     TimePoint skip_until{};
+    bool announced = false;  // else the manager lists it
   };
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<std::string, Entry> hosts_ ABSL_GUARDED_BY(mutex_);

@@ -38,6 +38,9 @@ class ParentFinder {
  public:
   ParentFinder(const Evaluator& evaluator, ParentLimits limits) : evaluator_(evaluator), limits_(limits) {}
 
+  // For calls of Find() from now on.
+  void SetLimits(ParentLimits limits) { limits_ = limits; }
+
   // The best parents, best first; empty when there is none, or when the child's state takes no parents.
   std::vector<Peer*> Find(Peer& child, TimePoint now);
 
@@ -47,7 +50,7 @@ class ParentFinder {
 
  private:
   const Evaluator& evaluator_;
-  const ParentLimits limits_;
+  ParentLimits limits_;
   std::minstd_rand random_{std::random_device{}()};
   struct Scored {
     double score;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "telemetry/span_context.h"
 
 namespace dragonfly::scheduler {
 
@@ -22,6 +23,8 @@ class PeerStream {
   virtual void SendParents(const Peer& child, std::span<Peer* const> parents) = 0;
   virtual void SendBackToSource(std::string_view description) = 0;
   virtual void SendMetadataOnly() = 0;
+  // The span of the conversation, for calls that it causes; not valid() when there is none.
+  virtual telemetry::SpanContext trace() const { return {}; }
   // Ends the conversation.
   virtual void Finish(absl::Status status) = 0;
 };

@@ -2,23 +2,35 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
+#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "http/pages.h"
 #include "http/server.h"
 #include "rpc/capability.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
+#include "rpc/tls_files.h"
+#include "runtime/blocking_pool.h"
+#include "runtime/local_address.h"
 #include "runtime/timeout.h"
+#include "scheduler/cluster_config.h"
+#include "scheduler/dynconfig.h"
 #include "scheduler/evaluator.h"
+#include "scheduler/manager_session.h"
 #include "scheduler/persistent_service.h"
 #include "scheduler/probe.h"
 #include "scheduler/service.h"
+#include "scheduler/tracing.h"
+#include "scheduler/wire.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
 
@@ -47,12 +59,18 @@ ShardOptions ToShardOptions(const SchedulerConfig& config) {
   return options;
 }
 
-rpc::ChannelOptions ToChannelOptions(const SchedulerConfig& config) {
+rpc::TlsFiles ToTlsFiles(const SchedulerConfig::TlsFiles& from, std::string section) {
+  rpc::TlsFiles files;
+  files.section = std::move(section);
+  files.ca_cert = from.ca_cert;
+  files.cert = from.cert;
+  files.key = from.key;
+  return files;
+}
+
+rpc::ChannelOptions ChannelsWith(rpc::TlsFiles tls) {
   rpc::ChannelOptions options;
-  options.tls.section = "seedPeer.tls";
-  options.tls.ca_cert = config.seed_peer.tls.ca_cert;
-  options.tls.cert = config.seed_peer.tls.cert;
-  options.tls.key = config.seed_peer.tls.key;
+  options.tls = std::move(tls);
   return options;
 }
 
@@ -89,10 +107,7 @@ PersistentService::Options ToPersistentOptions(const SchedulerConfig& config) {
   // How often all tasks are looked at, when scheduler.gc.hostGCInterval does not say more often.
   constexpr absl::Duration kHealingInterval = absl::Seconds(30);
   PersistentService::Options options;
-  options.peers.tls.section = "peer.tls";
-  options.peers.tls.ca_cert = config.peer.tls.ca_cert;
-  options.peers.tls.cert = config.peer.tls.cert;
-  options.peers.tls.key = config.peer.tls.key;
+  options.peers.tls = ToTlsFiles(config.peer.tls, "peer.tls");
   options.healing_interval = ToClock(std::min(config.scheduling.host_gc_interval, kHealingInterval));
   options.share_hosts = !config.redis.addrs.empty();
   options.cache.candidate_limit = config.scheduling.candidate_parent_limit;
@@ -101,129 +116,267 @@ PersistentService::Options ToPersistentOptions(const SchedulerConfig& config) {
 }
 
 // "10.0.0.1:8000", "[::1]:8000", ":8000".
-absl::Status ParseAddress(const std::string& address, bool ipv6, http::ServerOptions* options) {
-  const size_t colon = address.rfind(':');
-  const auto port =
-      colon == std::string::npos ? std::nullopt : ParseDecimal<uint16_t>(std::string_view(address).substr(colon + 1));
-  if (!port.has_value()) {
-    return absl::InvalidArgumentError(StrCat("metrics.addr ", Quoted(address), " is not of the form [ip]:port"));
-  }
-  std::string ip = address.substr(0, colon);
-  if (ip.size() > 2 && ip.front() == '[' && ip.back() == ']') ip = ip.substr(1, ip.size() - 2);
-  options->ip = !ip.empty() ? ip : ipv6 ? "::" : "0.0.0.0";
-  options->port = *port;
-  return absl::OkStatus();
+absl::StatusOr<http::ServerOptions> ParseAddress(const std::string& address, bool ipv6) {
+  http::ServerOptions options;
+  options.ip = ipv6 ? "::" : "0.0.0.0";
+  const bool port_alone = address.starts_with(':');
+  // For tests: port 0 is any.
+  const bool any_port = address.ends_with(":0");
+  const std::string checked = any_port ? address.substr(0, address.size() - 1) + "1" : address;
+  const auto parts = SplitHostPort(port_alone ? StrCat("0.0.0.0", checked) : checked);
+  if (!parts.ok()) return Annotate(parts.status(), "metrics.addr");
+  if (!port_alone) options.ip = parts->first;
+  options.port = any_port ? uint16_t{0} : parts->second;
+  return options;
 }
 
-asio::awaitable<http::Response> Answer(const telemetry::Metrics& metrics, std::string target) {
-  http::Response response;
-  if (target == "/metrics") {
-    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    response.body = metrics.Render();
-  } else {
-    response.status = 404;
-    response.body = "only /metrics is here\n";
+// A file name for this scheduler alone, whatever its name is.
+std::string CacheFile(const SchedulerConfig& config, const std::string& hostname, uint16_t port) {
+  std::string name;
+  for (const char c : hostname) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+    name += plain ? c : '_';
   }
-  co_return response;
+  constexpr size_t kNameMax = 128;
+  return StrCat(config.server.cache_dir, "/dynconfig/scheduler-", name.substr(0, kNameMax), "-", port, ".json");
 }
 
 }  // namespace
 
 // In the order of need: each member uses only those above it.
 struct Scheduler::State {
-  State(const SchedulerConfig& config, std::unique_ptr<Evaluator> chosen, runtime::IoThreads& threads)
-      : io(threads),
+  State(const SchedulerConfig& from, std::unique_ptr<Evaluator> chosen, runtime::IoThreads& threads)
+      : config(from),
+        io(threads),
         evaluator(std::move(chosen)),
+        cluster(DefaultClusterConfig(config)),
         probe(metrics, config.metrics.enable_host),
-        seed_channels(ToChannelOptions(config)),
-        service(shards, hosts, probe,
-                UploadLimits{config.scheduling.upload_limit_normal, config.scheduling.upload_limit_seed},
-                config.server.request_rate_limit),
+        seed_channels(ChannelsWith(ToTlsFiles(config.seed_peer.tls, "seedPeer.tls"))),
+        manager_channels(ChannelsWith(ToTlsFiles(config.manager.tls, "manager.tls"))),
+        service(shards, hosts, probe, cluster, config.server.request_rate_limit),
         host_collection(threads.At(0).get_executor()) {}
 
-  asio::awaitable<void> CollectHosts(Clock::duration interval) {
-    for (;;) {
-      co_await runtime::SleepUntil(Clock::now() + interval);
-      for (const std::string& id : hosts.RemoveSilent(Clock::now())) {
-        DF_LOG(Info, "host {} has stopped announcing itself", id);
-        probe.Forget(id);
-        for (size_t i = 0; i < shards.size(); ++i) {
-          shards.At(i).Post([id](Shard& shard, TimePoint now) { shard.DeleteHost(id, now); });
-        }
-      }
-    }
-  }
+  absl::Status Identify();
+  absl::Status Start();
+  absl::Status StartDynconfig(uint16_t port);
+  void StartPersistent();
+  absl::Status ServeCalls();
+  absl::Status ServePages();
+  absl::Status ServeProfiles();
+  void Apply(std::shared_ptr<const ClusterConfig> next);
+  std::vector<http::ReadinessCheck> Readiness() const;
+  asio::awaitable<void> CollectHosts(Clock::duration interval);
+  void ForgetHost(const std::string& id);
 
+  // Runs `work` on a thread of `io` and waits for its end.
+  void WaitFor(asio::awaitable<void> work) { asio::co_spawn(io.At(0), std::move(work), asio::use_future).get(); }
+
+  const SchedulerConfig config;
+  std::string hostname;
+  std::string ip;
   runtime::IoThreads& io;
+  runtime::BlockingPool blocking{2, 64};
   const std::unique_ptr<Evaluator> evaluator;
   HostTable hosts;
+  ClusterConfigs cluster;
   telemetry::Metrics metrics;
   Probe probe;
+  std::unique_ptr<telemetry::Tracer> tracer;  // null: no traces are exported
   rpc::ChannelPool seed_channels;
+  rpc::ChannelPool manager_channels;
   Shards shards;
   Service service;
-  std::unique_ptr<PersistentService> persistent;
+  std::unique_ptr<PersistentService> persistent;  // null: its store cannot be opened
   runtime::TaskGroup host_collection;
   std::unique_ptr<rpc::Server> server;
+  std::unique_ptr<Dynconfig> dynconfig;     // null: the defaults hold
+  std::unique_ptr<ManagerSession> manager;  // null: there is none
+  std::atomic<bool> serves{false};
   std::unique_ptr<http::Server> metrics_server;
+  std::unique_ptr<http::Server> profile_server;
 };
+
+absl::Status Scheduler::State::Identify() {
+  hostname = config.server.host;
+  if (hostname.empty()) {
+    DF_ASSIGN_OR_RETURN(hostname, runtime::SystemHostname());
+  }
+  ip = config.server.advertise_ip;
+  if (ip.empty()) {
+    DF_ASSIGN_OR_RETURN(const runtime::LocalAddress address, runtime::FindLocalAddress(config.enable_ipv6));
+    if (address.loopback && !config.manager.addr.empty()) {
+      DF_LOG(Warn,
+             "no network interface has an address: announcing {}, which only this host can reach; set "
+             "server.advertiseIP",
+             address.ip);
+    }
+    ip = address.ip;
+  }
+  return absl::OkStatus();
+}
+
+// Any thread.
+void Scheduler::State::Apply(std::shared_ptr<const ClusterConfig> next) {
+  const ParentLimits limits = next->parents;
+  const UploadLimits upload{next->upload_limit_normal, next->upload_limit_seed};
+  std::vector<std::shared_ptr<const HostFacts>> seeds;
+  for (const ListedSeed& seed : next->seeds) seeds.push_back(ToFacts(seed, upload));
+  cluster.Set(std::move(next));
+  for (size_t i = 0; i < shards.size(); ++i) {
+    shards.At(i).Post([limits](Shard& shard, TimePoint) { shard.SetLimits(limits); });
+  }
+  for (const std::string& id : hosts.SetListed(seeds, Clock::now())) ForgetHost(id);
+}
+
+void Scheduler::State::ForgetHost(const std::string& id) {
+  probe.Forget(id);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    shards.At(i).Post([id](Shard& shard, TimePoint now) { shard.DeleteHost(id, now); });
+  }
+}
+
+asio::awaitable<void> Scheduler::State::CollectHosts(Clock::duration interval) {
+  for (;;) {
+    co_await runtime::SleepUntil(Clock::now() + interval);
+    for (const std::string& id : hosts.RemoveSilent(Clock::now())) {
+      DF_LOG(Info, "host {} has stopped announcing itself", id);
+      ForgetHost(id);
+    }
+  }
+}
+
+void Scheduler::State::StartPersistent() {
+  auto store = OpenPersistentStore(config);
+  if (!store.ok()) {
+    DF_LOG(Error, "persistent cache tasks are not served: {}", MessageOf(store.status()));
+    return;
+  }
+  persistent =
+      std::make_unique<PersistentService>(io.At(0), *std::move(store), hosts, metrics, ToPersistentOptions(config));
+  service.UsePersistent(*persistent);
+  persistent->Start();
+}
+
+absl::Status Scheduler::State::ServeCalls() {
+  rpc::ServerOptions options;
+  const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
+  options.addresses = {
+      rpc::HostPort(config.server.listen_ip.empty() ? any : config.server.listen_ip, config.server.port)};
+  options.tls = ToTlsFiles(config.server.tls, "server.tls");
+  options.reflection = config.server.reflection;
+  options.services = {&service};
+  options.tracer = tracer.get();
+  options.describe_call = &DescribeCall;
+  DF_ASSIGN_OR_RETURN(server, rpc::Server::Start(options));
+  server->SetServing(rpc::kUnknownLengthCapability, true);
+  return absl::OkStatus();
+}
+
+absl::Status Scheduler::State::StartDynconfig(uint16_t port) {
+  DynconfigOptions options;
+  options.refresh_interval = ToClock(config.dynconfig.refresh_interval);
+  OnClusterConfig publish = [this](std::shared_ptr<const ClusterConfig> next) { Apply(std::move(next)); };
+  if (config.manager.addr.empty()) {
+    if (config.dynconfig.path.empty()) return absl::OkStatus();
+    DF_ASSIGN_OR_RETURN(dynconfig, MakeFileDynconfig(config.dynconfig.path, DefaultClusterConfig(config), options,
+                                                     io.At(0), blocking, std::move(publish)));
+    dynconfig->Start();
+    return absl::OkStatus();
+  }
+  ManagerIdentity identity;
+  identity.address = config.manager.addr;
+  identity.hostname = hostname;
+  identity.ip = ip;
+  identity.port = config.server.advertise_port != 0 ? config.server.advertise_port : port;
+  identity.idc = config.host.idc;
+  identity.location = config.host.location;
+  identity.cluster_id = config.manager.scheduler_cluster_id;
+  dynconfig = MakeManagerDynconfig(identity, ToTlsFiles(config.manager.tls, "manager.tls"), manager_channels,
+                                   CacheFile(config, hostname, port), DefaultClusterConfig(config), options, io.At(0),
+                                   blocking, std::move(publish), [this] { manager->Renew(); });
+  // The manager knows this scheduler's cluster from the registration on.
+  manager = std::make_unique<ManagerSession>(identity, ToClock(config.manager.keep_alive_interval), manager_channels,
+                                             io.At(0), [source = dynconfig.get()] { source->Refresh(); });
+  dynconfig->Start();
+  manager->Start();
+  return absl::OkStatus();
+}
+
+std::vector<http::ReadinessCheck> Scheduler::State::Readiness() const {
+  using Check = http::ReadinessCheck::State;
+  std::vector<http::ReadinessCheck> checks;
+  checks.push_back({"server", serves ? Check::kOk : Check::kFailed, serves ? "serves" : "is stopping"});
+  // Peers are served without these as well.
+  const auto add = [&](std::string name, const absl::Status& status, std::string_view good) {
+    checks.push_back({std::move(name), status.ok() ? Check::kOk : Check::kWarning,
+                      std::string(status.ok() ? good : MessageOf(status))});
+  };
+  if (manager != nullptr) add("manager", manager->state(), "knows this scheduler");
+  if (dynconfig != nullptr) add("dynconfig", dynconfig->state(), "is fresh");
+  checks.push_back({"hosts", Check::kOk, StrCat(hosts.size())});
+  return checks;
+}
+
+absl::Status Scheduler::State::ServePages() {
+  if (!config.metrics.enable) return absl::OkStatus();
+  DF_ASSIGN_OR_RETURN(const http::ServerOptions options, ParseAddress(config.metrics.addr, config.enable_ipv6));
+  http::Router pages = http::MakeMetricsPages(metrics, [] {});
+  http::AddHealthPages(pages, [this] { return serves.load(); }, [this] { return Readiness(); });
+  auto started = http::Server::Start(options, io, std::move(pages));
+  if (!started.ok()) return Annotate(started.status(), "metrics server");
+  metrics_server = *std::move(started);
+  return absl::OkStatus();
+}
+
+absl::Status Scheduler::State::ServeProfiles() {
+  if (config.pprof_port <= 0) return absl::OkStatus();
+  http::ServerOptions options;
+  options.ip = config.pprof_ip;
+  options.port = static_cast<uint16_t>(config.pprof_port);
+  auto started = http::Server::Start(options, io, http::MakeStatsPages(blocking));
+  if (!started.ok()) return Annotate(started.status(), "profile server");
+  profile_server = *std::move(started);
+  return absl::OkStatus();
+}
+
+absl::Status Scheduler::State::Start() {
+  DF_RETURN_IF_ERROR(Identify());
+  for (const rpc::TlsFiles& tls :
+       {ToTlsFiles(config.seed_peer.tls, "seedPeer.tls"), ToTlsFiles(config.manager.tls, "manager.tls"),
+        ToTlsFiles(config.peer.tls, "peer.tls")}) {
+    const absl::Status usable = rpc::CheckTlsFiles(tls);
+    if (!usable.ok()) return Annotate(usable, tls.section);
+  }
+  DF_ASSIGN_OR_RETURN(tracer, MakeTracer(config, hostname, ip));
+  seed_channels.UseTracer(tracer.get());
+  manager_channels.UseTracer(tracer.get());
+  const CollectionIntervals intervals{ToClock(config.scheduling.peer_gc_interval),
+                                      ToClock(config.scheduling.task_gc_interval)};
+  for (size_t i = 0; i < io.size(); ++i) {
+    shards.Add(
+        std::make_unique<ShardRunner>(io.At(i), ToShardOptions(config), intervals, hosts, *evaluator, seed_channels));
+  }
+  host_collection.Spawn(CollectHosts(ToClock(config.scheduling.host_gc_interval)));
+  StartPersistent();
+  DF_RETURN_IF_ERROR(ServeCalls());
+  // Before the first peer can come by the manager.
+  DF_RETURN_IF_ERROR(StartDynconfig(static_cast<uint16_t>(server->port())));
+  DF_RETURN_IF_ERROR(ServePages());
+  DF_RETURN_IF_ERROR(ServeProfiles());
+  serves = true;
+  return absl::OkStatus();
+}
 
 Scheduler::Scheduler(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Start(const SchedulerConfig& config, runtime::IoThreads& io) {
   DF_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator, MakeEvaluator(config.scheduling.algorithm));
-  http::ServerOptions metrics_options;
-  if (config.metrics.enable) {
-    DF_RETURN_IF_ERROR(ParseAddress(config.metrics.addr, config.enable_ipv6, &metrics_options));
-  }
   std::unique_ptr<Scheduler> scheduler(new Scheduler(std::make_unique<State>(config, std::move(evaluator), io)));
-  State& state = *scheduler->state_;
-
-  const CollectionIntervals intervals{ToClock(config.scheduling.peer_gc_interval),
-                                      ToClock(config.scheduling.task_gc_interval)};
-  for (size_t i = 0; i < io.size(); ++i) {
-    state.shards.Add(std::make_unique<ShardRunner>(io.At(i), ToShardOptions(config), intervals, state.hosts,
-                                                   *state.evaluator, state.seed_channels));
-  }
-  state.host_collection.Spawn(state.CollectHosts(ToClock(config.scheduling.host_gc_interval)));
-
-  auto persistent_store = OpenPersistentStore(config);
-  if (persistent_store.ok()) {
-    state.persistent = std::make_unique<PersistentService>(io.At(0), *std::move(persistent_store), state.hosts,
-                                                           state.metrics, ToPersistentOptions(config));
-    state.service.UsePersistent(*state.persistent);
-    state.persistent->Start();
-  } else {
-    DF_LOG(Error, "persistent cache tasks are not served: {}", MessageOf(persistent_store.status()));
-  }
-
-  rpc::ServerOptions options;
-  const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
-  options.addresses = {
-      rpc::HostPort(config.server.listen_ip.empty() ? any : config.server.listen_ip, config.server.port)};
-  options.tls.section = "server.tls";
-  options.tls.ca_cert = config.server.tls.ca_cert;
-  options.tls.cert = config.server.tls.cert;
-  options.tls.key = config.server.tls.key;
-  options.reflection = config.server.reflection;
-  options.services = {&state.service};
-  auto server = rpc::Server::Start(options);
-  if (server.ok()) {
-    state.server = *std::move(server);
-    state.server->SetServing(rpc::kUnknownLengthCapability, true);
-    if (!config.metrics.enable) return scheduler;
-    auto metrics_server = http::Server::Start(metrics_options, io, [&metrics = state.metrics](http::Request request) {
-      return Answer(metrics, std::move(request.target));
-    });
-    if (metrics_server.ok()) {
-      state.metrics_server = *std::move(metrics_server);
-      return scheduler;
-    }
-    server = Annotate(metrics_server.status(), "metrics server");
-  }
+  const absl::Status started = scheduler->state_->Start();
+  if (started.ok()) return scheduler;
   scheduler->Stop(Clock::now());
-  return server.status();
+  return started;
 }
 
 uint16_t Scheduler::port() const { return static_cast<uint16_t>(state_->server->port()); }
@@ -236,14 +389,18 @@ telemetry::Metrics& Scheduler::metrics() { return state_->metrics; }
 
 void Scheduler::Stop(TimePoint deadline) {
   State& state = *state_;
-  const auto wait_for = [&state](asio::awaitable<void> work) {
-    asio::co_spawn(state.io.At(0), std::move(work), asio::use_future).get();
-  };
+  state.serves = false;
+  // First of all, so that no peer is sent here any more.
+  if (state.manager != nullptr) state.WaitFor(state.manager->Stop());
   if (state.server != nullptr) state.server->Shutdown(deadline);
-  if (state.metrics_server != nullptr) wait_for(state.metrics_server->Stop());
-  wait_for(state.host_collection.Stop());
-  if (state.persistent != nullptr) wait_for(state.persistent->Stop());
-  for (size_t i = 0; i < state.shards.size(); ++i) wait_for(state.shards.At(i).Stop());
+  if (state.dynconfig != nullptr) state.WaitFor(state.dynconfig->Stop());
+  if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
+  if (state.profile_server != nullptr) state.WaitFor(state.profile_server->Stop());
+  state.WaitFor(state.host_collection.Stop());
+  if (state.persistent != nullptr) state.WaitFor(state.persistent->Stop());
+  for (size_t i = 0; i < state.shards.size(); ++i) state.WaitFor(state.shards.At(i).Stop());
+  constexpr std::chrono::seconds kFlushWait{2};
+  if (state.tracer != nullptr) state.tracer->Stop(Clock::now() + kFlushWait);
 }
 
 }  // namespace dragonfly::scheduler

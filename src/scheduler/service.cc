@@ -12,6 +12,7 @@
 #include "scheduler/announce_stream.h"
 #include "scheduler/persistent_service.h"
 #include "scheduler/validation.h"
+#include "scheduler/wire.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::scheduler {
@@ -30,6 +31,10 @@ absl::Status PeerNotFound(const std::string& peer_id) {
 }
 absl::Status HostNotFound(const std::string& host_id) {
   return absl::NotFoundError(StrCat("host ", host_id, " not found"));
+}
+
+UploadLimits LimitsOf(const ClusterConfig& cluster) {
+  return UploadLimits{cluster.upload_limit_normal, cluster.upload_limit_seed};
 }
 
 // A stream that is over before it begins.
@@ -53,8 +58,8 @@ ShardRunner& Shards::For(std::string_view task_id) const {
   return *runners_[absl::HashOf(ToAbsl(task_id)) % runners_.size()];
 }
 
-Service::Service(Shards& shards, HostTable& hosts, Probe& probe, UploadLimits limits, double calls_per_second)
-    : shards_(shards), hosts_(hosts), probe_(probe), limits_(limits), gate_(calls_per_second) {}
+Service::Service(Shards& shards, HostTable& hosts, Probe& probe, const ClusterConfigs& cluster, double calls_per_second)
+    : shards_(shards), hosts_(hosts), probe_(probe), cluster_(cluster), gate_(calls_per_second) {}
 
 Service::~Service() = default;
 
@@ -81,8 +86,10 @@ grpc::ServerBidiReactor<api::AnnouncePeerRequest, api::AnnouncePeerResponse>* Se
     routed->runner = &shards_.For(first.task_id());
     return routed->runner->context().get_executor();
   };
-  const auto open = [this, routed, admitted = Admit("AnnouncePeer")](std::shared_ptr<AnnounceStream::Session> session) {
-    const auto stream = std::make_shared<AnnounceStream>(*routed->runner, probe_, std::move(session), admitted);
+  const auto open = [this, routed, trace = rpc::TraceOf(*context),
+                     admitted = Admit("AnnouncePeer")](std::shared_ptr<AnnounceStream::Session> session) {
+    const auto stream =
+        std::make_shared<AnnounceStream>(*routed->runner, probe_, cluster_, std::move(session), trace, admitted);
     AnnounceStream::Session::Callbacks callbacks;
     callbacks.on_message = [stream](api::AnnouncePeerRequest request) { stream->OnMessage(std::move(request)); };
     callbacks.on_end = [stream](bool half_closed) { stream->OnEnd(half_closed); };
@@ -166,7 +173,7 @@ grpc::ServerUnaryReactor* Service::AnnounceHost(grpc::CallbackServerContext* con
     const auto announce = [&]() -> absl::Status {
       DF_RETURN_IF_ERROR(Admit("AnnounceHost"));
       DF_RETURN_IF_ERROR(Validate(*request));
-      const std::shared_ptr<const HostFacts> facts = ToFacts(*request, limits_);
+      const std::shared_ptr<const HostFacts> facts = ToFacts(*request, LimitsOf(*cluster_.current()));
       hosts_.Announce(facts, Clock::now());
       if (persistent_ != nullptr) persistent_->HostAnnounced(facts);
       for (size_t i = 0; i < shards_.size(); ++i) {

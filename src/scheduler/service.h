@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "scheduler/call_gate.h"
+#include "scheduler/cluster_config.h"
 #include "scheduler/host_table.h"
 #include "scheduler/probe.h"
 #include "scheduler/shard_runner.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
-#include "scheduler/wire.h"
 
 namespace dragonfly::scheduler {
 
@@ -33,7 +33,7 @@ class PersistentService;
 // service, and the service the server that offers it.
 class Service final : public ::scheduler::v2::Scheduler::CallbackService {
  public:
-  Service(Shards& shards, HostTable& hosts, Probe& probe, UploadLimits limits, double calls_per_second);
+  Service(Shards& shards, HostTable& hosts, Probe& probe, const ClusterConfigs& cluster, double calls_per_second);
   ~Service() override;
 
   // Who serves persistent cache tasks; without it their calls answer FAILED_PRECONDITION. Before the server starts; it
@@ -119,7 +119,7 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   Shards& shards_;
   HostTable& hosts_;
   Probe& probe_;
-  const UploadLimits limits_;
+  const ClusterConfigs& cluster_;
   CallGate gate_;
   PersistentService* persistent_ = nullptr;
 };

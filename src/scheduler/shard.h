@@ -127,6 +127,9 @@ class Shard {
   // The host has announced itself again.
   void UpdateHost(const std::shared_ptr<const HostFacts>& facts);
 
+  // For decisions from now on.
+  void SetLimits(ParentLimits limits) { dispatcher_.SetLimits(limits); }
+
   // -- Garbage collection, in steps of at most `max` peers; true when the round is complete.
   bool CollectPeers(TimePoint now, size_t max);
   // Tasks that nobody has any more.

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/client_call.h"
+#include "rpc/trace_metadata.h"
 #include "runtime/timeout.h"
 #include "scheduler/wire.h"
 
@@ -100,8 +101,9 @@ asio::awaitable<absl::Status> ShardRunner::Drain(SeedRequest request, std::optio
   const std::optional<RequestedRange> range = ToRange(*request.download);
   const std::string address = rpc::HostPort(request.seed->ip, request.seed->port);
   const auto stub = dfdaemon::v2::DfdaemonUpload::NewStub(seed_channels_.Get(address));
-  const auto start = [&stub](grpc::ClientContext* context, const DownloadTaskRequest* asked,
-                             grpc::ClientReadReactor<DownloadTaskResponse>* reactor) {
+  const auto start = [&stub, &request](grpc::ClientContext* context, const DownloadTaskRequest* asked,
+                                       grpc::ClientReadReactor<DownloadTaskResponse>* reactor) {
+    rpc::SendTrace(request.trace, context);
     stub->async()->DownloadTask(context, asked, reactor);
   };
   const auto stream = rpc::StartServerStream<DownloadTaskResponse>(start, std::move(message));

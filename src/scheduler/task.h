@@ -49,6 +49,7 @@ struct SeedTrigger {
   TimePoint progress_at{};
   int attempts = 0;                                      // of this round
   std::shared_ptr<const common::v2::Download> download;  // while pending
+  telemetry::SpanContext trace;                          // of the peer that caused it
 };
 
 // Keeps peers, edges, upload slots, source workers and the list of possible parents consistent with one another.

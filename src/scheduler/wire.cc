@@ -104,6 +104,24 @@ std::shared_ptr<const HostFacts> ToFacts(const api::AnnounceHostRequest& request
   return facts;
 }
 
+std::shared_ptr<const HostFacts> ToFacts(const ListedSeed& seed, const UploadLimits& limits) {
+  // Types that the manager knows, by their numbers in announcements.
+  uint32_t type = 1;
+  if (seed.type == "strong") type = 2;
+  if (seed.type == "weak") type = 3;
+  api::AnnounceHostRequest request;
+  common::v2::Host& host = *request.mutable_host();
+  host.set_id(seed.ip + "-" + seed.hostname + "-seed");
+  host.set_type(type);
+  host.set_hostname(seed.hostname);
+  host.set_ip(seed.ip);
+  host.set_port(seed.port);
+  host.set_download_port(seed.download_port);
+  host.mutable_network()->set_idc(seed.idc);
+  host.mutable_network()->set_location(seed.location);
+  return ToFacts(request, limits);
+}
+
 Registration ToRegistration(std::shared_ptr<const common::v2::Download> download) {
   Registration registration;
   registration.about.type = static_cast<TaskType>(download->type());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "scheduler/cluster_config.h"
 #include "scheduler/shard.h"
 #include "scheduler/v2/scheduler.pb.h"
 
@@ -19,6 +20,9 @@ struct UploadLimits {
 // The facts of an announcement that was validated.
 std::shared_ptr<const HostFacts> ToFacts(const ::scheduler::v2::AnnounceHostRequest& request,
                                          const UploadLimits& limits);
+
+// A seed that the manager lists and that has not announced itself; it never expires by itself.
+std::shared_ptr<const HostFacts> ToFacts(const ListedSeed& seed, const UploadLimits& limits);
 
 // The registration without its stream; keeps `download` for a seed.
 Registration ToRegistration(std::shared_ptr<const common::v2::Download> download);

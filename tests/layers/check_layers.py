@@ -23,7 +23,7 @@ LAYERS = {
     "base": 1,
     "runtime": 2, "telemetry": 2, "config": 2,
     "rpc": 3, "http": 3, "db": 3, "redis": 3,
-    "storage": 4, "source": 4, "vortex": 4, "jobs": 4, "oci": 4,
+    "storage": 4, "source": 4, "vortex": 4, "jobs": 4, "oci": 4, "tracing": 4,
     "daemon": 5, "scheduler": 5, "manager": 5, "nydus": 5, "cli": 5,
 }
 BESIDE = {}

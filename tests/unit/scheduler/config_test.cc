@@ -365,8 +365,6 @@ TEST(SchedulerConfig, ChecksWhatItNamesOnThisHost) {
 
 TEST(SchedulerConfig, WarnsOfUnknownKeysAndOfWhatHasNoEffect) {
   EXPECT_THAT(Parse("scheduler: {retryLimt: 3}").warnings, ElementsAre(HasSubstr("scheduler.retryLimt")));
-  EXPECT_THAT(Parse("database: {redis: {addrs: ['redis:6379']}}").warnings,
-              ElementsAre(HasSubstr("redis has no effect")));
   EXPECT_THAT(Parse("tracing: {protocol: grpc}").warnings, ElementsAre(HasSubstr("tracing.protocol: has no effect")));
   EXPECT_THAT(Parse("scheduler: {retryBackToSourceLimit: 6}").warnings,
               ElementsAre(HasSubstr("retryBackToSourceLimit")));
