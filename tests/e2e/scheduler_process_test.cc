@@ -8,6 +8,7 @@
 #include <map>
 
 #include "tests/e2e/harness/cluster.h"
+#include "tests/e2e/harness/origin.h"
 #include "tests/e2e/harness/process.h"
 
 namespace dragonfly::e2e {
@@ -110,6 +111,93 @@ TEST_F(SchedulerProgram, ConfigPrintGivesAFileThatLoadsAgain) {
   Process keys = Run({"config", "keys"});
   EXPECT_EQ(keys.Wait(kTimeout), 0);
   EXPECT_THAT(keys.Log(), HasSubstr("server.port\tport, 1 to 65535\t8002\t\n"));
+}
+
+TEST_F(SchedulerProgram, ServesHealthMetricsAndProfiles) {
+  const int port = FreePort(), metrics = FreePort(), profiles = FreePort();
+  const std::string file = Write(
+      "scheduler.yaml", "server: {listenIP: 127.0.0.1, port: " + std::to_string(port) + ", cacheDir: " + Path("cache") +
+                            "}\nmetrics: {enable: true, addr: '127.0.0.1:" + std::to_string(metrics) +
+                            "'}\npprofPort: " + std::to_string(profiles) + "\n");
+  Process run = Run({"--config", file, "--console"});
+  ASSERT_TRUE(Await([&] { return HttpStatus(metrics, "/healthy") == 200; }, kTimeout)) << run.Log();
+  EXPECT_EQ(HttpStatus(metrics, "/readyz"), 200);
+  EXPECT_THAT(HttpBody(metrics, "/readyz"), HasSubstr("ready\nok server: serves\n"));
+  EXPECT_THAT(HttpBody(metrics, "/metrics"), HasSubstr("dragonfly_scheduler_version{"));
+  EXPECT_EQ(HttpStatus(profiles, "/debug/pprof/profile?seconds=1"), 200);
+  EXPECT_EQ(run.Terminate(), 0) << run.Log();
+}
+
+// Two schedulers, and peers that know both: any of them may die at any moment.
+class Schedulers : public ::testing::Test {
+ protected:
+  Schedulers() : origin_(MakeOriginDir()), a_(dir_.path() + "/a"), b_(dir_.path() + "/b") {
+    for (const char* const name : {"one", "two"}) {
+      PeerSettings settings;
+      settings.name = name;
+      settings.more_schedulers = {b_.port()};
+      peers_.push_back(std::make_unique<Peer>(dir_.path() + "/" + name, a_.port(), settings));
+    }
+  }
+  std::string MakeOriginDir() const {
+    std::filesystem::create_directories(dir_.path() + "/origin");
+    return dir_.path() + "/origin";
+  }
+  std::string Output(const std::string& name) const {
+    std::filesystem::create_directories(dir_.path() + "/out");
+    return dir_.path() + "/out/" + name;
+  }
+  void ExpectDownload(size_t peer, const std::string& name, const std::string& as) {
+    Process dfget = peers_[peer]->Dfget(origin_.Url(name), Output(as));
+    ASSERT_EQ(dfget.Wait(kTimeout), 0) << dfget.Log();
+    EXPECT_TRUE(SameContent(origin_.root() + "/" + name, Output(as)));
+  }
+  // How many of some files the second peer takes from the first, while both use the schedulers that are there.
+  void ExpectSharing(const std::string& prefix) {
+    constexpr int kFiles = 8;  // so that both schedulers have some
+    for (int i = 0; i < kFiles; ++i) {
+      const std::string name = prefix + std::to_string(i);
+      WriteRandomFile(origin_.root() + "/" + name, (5 << 20) + static_cast<uint64_t>(i), static_cast<uint64_t>(i + 1));
+      ExpectDownload(0, name, name + ".one");
+      origin_.ClearLog();
+      ExpectDownload(1, name, name + ".two");
+      EXPECT_EQ(origin_.BytesSent(name), 0u) << name << " was read from the origin again";
+    }
+  }
+
+  TempDir dir_;
+  Origin origin_;
+  SchedulerProcess a_, b_;
+  std::vector<std::unique_ptr<Peer>> peers_;
+};
+
+TEST_F(Schedulers, ADeadOneIsPassedOverAndTakesItsTasksBackLater) {
+  ExpectSharing("both");
+  b_.Kill();
+  ExpectSharing("alone");
+  b_.Start();
+  ExpectSharing("again");
+}
+
+// What it knew is gone; its hosts announce themselves again, and the seed that it asks tells of the copy that it has.
+TEST_F(Schedulers, ARestartedOneGetsItsHostsBackAndGivesNoWrongAnswers) {
+  PeerSettings settings;
+  settings.name = "seed";
+  settings.seed = true;
+  settings.more_schedulers = {b_.port()};
+  const Peer seed(dir_.path() + "/seed", a_.port(), settings);
+  WriteRandomFile(origin_.root() + "/kept", 6 << 20);
+  ExpectDownload(0, "kept", "before");
+  a_.Kill();
+  b_.Kill();
+  a_.Start();
+  b_.Start();
+  // Both peers are known again without having been restarted: new files are shared.
+  ExpectSharing("new");
+  // The file of before comes from the hosts that still have it.
+  origin_.ClearLog();
+  ExpectDownload(1, "kept", "after");
+  EXPECT_EQ(origin_.BytesSent("kept"), 0u);
 }
 
 }  // namespace

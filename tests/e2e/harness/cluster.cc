@@ -32,13 +32,18 @@ TempDir::~TempDir() {
 
 std::string Program(const std::string& name) { return std::string(DF_PROGRAM_DIR) + "/" + name; }
 
-SchedulerProcess::SchedulerProcess(const std::string& dir) : port_(FreePort()) {
+SchedulerProcess::SchedulerProcess(const std::string& dir) : dir_(dir), port_(FreePort()) {
   std::filesystem::create_directories(dir);
   std::ofstream(dir + "/scheduler.yaml") << "server:\n  listenIP: 127.0.0.1\n  advertiseIP: 127.0.0.1\n  port: "
                                          << port_ << "\n  advertisePort: " << port_ << "\n  logDir: " << dir
                                          << "/log\n  dataDir: " << dir << "/data\n  cacheDir: " << dir
                                          << "/cache\n  pluginDir: " << dir << "/plugins\n";
-  process_ = Process({Program("scheduler"), "--config", dir + "/scheduler.yaml", "--console"}, dir + "/scheduler.out");
+  Start();
+}
+
+void SchedulerProcess::Start() {
+  process_ =
+      Process({Program("scheduler"), "--config", dir_ + "/scheduler.yaml", "--console"}, dir_ + "/scheduler.out");
   // Its port answers HTTP/2 only; that it accepts is enough.
   EXPECT_TRUE(Await([&] { return TcpAccepts(port_); }, kStartTimeout)) << process_.Log();
 }
@@ -50,8 +55,10 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
       metrics_port_(FreePort()),
       proxy_port_(FreePort()) {
   std::filesystem::create_directories(dir_);
+  std::string addresses = "127.0.0.1:" + std::to_string(scheduler_port);
+  for (const int port : settings_.more_schedulers) addresses += "\n    - 127.0.0.1:" + std::to_string(port);
   std::ofstream(dir_ + "/dfdaemon.yaml") << "host:\n  ip: 127.0.0.1\n  hostname: " << settings_.name
-                                         << "\nscheduler:\n  addrs:\n    - 127.0.0.1:" << scheduler_port
+                                         << "\nscheduler:\n  addrs:\n    - " << addresses
                                          << "\nseedPeer:\n  enable: " << (settings_.seed ? "true" : "false")
                                          << "\ndownload:\n  concurrentPieceCount: " << settings_.concurrent_pieces
                                          << "\n  pieceTimeout: " << settings_.piece_timeout

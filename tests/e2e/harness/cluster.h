@@ -31,8 +31,12 @@ class SchedulerProcess {
   explicit SchedulerProcess(const std::string& dir);
   int port() const { return port_; }
   Process& process() { return process_; }
+  // Again on the same port, by SIGKILL or in order.
+  void Kill() { process_.Kill(); }
+  void Start();
 
  private:
+  std::string dir_;
   int port_;
   Process process_;
 };
@@ -44,9 +48,10 @@ struct PeerSettings {
   std::string extra;          // YAML lines appended to the configuration
   int concurrent_pieces = 8;  // download.concurrentPieceCount
   std::string piece_timeout = "120s";
-  std::string download;  // further lines of the section, with their indentation
-  std::string upload;    // likewise
-  std::string proxy;     // likewise
+  std::string download;              // further lines of the section, with their indentation
+  std::string upload;                // likewise
+  std::string proxy;                 // likewise
+  std::vector<int> more_schedulers;  // ports on 127.0.0.1
 };
 
 class Peer {

@@ -7,8 +7,9 @@
 
 #include "base/text.h"
 #include "manager/v2/manager.grpc.pb.h"
-#include "telemetry/metrics.h"
+#include "rpc/server.h"
 #include "tests/support/temp_dir.h"
+#include "tests/unit/rpc/tls_fixture.h"
 #include "tests/unit/scheduler/cluster.h"
 
 namespace dragonfly::scheduler {
@@ -27,18 +28,22 @@ using testing::MakeHost;
 class FakeManager final : public manager::v2::Manager::Service {
  public:
   FakeManager() { Serve(0); }
+  explicit FakeManager(rpc::TlsFiles tls) : tls_(std::move(tls)) { Serve(0); }
   ~FakeManager() override { Stop(); }
 
   // Serves, again, on the port of before.
   void Serve(int port) {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:" + std::to_string(port), grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-    ASSERT_NE(server_, nullptr);
+    rpc::ServerOptions options;
+    options.addresses = {StrCat("127.0.0.1:", port)};
+    options.services = {this};
+    options.tls = tls_;
+    auto server = rpc::Server::Start(options);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    port_ = server_->port();
   }
   void Stop() {
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+    if (server_ != nullptr) server_->Shutdown(Clock::now());
     server_.reset();
   }
   int port() const { return port_; }
@@ -102,7 +107,8 @@ class FakeManager final : public manager::v2::Manager::Service {
   }
 
  private:
-  std::unique_ptr<grpc::Server> server_;
+  const rpc::TlsFiles tls_;
+  std::unique_ptr<rpc::Server> server_;
   int port_ = 0;
   absl::Mutex mutex_;
   manager::v2::Scheduler scheduler_ ABSL_GUARDED_BY(mutex_);
@@ -192,6 +198,18 @@ TEST_F(DynconfigTest, AnAdvertisedPortIsToldInPlaceOfTheBoundOne) {
   Cluster cluster(config);
   ASSERT_TRUE(manager.WaitForEvent("update"));
   EXPECT_EQ(manager.registration().port(), 8102);
+}
+
+TEST_F(DynconfigTest, SpeaksMutualTlsWithTheManager) {
+  rpc::TestAuthority authority(dir_.path(), "site");
+  FakeManager manager(authority.Issue("manager"));
+  SchedulerConfig config = WithManager(manager);
+  const rpc::TlsFiles own = authority.Issue("scheduler");
+  config.manager.tls.ca_cert = own.ca_cert;
+  config.manager.tls.cert = own.cert;
+  config.manager.tls.key = own.key;
+  Cluster cluster(config);
+  EXPECT_TRUE(manager.WaitForEvent("beat sched-1 127.0.0.1 3"));
 }
 
 TEST_F(DynconfigTest, RegistersAgainWithAManagerThatComesBack) {
