@@ -4,16 +4,16 @@
 
     check_tables.py ROOT PROGRAM...
 
-The tables are docs/compatibility/[scheduler-]{configuration,calls,metrics,spans}.tsv, flags.tsv, and of the scheduler
-errors and states, too: lines of fields with tabs between them, '#' begins a comment. The last field is the coverage:
+The tables are docs/compatibility/[scheduler-]{configuration,calls,metrics,spans}.tsv, flags.tsv, of the scheduler errors
+and states, too, and of the manager configuration and calls: lines of fields with tabs between them, '#' begins a comment. The last field is the coverage:
   Suite.Name [Suite.Name...]  tests that cover it; each must stand in a file below tests/
   difference: REASON          ours is different on purpose, or does without
   open                        nobody has it yet; counted and printed
 PROGRAM are the built programs: the flags in their help and the keys that `dfdaemon config keys` and `scheduler config
-keys` list must have rows, as must the calls in api/dfdaemon/v2 and api/scheduler/v2, the metrics and spans named in
-src/daemon, and the states, events and errors in src/scheduler (its metrics are compared by its unit test). What a table
-says is tested must be there. docs/configuration.md and docs/scheduler-configuration.md must have each key once, with the
-names, kind and default that the program tells.
+keys` (and `manager config keys`) list must have rows, as must the calls in api/{dfdaemon,scheduler,manager}/v2, the
+metrics and spans named in src/daemon, and the states, events and errors in src/scheduler (its metrics are compared by its unit test). What a table
+says is tested must be there. docs/[scheduler-|manager-]configuration.md must have each key once, with the names, kind and
+default that the program tells.
 Prints one line for each contradiction and exits 1 when there is any.
 """
 
@@ -34,10 +34,13 @@ COLUMNS = {
     "scheduler-spans": ("span",),
     "scheduler-states": ("of", "kind", "name"),
     "scheduler-errors": ("code", "text"),
+    "manager-configuration": ("key",),
+    "manager-calls": ("service", "call"),
 }
 # How many of the first columns name the thing.
 NAMED_BY = {"configuration": 1, "flags": 2, "calls": 2, "metrics": 1, "spans": 1, "scheduler-configuration": 1,
-            "scheduler-calls": 2, "scheduler-metrics": 1, "scheduler-spans": 1, "scheduler-states": 3, "scheduler-errors": 2}
+            "scheduler-calls": 2, "scheduler-metrics": 1, "scheduler-spans": 1, "scheduler-states": 3, "scheduler-errors": 2,
+            "manager-configuration": 1, "manager-calls": 2}
 
 TEST = re.compile(r"\b(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 TEST_NAME = re.compile(r"^\w+\.\w+$")
@@ -240,14 +243,15 @@ def main(root, programs):
     for program in programs:
         flags |= flags_of(program)
         name = os.path.basename(program)
-        if name in ("dfdaemon", "scheduler"):
-            prefix = "" if name == "dfdaemon" else "scheduler-"
+        if name in ("dfdaemon", "scheduler", "manager"):
+            prefix = "" if name == "dfdaemon" else f"{name}-"
             described = run(program, "config", "keys").splitlines()
             checker.compare(f"{prefix}configuration", keys_of(described))
             checker.compare_documentation(f"docs/{prefix}configuration.md", described)
     checker.compare("flags", flags)
     checker.compare("calls", calls_of(checker, "dfdaemon"))
     checker.compare("scheduler-calls", calls_of(checker, "scheduler"))
+    checker.compare("manager-calls", calls_of(checker, "manager"))
     checker.compare("scheduler-states", states_of(checker))
     checker.compare_errors(errors_of(checker))
     metrics, spans, choices = set(), set(), set()

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "manager/config_reader.h"
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/host_port.h"
+#include "base/status.h"
+#include "base/text.h"
+
+namespace dragonfly::manager {
+namespace {
+
+using config::Section;
+using Opts = Section::Opts;
+using Wrong = std::optional<std::string>;
+using Tls = ManagerConfig::TlsFiles;
+using Type = ManagerConfig::Database::Type;
+
+constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
+constexpr double kCountMax = 1e6;
+// The key of the examples that come with the original: who knows it can sign in as anyone.
+constexpr char kExampleKey[] = "ZHJhZ29uZmx5Cg==";
+
+Opts Between(double min, double max) {
+  Opts opts;
+  opts.min = min;
+  opts.max = max;
+  return opts;
+}
+Opts Positive() { return Between(0.001, kDurationMaxSeconds); }
+
+Opts OneOf(std::vector<std::string> allowed) {
+  Opts opts;
+  opts.one_of = std::move(allowed);
+  return opts;
+}
+
+Opts Text(std::string kind, std::function<Wrong(const std::string&)> check) {
+  Opts opts;
+  opts.kind = std::move(kind);
+  opts.check = std::move(check);
+  return opts;
+}
+
+Opts Path() {
+  return Text("path", [](const std::string&) -> Wrong { return std::nullopt; });
+}
+
+Opts Secret() {
+  Opts opts;
+  opts.secret = true;
+  return opts;
+}
+
+Opts NoEffect(std::string why) {
+  Opts opts;
+  opts.no_effect = std::move(why);
+  return opts;
+}
+
+Opts Ip() {
+  return Text("IP address", [](const std::string& text) -> Wrong {
+    if (text.empty() || IsIpLiteral(text)) return std::nullopt;
+    return StrCat(Quoted(text), " is not an IP address");
+  });
+}
+
+Wrong CheckAddress(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  const auto parts = SplitHostPort(text);
+  if (parts.ok()) return std::nullopt;
+  return std::string(MessageOf(parts.status()));
+}
+Opts Address() { return Text("host:port", CheckAddress); }
+
+// "[ip]:port", where the ip may be missing.
+Opts ListenAddress() {
+  return Text("[ip]:port", [](const std::string& text) -> Wrong {
+    return CheckAddress(text.starts_with(':') ? StrCat("0.0.0.0", text) : text);
+  });
+}
+
+Opts Origin() {
+  return Text("", [](const std::string& text) -> Wrong {
+    if ((text.starts_with("http://") || text.starts_with("https://")) && !text.ends_with('/')) return std::nullopt;
+    return StrCat(Quoted(text), " is not an origin, like https://console.example.com");
+  });
+}
+
+void IgnoreAll(Section& section, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) section.Ignore(key);
+}
+
+// A directory for which the original takes the empty text as its default.
+void Directory(Section& section, std::string_view key, std::string* out) {
+  const std::string otherwise = *out;
+  section.String(key, out, Path());
+  if (out->empty()) *out = otherwise;
+}
+
+void ReadTls(Section& parent, Tls& files) {
+  auto given = files.enabled() ? std::optional<Tls>(files) : std::nullopt;
+  parent.Sub("tls", &given, [](Section& section, Tls& tls) {
+    const auto keys = {std::pair{"caCert", &tls.ca_cert}, {"cert", &tls.cert}, {"key", &tls.key}};
+    for (const auto& [name, value] : keys) section.String(name, value, Path());
+    for (const auto& [name, value] : keys) {
+      if (value->empty()) section.Fail(name, "caCert, cert and key must be given together");
+    }
+  });
+  files = given.value_or(Tls());
+}
+
+void ReadTracing(Section& section, ManagerConfig::Tracing& tracing) {
+  section.String("protocol", &tracing.protocol, OneOf({"", "grpc", "http", "https"}));
+  section.String("endpoint", &tracing.endpoint, Address());
+  section.String("path", &tracing.path);
+  section.String("service-name", &tracing.service_name);
+  section.StringMap("headers", &tracing.headers, Secret());
+  if (tracing.protocol.empty() != tracing.endpoint.empty()) {
+    section.Warn(tracing.protocol.empty() ? "endpoint" : "protocol",
+                 "has no effect: traces are exported when protocol and endpoint are set");
+  }
+  IgnoreAll(section, {"addr", "jaeger"});
+}
+
+void ReadGrpc(Section& section, ManagerConfig::Server::Grpc& grpc) {
+  std::string advertise_ip;
+  section.String("advertiseIP", &advertise_ip, Ip());
+  section.String("listenIP", &grpc.listen_ip, Ip());
+  section.Sub("port", [&](Section& port) {
+    Opts opts = Between(1, 65535);
+    opts.kind = "port";
+    port.Port("start", &grpc.port, opts);
+    port.Ignore("end");
+  });
+  ReadTls(section, grpc.tls);
+  section.Double("requestRateLimit", &grpc.request_rate_limit, Between(1, 1e9));
+  section.Bool("reflection", &grpc.reflection);
+}
+
+void ReadRest(Section& section, ManagerConfig::Server::Rest& rest) {
+  section.String("addr", &rest.addr, ListenAddress());
+  if (rest.addr.empty()) section.Fail("addr", "must not be empty");
+  if (section.Has("tls")) {
+    section.Fail("tls", "is not served yet: put a proxy that does TLS in front of the address");
+  }
+  section.Ignore("tls");
+  section.Bytes("bodyMax", &rest.body_max, Between(1024, 64 << 20));
+  section.Duration("timeout", &rest.timeout, Between(1, 3600));
+  section.Strings("corsOrigins", &rest.cors_origins, Origin());
+}
+
+void ReadServer(Section& section, ManagerConfig::Server& server) {
+  Directory(section, "logDir", &server.log_dir);
+  section.String("logLevel", &server.log_level, OneOf({"debug", "info", "warn", "error", "panic", "fatal", "dpanic"}));
+  section.Uint("logMaxSize", &server.log_size_max, Between(1, kCountMax));
+  section.Uint("logMaxBackups", &server.log_files_max, Between(1, 10'000));
+  Directory(section, "dataDir", &server.data_dir);
+  section.Sub("grpc", [&](Section& grpc) { ReadGrpc(grpc, server.grpc); });
+  section.Sub("rest", [&](Section& rest) { ReadRest(rest, server.rest); });
+  IgnoreAll(section, {"name", "workHome", "cacheDir", "pluginDir", "logMaxAge"});
+}
+
+// The chart of the original puts the files of grpc.tls here, where the original does not look for them: a site that
+// believes in its mutual TLS gets it.
+void ReadServerTls(Section& section, ManagerConfig::Server& server) {
+  if (!section.Has("tls")) return;
+  Tls files;
+  ReadTls(section, files);
+  section.Warn("tls", "is taken for server.grpc.tls, where it belongs");
+  if (!server.grpc.tls.enabled()) server.grpc.tls = files;
+}
+
+void ReadAuth(Section& section, ManagerConfig::Auth& auth) {
+  section.Sub("jwt", [&](Section& jwt) {
+    jwt.String("realm", &auth.realm);
+    if (auth.realm.empty()) jwt.Fail("realm", "must not be empty");
+    jwt.String("key", &auth.jwt_key, Secret());
+    if (auth.jwt_key == kExampleKey) {
+      jwt.Warn("key",
+               "is the one of the public examples: everyone can sign in as anyone; remove it for one of our own");
+    }
+    jwt.String("keyFile", &auth.jwt_key_file, Path());
+    if (!auth.jwt_key.empty() && !auth.jwt_key_file.empty()) jwt.Fail("keyFile", "key and keyFile exclude each other");
+    jwt.Duration("timeout", &auth.jwt_timeout, Between(1, kDurationMaxSeconds));
+    jwt.Duration("maxRefresh", &auth.jwt_max_refresh, Between(1, kDurationMaxSeconds));
+  });
+  section.String("rootPassword", &auth.root_password, Secret());
+  if (auth.root_password == "dragonfly") {
+    section.Warn("rootPassword", "is the one of the original, which everyone knows");
+  }
+  section.Bool("allowSignUp", &auth.allow_sign_up);
+  section.Bool("anonymousJobs", &auth.anonymous_jobs);
+}
+
+template <typename Server>
+void ReadLogin(Section& section, Server& server) {
+  section.String("user", &server.user);
+  section.String("password", &server.password, Secret());
+  section.String("passwordFile", &server.password_file, Path());
+  if (!server.password.empty() && !server.password_file.empty()) {
+    section.Fail("passwordFile", "password and passwordFile exclude each other");
+  }
+  section.String("host", &server.host);
+  Opts port = Between(1, 65535);
+  port.kind = "port";
+  section.Port("port", &server.port, port);
+  section.String("dbname", &server.dbname);
+  section.Bool("migrate", &server.migrate);
+}
+
+void ReadMysql(Section& section, ManagerConfig::Database::Mysql& mysql) {
+  ReadLogin(section, mysql);
+  section.String("tlsConfig", &mysql.tls_config, OneOf({"", "true", "false", "skip-verify", "preferred"}));
+  if ((mysql.tls_config == "true" || mysql.tls_config == "skip-verify") && !section.Has("tls")) {
+    section.Fail("tlsConfig", "is not enough for TLS here: tls must name the files");
+  }
+  auto given = mysql.tls.enabled() ? std::optional<Tls>(mysql.tls) : std::nullopt;
+  section.Sub("tls", &given, [](Section& tls_section, Tls& tls) {
+    for (const auto& [name, value] : {std::pair{"caCert", &tls.ca_cert}, {"cert", &tls.cert}, {"key", &tls.key}}) {
+      tls_section.String(name, value, Path());
+      if (value->empty()) tls_section.Fail(name, "caCert, cert and key must be given together");
+    }
+    tls_section.Ignore("insecureSkipVerify");
+  });
+  mysql.tls = given.value_or(Tls());
+}
+
+void ReadPostgres(Section& section, ManagerConfig::Database::Postgres& postgres) {
+  ReadLogin(section, postgres);
+  section.String("sslMode", &postgres.ssl_mode,
+                 OneOf({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}));
+  bool simple_protocol = false;
+  section.Bool("preferSimpleProtocol", &simple_protocol,
+               NoEffect("has no effect: no statement is kept prepared in the server, so that pools may stand between"));
+  section.String("timezone", &postgres.timezone, NoEffect("has no effect: sessions use UTC"));
+}
+
+void ReadRedis(Section& section, ManagerConfig::Database::Redis& redis) {
+  using RedisTls = ManagerConfig::Database::Redis::Tls;
+  Opts addresses = Address();
+  addresses.kind = "";
+  section.Strings("addrs", &redis.addrs, addresses);
+  section.String("masterName", &redis.master_name);
+  section.String("username", &redis.username);
+  section.String("password", &redis.password, Secret());
+  section.String("sentinelUsername", &redis.sentinel_username);
+  section.String("sentinelPassword", &redis.sentinel_password, Secret());
+  section.Int("db", &redis.db, Between(0, kCountMax));
+  section.Int("brokerDB", &redis.broker_db, Between(0, kCountMax));
+  section.Int("backendDB", &redis.backend_db, Between(0, kCountMax));
+  section.Int("poolSize", &redis.pool_size, Between(1, 100'000));
+  section.Duration("poolTimeout", &redis.pool_timeout, Positive());
+  section.Sub("tls", &redis.tls, [](Section& tls_section, RedisTls& tls) {
+    tls_section.String("caCert", &tls.ca_cert, Path());
+    tls_section.String("cert", &tls.cert, Path());
+    tls_section.String("key", &tls.key, Path());
+    bool insecure = !tls.verify;
+    tls_section.Bool("insecureSkipVerify", &insecure);
+    tls.verify = !insecure;
+    if (tls.verify && tls.ca_cert.empty()) tls_section.Fail("caCert", "caCert or insecureSkipVerify is needed");
+    if (tls.cert.empty() != tls.key.empty()) {
+      tls_section.Fail(tls.cert.empty() ? "cert" : "key", "cert and key must be given together");
+    }
+  });
+}
+
+void ReadDatabase(Section& section, ManagerConfig::Database& database) {
+  // A file without a type that configures a server means it: MySQL, as the original's default, or the one it names.
+  if (database.type == Type::kSqlite) {
+    if (section.Has("mysql")) database.type = Type::kMysql;
+    if (!section.Has("mysql") && section.Has("postgres")) database.type = Type::kPostgres;
+  }
+  section.Enum(
+      "type", &database.type,
+      {{"sqlite", Type::kSqlite}, {"mysql", Type::kMysql}, {"mariadb", Type::kMysql}, {"postgres", Type::kPostgres}});
+  section.Uint("connections", &database.connections, Between(1, 256));
+  section.Duration("timeout", &database.timeout, Between(1, 3600));
+  section.Sub("sqlite", [&](Section& sqlite) { sqlite.String("path", &database.sqlite.path, Path()); });
+  section.Sub("mysql", [&](Section& mysql) { ReadMysql(mysql, database.mysql); });
+  section.Sub("postgres", [&](Section& postgres) { ReadPostgres(postgres, database.postgres); });
+  section.Sub("redis", [&](Section& redis) { ReadRedis(redis, database.redis); });
+}
+
+template <typename Server>
+void RequireLogin(Section& section, std::string_view name, const Server& server) {
+  if (server.user.empty()) section.Fail(name, "user is required");
+  if (server.host.empty()) section.Fail(name, "host is required");
+  if (server.dbname.empty()) section.Fail(name, "dbname is required");
+}
+
+void ReadKeys(Section& root, ManagerConfig& config) {
+  root.Bool("console", &config.console);
+  root.Int("pprofPort", &config.pprof_port, Between(-1, 65535));
+  root.String("pprofIP", &config.pprof_ip, Ip());
+  root.Sub("tracing", [&](Section& section) { ReadTracing(section, config.tracing); });
+  root.Sub("server", [&](Section& section) { ReadServer(section, config.server); });
+  root.Sub("auth", [&](Section& section) { ReadAuth(section, config.auth); });
+  root.Sub("database", [&](Section& section) { ReadDatabase(section, config.database); });
+  root.Sub("metrics", [&](Section& section) {
+    section.Bool("enable", &config.metrics.enable);
+    section.String("addr", &config.metrics.addr, ListenAddress());
+    if (config.metrics.enable && config.metrics.addr.empty()) section.Fail("addr", "is required when metrics are on");
+    section.Ignore("enablePeerGauge");
+  });
+  root.Sub("network", [&](Section& section) { section.Bool("enableIPv6", &config.enable_ipv6); });
+}
+
+}  // namespace
+
+void ReadConfig(Section& root, ManagerConfig& config) {
+  ReadKeys(root, config);
+  root.Sub("server", [&](Section& section) { ReadServerTls(section, config.server); });
+  root.Sub("database", [&](Section& section) {
+    section.Sub("redis", [&](Section& redis) {
+      std::string host;
+      uint16_t port = 0;
+      redis.String("host", &host);
+      redis.Port("port", &port);
+      if (!config.database.redis.addrs.empty() || host.empty() || port == 0) return;
+      const bool ipv6 = host.find(':') != std::string::npos;
+      config.database.redis.addrs = {StrCat(ipv6 ? "[" : "", host, ipv6 ? "]:" : ":", port)};
+    });
+  });
+  root.Sub("database", [&](Section& section) {
+    if (config.database.type == Type::kMysql) RequireLogin(section, "mysql", config.database.mysql);
+    if (config.database.type == Type::kPostgres) RequireLogin(section, "postgres", config.database.postgres);
+  });
+  // Caches of the original, and jobs, whose keys are of a part that does not run here yet.
+  IgnoreAll(root, {"cache", "job", "objectStorage", "verbose"});
+}
+
+void DescribeConfig(Section& root, ManagerConfig& config) { ReadKeys(root, config); }
+
+}  // namespace dragonfly::manager

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "manager/directory.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/status.h"
+#include "base/text.h"
+
+namespace dragonfly::manager {
+namespace {
+
+namespace asio = boost::asio;
+
+uint64_t IdAt(const db::Row& row, size_t column) { return static_cast<uint64_t>(row.Int(column)); }
+
+std::shared_ptr<const Scopes> Compile(const SchedulerClusterRow& cluster, const Directory* previous) {
+  if (previous != nullptr) {
+    const auto found = previous->scheduler_clusters.find(cluster.id);
+    if (found != previous->scheduler_clusters.end() && found->second.scopes == cluster.scopes) {
+      return found->second.compiled;
+    }
+  }
+  auto compiled = Scopes::Parse(cluster.scopes);
+  return compiled.ok() ? *std::move(compiled) : nullptr;
+}
+
+absl::Status LoadClusters(db::Connection& connection, const Directory* previous, Directory& directory) {
+  DF_ASSIGN_OR_RETURN(
+      const db::Rows clusters,
+      connection.Select({"id", "name", "bio", "config", "client_config", "seed_client_config", "scopes", "is_default"},
+                        "FROM scheduler_cluster WHERE is_del = 0 ORDER BY id"));
+  for (const db::Row& row : clusters) {
+    SchedulerClusterRow cluster;
+    cluster.id = IdAt(row, 0);
+    cluster.name = row.Text(1);
+    cluster.bio = row.Text(2);
+    cluster.config = row.Text(3);
+    cluster.client_config = row.Text(4);
+    cluster.seed_client_config = row.Text(5);
+    cluster.scopes = row.Text(6);
+    cluster.is_default = row.Bool(7);
+    cluster.compiled = Compile(cluster, previous);
+    directory.scheduler_clusters.emplace(cluster.id, std::move(cluster));
+  }
+  DF_ASSIGN_OR_RETURN(
+      const db::Rows seed_clusters,
+      connection.Select({"id", "name", "bio", "config"}, "FROM seed_peer_cluster WHERE is_del = 0 ORDER BY id"));
+  for (const db::Row& row : seed_clusters) {
+    SeedPeerClusterRow cluster;
+    cluster.id = IdAt(row, 0);
+    cluster.name = row.Text(1);
+    cluster.bio = row.Text(2);
+    cluster.config = row.Text(3);
+    directory.seed_peer_clusters.emplace(cluster.id, std::move(cluster));
+  }
+  DF_ASSIGN_OR_RETURN(const db::Rows links,
+                      connection.Select({"seed_peer_cluster_id", "scheduler_cluster_id"},
+                                        "FROM seed_peer_cluster_scheduler_cluster ORDER BY scheduler_cluster_id"));
+  for (const db::Row& row : links) {
+    const auto found = directory.seed_peer_clusters.find(IdAt(row, 0));
+    if (found != directory.seed_peer_clusters.end()) found->second.scheduler_clusters.push_back(IdAt(row, 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadInstances(db::Connection& connection, Directory& directory) {
+  DF_ASSIGN_OR_RETURN(const db::Rows schedulers, connection.Select({"id", "host_name", "idc", "location", "ip", "state",
+                                                                    "features", "port", "scheduler_cluster_id"},
+                                                                   "FROM scheduler WHERE is_del = 0 ORDER BY id"));
+  for (const db::Row& row : schedulers) {
+    SchedulerRow& scheduler = directory.schedulers.emplace_back();
+    scheduler.id = IdAt(row, 0);
+    scheduler.hostname = row.Text(1);
+    scheduler.idc = row.Text(2);
+    scheduler.location = row.Text(3);
+    scheduler.ip = row.Text(4);
+    scheduler.state = row.Text(5);
+    scheduler.features = row.Text(6);
+    scheduler.port = row.Int(7);
+    scheduler.cluster_id = IdAt(row, 8);
+  }
+  DF_ASSIGN_OR_RETURN(const db::Rows seed_peers,
+                      connection.Select({"id", "host_name", "type", "idc", "location", "ip", "state", "port",
+                                         "download_port", "seed_peer_cluster_id"},
+                                        "FROM seed_peer WHERE is_del = 0 ORDER BY id"));
+  for (const db::Row& row : seed_peers) {
+    SeedPeerRow& seed_peer = directory.seed_peers.emplace_back();
+    seed_peer.id = IdAt(row, 0);
+    seed_peer.hostname = row.Text(1);
+    seed_peer.type = row.Text(2);
+    seed_peer.idc = row.Text(3);
+    seed_peer.location = row.Text(4);
+    seed_peer.ip = row.Text(5);
+    seed_peer.state = row.Text(6);
+    seed_peer.port = row.Int(7);
+    seed_peer.download_port = row.Int(8);
+    seed_peer.cluster_id = IdAt(row, 9);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool SchedulerRow::Has(std::string_view feature) const {
+  if (features.empty()) return true;
+  const auto list = nlohmann::json::parse(features, nullptr, /*allow_exceptions=*/false);
+  if (list.is_null()) return true;
+  if (!list.is_array()) return false;
+  return std::any_of(list.begin(), list.end(), [&](const nlohmann::json& element) {
+    return element.is_string() && element.get_ref<const std::string&>() == feature;
+  });
+}
+
+std::vector<const SchedulerRow*> Directory::ActiveSchedulersOf(uint64_t cluster_id) const {
+  std::vector<const SchedulerRow*> found;
+  for (const SchedulerRow& scheduler : schedulers) {
+    if (scheduler.cluster_id == cluster_id && scheduler.active()) found.push_back(&scheduler);
+  }
+  return found;
+}
+
+std::vector<const SeedPeerRow*> Directory::ActiveSeedPeersOf(uint64_t scheduler_cluster_id) const {
+  std::vector<const SeedPeerRow*> found;
+  for (const SeedPeerRow& seed_peer : seed_peers) {
+    if (!seed_peer.active()) continue;
+    const auto cluster = seed_peer_clusters.find(seed_peer.cluster_id);
+    if (cluster == seed_peer_clusters.end()) continue;
+    const std::vector<uint64_t>& linked = cluster->second.scheduler_clusters;
+    if (std::find(linked.begin(), linked.end(), scheduler_cluster_id) != linked.end()) found.push_back(&seed_peer);
+  }
+  return found;
+}
+
+absl::StatusOr<std::shared_ptr<const Directory>> LoadDirectory(db::Connection& connection, const Directory* previous) {
+  const auto directory = std::make_shared<Directory>();
+  DF_RETURN_IF_ERROR(LoadClusters(connection, previous, *directory));
+  DF_RETURN_IF_ERROR(LoadInstances(connection, *directory));
+  return std::shared_ptr<const Directory>(directory);
+}
+
+// One reading: ended in any case, also when the coroutine that runs it is cancelled.
+class DirectoryReader::Reading {
+ public:
+  explicit Reading(DirectoryReader& reader) : reader_(reader) {}
+  ~Reading() {
+    {
+      absl::MutexLock lock(&reader_.mutex_);
+      reader_.ended_ = reader_.begun_;
+      if (result.ok() && *result != nullptr) reader_.last_good_ = *result;
+      reader_.result_ = std::move(result);
+    }
+    reader_.changed_.Notify();
+  }
+
+  absl::StatusOr<std::shared_ptr<const Directory>> result = nullptr;
+
+ private:
+  DirectoryReader& reader_;
+};
+
+asio::awaitable<absl::StatusOr<std::shared_ptr<const Directory>>> DirectoryReader::Read(TimePoint deadline) {
+  using Result = std::shared_ptr<const Directory>;
+  std::optional<uint64_t> wanted;
+  for (;;) {
+    const uint64_t seen = changed_.version();
+    bool run = false;
+    std::shared_ptr<const Directory> previous;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!wanted.has_value()) wanted = begun_ + 1;
+      if (ended_ >= *wanted) {
+        if (!result_.ok() || *result_ != nullptr) co_return result_;
+        wanted = begun_ + 1;
+      }
+      if (begun_ == ended_) {
+        ++begun_;
+        run = true;
+        previous = last_good_;
+      }
+    }
+    if (run) {
+      Reading reading(*this);
+      const db::Database::Work<Result> load = [previous](db::Connection& connection) {
+        return LoadDirectory(connection, previous.get());
+      };
+      reading.result = co_await database_.Run<Result>(load, deadline);
+    } else if (!co_await changed_.Wait(seen, deadline)) {
+      co_return absl::DeadlineExceededError("read the clusters: no answer in time");
+    }
+  }
+}
+
+}  // namespace dragonfly::manager

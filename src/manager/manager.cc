@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "manager/manager.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_future.hpp>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "base/host_port.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "db/database.h"
+#include "http/pages.h"
+#include "http/server.h"
+#include "manager/directory.h"
+#include "manager/grpc_service.h"
+#include "manager/keep_alive.h"
+#include "manager/password.h"
+#include "manager/probe.h"
+#include "manager/registry.h"
+#include "manager/schema.h"
+#include "manager/seed.h"
+#include "rpc/channel.h"
+#include "rpc/server.h"
+#include "runtime/task_group.h"
+#include "runtime/timeout.h"
+#include "telemetry/log.h"
+#include "telemetry/metrics.h"
+
+namespace dragonfly::manager {
+namespace {
+
+namespace asio = boost::asio;
+using Type = ManagerConfig::Database::Type;
+
+constexpr std::chrono::seconds kSweepInterval{15};
+// Schedulers keep alive every few seconds; who has said nothing for so long is gone.
+constexpr absl::Duration kLease = absl::Seconds(60);
+constexpr std::uintmax_t kSecretFileMax = 64 << 10;
+
+std::chrono::milliseconds Milliseconds(absl::Duration duration) { return absl::ToChronoMilliseconds(duration); }
+
+// The text, or that of the file, without the end of its line.
+absl::StatusOr<std::string> SecretOf(std::string_view key, const std::string& text, const std::string& file) {
+  if (file.empty()) return text;
+  std::ifstream stream(file, std::ios::binary);
+  std::string content(kSecretFileMax, '\0');
+  stream.read(content.data(), static_cast<std::streamsize>(content.size()));
+  content.resize(static_cast<size_t>(stream.gcount()));
+  if (content.empty()) return absl::InvalidArgumentError(StrCat(key, ": cannot read a text from ", file));
+  while (content.ends_with('\n') || content.ends_with('\r')) content.pop_back();
+  return content;
+}
+
+absl::StatusOr<db::DatabaseOptions> ToDatabaseOptions(const ManagerConfig& config) {
+  const ManagerConfig::Database& database = config.database;
+  db::DatabaseOptions options;
+  options.connections = database.connections;
+  options.statement_timeout = Milliseconds(database.timeout);
+  switch (database.type) {
+    case Type::kSqlite: {
+      options.engine = db::Engine::kSqlite;
+      options.path = SqlitePathOf(config);
+      const std::filesystem::path folder = std::filesystem::path(options.path).parent_path();
+      std::error_code error;
+      if (!folder.empty() && std::filesystem::create_directories(folder, error)) {
+        std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+      }
+      if (error) return ErrnoStatus(error.value(), StrCat("make the folder ", folder.string()));
+      return options;
+    }
+    case Type::kMysql: {
+      options.engine = db::Engine::kMysql;
+      options.host = database.mysql.host;
+      options.port = database.mysql.port;
+      options.user = database.mysql.user;
+      options.name = database.mysql.dbname;
+      options.ca_cert = database.mysql.tls.ca_cert;
+      options.cert = database.mysql.tls.cert;
+      options.key = database.mysql.tls.key;
+      DF_ASSIGN_OR_RETURN(options.password, SecretOf("database.mysql.passwordFile", database.mysql.password,
+                                                     database.mysql.password_file));
+      return options;
+    }
+    case Type::kPostgres: {
+      options.engine = db::Engine::kPostgres;
+      options.host = database.postgres.host;
+      options.port = database.postgres.port;
+      options.user = database.postgres.user;
+      options.name = database.postgres.dbname;
+      options.tls_mode = database.postgres.ssl_mode;
+      DF_ASSIGN_OR_RETURN(options.password, SecretOf("database.postgres.passwordFile", database.postgres.password,
+                                                     database.postgres.password_file));
+      return options;
+    }
+  }
+  return absl::InternalError("unknown database");
+}
+
+bool Migrates(const ManagerConfig& config) {
+  switch (config.database.type) {
+    case Type::kSqlite:
+      return true;
+    case Type::kMysql:
+      return config.database.mysql.migrate;
+    case Type::kPostgres:
+      return config.database.postgres.migrate;
+  }
+  return true;
+}
+
+// What the database must hold. Returns the password of a root that was made without a chosen one, else "".
+absl::StatusOr<std::string> Prepare(db::Database& database, const ManagerConfig& config) {
+  if (Migrates(config)) {
+    DF_RETURN_IF_ERROR(database
+                           .RunHere<bool>([](db::Connection& connection) -> absl::StatusOr<bool> {
+                             DF_RETURN_IF_ERROR(MigrateSchema(connection));
+                             return true;
+                           })
+                           .status());
+  }
+  DF_ASSIGN_OR_RETURN(const bool lacks_users, database.RunHere<bool>(LacksUsers));
+  std::string password = config.auth.root_password;
+  if (password.empty()) password = RandomPassword();
+  std::string hash;
+  if (lacks_users) {
+    DF_ASSIGN_OR_RETURN(hash, HashPassword(password));
+  }
+  DF_ASSIGN_OR_RETURN(const bool made, database.TransactHere<bool>(
+                                           [hash](db::Connection& connection) { return SeedRows(connection, hash); }));
+  return made && config.auth.root_password.empty() ? password : "";
+}
+
+// "10.0.0.1:8000", "[::1]:8000", ":8000".
+absl::StatusOr<http::ServerOptions> ToHttpOptions(std::string_view key, const std::string& address, bool ipv6) {
+  std::string text = address.starts_with(':') ? StrCat(ipv6 ? "[::]" : "0.0.0.0", address) : address;
+  // Port 0, any that is free, is no port of an address that can be called.
+  const bool any_port = text.ends_with(":0");
+  if (any_port) text.back() = '1';
+  const auto parts = SplitHostPort(text);
+  if (!parts.ok()) return Annotate(parts.status(), key);
+  http::ServerOptions options;
+  options.ip = parts->first;
+  options.port = any_port ? uint16_t{0} : parts->second;
+  return options;
+}
+
+rpc::ServerOptions ToRpcOptions(const ManagerConfig& config) {
+  const ManagerConfig::Server::Grpc& grpc = config.server.grpc;
+  rpc::ServerOptions options;
+  const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
+  options.addresses = {rpc::HostPort(grpc.listen_ip.empty() ? any : grpc.listen_ip, grpc.port)};
+  options.tls.section = "server.grpc.tls";
+  options.tls.ca_cert = grpc.tls.ca_cert;
+  options.tls.cert = grpc.tls.cert;
+  options.tls.key = grpc.tls.key;
+  options.reflection = grpc.reflection;
+  return options;
+}
+
+}  // namespace
+
+// In the order of need: each member uses only those above it.
+struct Manager::State {
+  State(const ManagerConfig& given, runtime::IoThreads& threads, std::unique_ptr<db::Database> opened)
+      : config(given),
+        io(threads),
+        database(std::move(opened)),
+        probe(metrics),
+        directory(*database),
+        calls(threads.At(0).get_executor()),
+        keep_alives(*database, calls),
+        service(*database, directory, keep_alives, calls, config.server.grpc.request_rate_limit,
+                SearchCounters{[this](const std::string& version, const std::string& commit) {
+                  probe.CountSearch(version, commit);
+                }}),
+        upkeep(threads.At(0).get_executor()) {}
+
+  asio::awaitable<void> SweepSchedulers() {
+    for (;;) {
+      co_await runtime::SleepUntil(Clock::now() + kSweepInterval);
+      const absl::Time since = absl::Now() - kLease;
+      const db::Database::Work<int64_t> expire = [since](db::Connection& connection) {
+        return ExpireSchedulers(connection, since);
+      };
+      const auto expired = co_await database->Run<int64_t>(expire, Clock::now() + kSweepInterval);
+      if (!expired.ok()) DF_LOG(Warn, "look for silent schedulers: {}", MessageOf(expired.status()));
+      if (expired.ok() && *expired > 0) DF_LOG(Info, "{} schedulers have gone silent", *expired);
+    }
+  }
+
+  void WaitFor(asio::awaitable<void> work) { asio::co_spawn(io.At(0), std::move(work), asio::use_future).get(); }
+
+  const ManagerConfig config;
+  runtime::IoThreads& io;
+  const std::unique_ptr<db::Database> database;
+  telemetry::Metrics metrics;
+  Probe probe;
+  DirectoryReader directory;
+  runtime::TaskGroup calls;
+  KeepAlives keep_alives;
+  GrpcService service;
+  runtime::TaskGroup upkeep;
+  std::string first_password;
+  std::unique_ptr<rpc::Server> grpc_server;
+  std::unique_ptr<http::Server> rest_server;
+  std::unique_ptr<http::Server> metrics_server;
+};
+
+Manager::Manager(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Manager::~Manager() = default;
+
+absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& config, runtime::IoThreads& io) {
+  DF_ASSIGN_OR_RETURN(http::ServerOptions rest_options,
+                      ToHttpOptions("server.rest.addr", config.server.rest.addr, config.enable_ipv6));
+  http::ServerOptions metrics_options;
+  if (config.metrics.enable) {
+    DF_ASSIGN_OR_RETURN(metrics_options, ToHttpOptions("metrics.addr", config.metrics.addr, config.enable_ipv6));
+  }
+  DF_ASSIGN_OR_RETURN(const db::DatabaseOptions database_options, ToDatabaseOptions(config));
+  DF_ASSIGN_OR_RETURN(std::unique_ptr<db::Database> database, db::Database::Open(database_options));
+  DF_ASSIGN_OR_RETURN(std::string first_password, Prepare(*database, config));
+
+  std::unique_ptr<Manager> manager(new Manager(std::make_unique<State>(config, io, std::move(database))));
+  State& state = *manager->state_;
+  state.first_password = std::move(first_password);
+  state.upkeep.Spawn(state.SweepSchedulers());
+  const auto start = [&]() -> absl::Status {
+    rpc::ServerOptions options = ToRpcOptions(config);
+    options.services = {&state.service};
+    DF_ASSIGN_OR_RETURN(state.grpc_server, rpc::Server::Start(options));
+    rest_options.body_max = config.server.rest.body_max;
+    rest_options.idle_timeout = Milliseconds(config.server.rest.timeout);
+    auto rest = http::Server::Start(rest_options, io, http::MakeHealthPages([] { return true; }, nullptr));
+    if (!rest.ok()) return Annotate(rest.status(), "server.rest.addr");
+    state.rest_server = *std::move(rest);
+    if (!config.metrics.enable) return absl::OkStatus();
+    auto metrics = http::Server::Start(metrics_options, io, http::MakeMetricsPages(state.metrics, [] {}));
+    if (!metrics.ok()) return Annotate(metrics.status(), "metrics.addr");
+    state.metrics_server = *std::move(metrics);
+    return absl::OkStatus();
+  };
+  absl::Status started = start();
+  if (started.ok()) return manager;
+  manager->Stop(Clock::now());
+  return started;
+}
+
+uint16_t Manager::grpc_port() const { return static_cast<uint16_t>(state_->grpc_server->port()); }
+uint16_t Manager::rest_port() const { return state_->rest_server->port(); }
+uint16_t Manager::metrics_port() const {
+  return state_->metrics_server == nullptr ? uint16_t{0} : state_->metrics_server->port();
+}
+telemetry::Metrics& Manager::metrics() { return state_->metrics; }
+const std::string& Manager::first_password() const { return state_->first_password; }
+
+void Manager::Stop(TimePoint deadline) {
+  State& state = *state_;
+  // Streams would last as long as their callers do.
+  state.keep_alives.Close();
+  if (state.grpc_server != nullptr) state.grpc_server->Shutdown(deadline);
+  if (state.rest_server != nullptr) state.WaitFor(state.rest_server->Stop());
+  if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
+  state.WaitFor(state.upkeep.Stop());
+  state.WaitFor(state.calls.Stop());
+}
+
+}  // namespace dragonfly::manager
