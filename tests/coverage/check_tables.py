@@ -262,6 +262,8 @@ def main(root, programs):
         if "SpanKind::" in text:
             choices.update(SPAN_CHOICE.findall(text))
         spans.update(span_of(call) for call in CALL_MADE.findall(text))
+        # One of several names, chosen before the span begins.
+        spans.update(name for name in checker.tables["spans"] if f'"{name}"' in text)
     spans |= {span_of(call.split(" ")[1]) for call in calls_of(checker, "dfdaemon")}
     checker.compare("metrics", metrics)
     checker.compare("spans", spans, choices)
