@@ -3,6 +3,7 @@
 // podman, skopeo, buildah and containerd, a real docker-registry, hosts with networks of their own.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -217,6 +218,45 @@ TEST_F(Images, AProxyTakesTheLayersOfAnHttpsRegistryFromTheCluster) {
   }
   for (Process& pull : pulls) Output(pull);
   ExpectEachByteOnce(image.blobs);
+}
+
+// Bytes that a daemon has stored so far, sparse files counted as what is in them.
+uint64_t StoredBytes(Host& host) {
+  uint64_t bytes = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(host.dir() + "/storage", error), end; !error && it != end;
+       it.increment(error)) {
+    struct stat status{};
+    if (::stat(it->path().c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
+      bytes += static_cast<uint64_t>(status.st_blocks) * 512;
+    }
+  }
+  return bytes;
+}
+
+TEST_F(Images, PullsGoOnWhenTheSeedAndAnotherHostDie) {
+  registry_ = std::make_unique<Registry>(dir_.path() + "/registry",
+                                         RegistrySettings{.address = std::string(kCenter) + ":5000"});
+  const Image image = MakeImage(dir_.path() + "/image", {{150 << 20, 1}, {100 << 20, 2}, {50 << 20, 3}});
+  Push(image, "team/app:1", {"--dest-tls-verify=false"});
+  StartCluster();
+  machines_[1]->StartContainerd();
+
+  Process dying = machines_[0]->Skopeo("team/app:1", "skopeo-1");
+  std::vector<Process> pulls;
+  pulls.push_back(machines_[1]->Ctr("team/app:1"));
+  pulls.push_back(machines_[2]->Podman("team/app:1"));
+  ASSERT_TRUE(Await([&] { return StoredBytes(machines_[1]->host()) > (60u << 20); }, std::chrono::minutes(1)));
+  cluster_->seed().daemon().Kill();
+  cluster_->peer(0).daemon().Kill();
+  for (Process& pull : pulls) Output(pull);
+  EXPECT_THAT(machines_[1]->CtrDigest("team/app:1"), HasSubstr(image.manifest));
+  EXPECT_THAT(machines_[2]->PodmanDigest("team/app:1"), HasSubstr(image.manifest));
+  EXPECT_TRUE(dying.Wait(std::chrono::minutes(1)).has_value()) << "it neither failed nor ended";
+  for (const Blob& blob : image.blobs) {
+    std::printf("%s: %.2f of its bytes from the registry\n", blob.digest.substr(7, 12).c_str(),
+                static_cast<double>(registry_->BytesSent(blob.digest)) / static_cast<double>(blob.size));
+  }
 }
 
 class PrivateImages : public Images, public ::testing::WithParamInterface<int> {};
