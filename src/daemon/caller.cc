@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "base/task_id.h"
 #include "base/text.h"
 #include "common/v2/common.pb.h"
 #include "runtime/timeout.h"
@@ -67,6 +68,9 @@ absl::Status Caller::Check() {
     }
     output_.digest = *std::move(digest);
   }
+  if (wire.enable_task_id_based_blob_digest() && BlobDigestTaskId(wire.url()) == id_) {
+    DF_ASSIGN_OR_RETURN(name_, Digest::Parse(StrCat("sha256:", id_.str())));
+  }
   return absl::OkStatus();
 }
 
@@ -128,6 +132,7 @@ DownloadStarted Caller::MakeStarted(const std::optional<PieceLayout>& layout, ui
 
 asio::awaitable<absl::Status> Caller::Follow(uint64_t piece_length, const TaskDownload* download) {
   const DownloadStarted started = MakeStarted(content_->layout(), piece_length, download);
+  const bool whole_before = content_->complete();
   present_.clear();
   started_ = true;
   parts_.probe.DownloadStarted(Labels());
@@ -139,13 +144,18 @@ asio::awaitable<absl::Status> Caller::Follow(uint64_t piece_length, const TaskDo
   if (!started.complete) {
     DF_CO_RETURN_IF_ERROR(co_await FollowPieces(*download, static_cast<uint32_t>(started.present.size())));
   }
-  co_return co_await MakeOutputOrGiveUp();
+  if (name_ && !whole_before && content_->complete() && output_.digest != name_) {
+    OutputRequest check;
+    check.digest = name_;
+    DF_CO_RETURN_IF_ERROR(co_await MakeOutputOrGiveUp(std::move(check)));
+  }
+  output_.range = range_;
+  co_return co_await MakeOutputOrGiveUp(std::move(output_));
 }
 
 // A content that is not what it should be must not be given to anybody: neither here, nor to other peers.
-asio::awaitable<absl::Status> Caller::MakeOutputOrGiveUp() {
-  output_.range = range_;
-  absl::Status made = co_await MakeOutput(parts_.blocking, content_, std::move(output_));
+asio::awaitable<absl::Status> Caller::MakeOutputOrGiveUp(OutputRequest output) {
+  absl::Status made = co_await MakeOutput(parts_.blocking, content_, std::move(output));
   if (!IsDigestMismatch(made) || parts_.store.Find(id_) != content_) co_return made;
   DF_LOG(Warn, "task {}: {}; its content is given up", id_.str(), MessageOf(made));
   if (const absl::Status deleted = parts_.store.Delete(id_); !deleted.ok()) {

@@ -62,7 +62,7 @@ class Caller {
   DownloadStarted MakeStarted(const std::optional<PieceLayout>& layout, uint64_t piece_length,
                               const TaskDownload* download) const;
   boost::asio::awaitable<absl::Status> FollowPieces(const TaskDownload& download, uint32_t told);
-  boost::asio::awaitable<absl::Status> MakeOutputOrGiveUp();
+  boost::asio::awaitable<absl::Status> MakeOutputOrGiveUp(OutputRequest output);
 
   const TaskId id_;
   const DownloadRequest request_;
@@ -72,6 +72,9 @@ class Caller {
   const RangeRequest range_request_;
   std::optional<ByteRange> range_;
   OutputRequest output_;
+  // The digest that the task is named by, whatever the origin. Nobody else would see that an origin sent something else
+  // under this name, and every other origin's clients would get it.
+  std::optional<Digest> name_;
   std::shared_ptr<storage::TaskContent> content_;
   std::vector<storage::PieceRecord> present_;
   size_t seen_ = 0;  // entries of FinishedSince() that were looked at

@@ -120,9 +120,11 @@ class Images : public ::testing::Test {
     if (!has_network_) GTEST_SKIP() << "needs the rights to make network namespaces";
   }
 
-  void StartCluster(const std::string& registry_ca = "") {
+  // `mirror_lines`: of proxy.registryMirror, with their indentation.
+  void StartCluster(const std::string& registry_ca = "", const std::string& mirror_lines = "") {
     std::string lines = StrCat(
         "proxy:\n  rules:\n    - regex: 'blobs/sha256.*'\n  registryMirror:\n    addr: ", registry_->url(), "\n");
+    lines += mirror_lines;
     if (!registry_ca.empty()) lines += StrCat("    cert: ", registry_ca, "\nbackend:\n  caCert: ", registry_ca, "\n");
     cluster_ = std::make_unique<HostCluster>(dir_.path(), kHosts, lines);
     for (size_t i = 0; i < kHosts; ++i) {
@@ -256,6 +258,41 @@ TEST_F(Images, PullsGoOnWhenTheSeedAndAnotherHostDie) {
   for (const Blob& blob : image.blobs) {
     std::printf("%s: %.2f of its bytes from the registry\n", blob.digest.substr(7, 12).c_str(),
                 static_cast<double>(registry_->BytesSent(blob.digest)) / static_cast<double>(blob.size));
+  }
+}
+
+// One content under two names, of which each asks for its own rights.
+TEST_F(Images, ABlobOfTwoRegistriesIsReadOnce) {
+  registry_ = std::make_unique<Registry>(dir_.path() + "/registry",
+                                         RegistrySettings{.address = std::string(kCenter) + ":5000"});
+  Registry guarded(dir_.path() + "/guarded",
+                   {.address = std::string(kCenter) + ":5002", .user = "robot", .password = "secret"});
+  const Image image = MakeImage(dir_.path() + "/image", {{40 << 20, 1}});
+  Push(image, "team/app:1", {"--dest-tls-verify=false"});
+  Process push({"/usr/bin/skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false",
+                "--dest-creds=robot:secret", "oci:" + image.layout, "docker://" + guarded.address() + "/private/app:1"},
+               dir_.path() + "/push-2.out");
+  Output(push);
+  guarded.Forget();
+  StartCluster("", "    enableTaskIDBasedBlobDigest: true\n");
+
+  const Blob& layer = image.blobs[0];
+  const auto get = [&](size_t host, const Registry& registry, const std::string& repository,
+                       const std::vector<std::string>& options) {
+    std::vector<std::string> argv = {"curl", "-s",           "-o", "blob",
+                                     "-w",   "%{http_code}", "-H", "X-Dragonfly-Registry: " + registry.url()};
+    argv.insert(argv.end(), options.begin(), options.end());
+    argv.push_back(StrCat(kProxy, "/v2/", repository, "/blobs/", layer.digest));
+    return machines_[host]->host().Run(argv);
+  };
+  EXPECT_EQ(get(0, guarded, "private/app", {"-u", "robot:secret"}), "200");
+  EXPECT_EQ(get(1, *registry_, "team/app", {}), "200");
+  EXPECT_EQ(DigestOfFile(machines_[1]->host().dir() + "/blob", DigestAlgorithm::kSha256)->ToString(), layer.digest);
+  EXPECT_EQ(guarded.BytesSent(layer.digest), layer.size);
+  EXPECT_EQ(registry_->BytesSent(layer.digest), 0u);
+  for (size_t host = 0; host < kHosts; ++host) {
+    EXPECT_EQ(get(host, guarded, "private/app", {}), "401");
+    EXPECT_EQ(get(host, guarded, "private/app", {"-u", "robot:wrong"}), "401");
   }
 }
 

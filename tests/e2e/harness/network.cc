@@ -21,8 +21,10 @@ bool Shell(const std::string& command) { return std::system(command.c_str()) == 
 bool EnterOwnNetwork() {
   if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) return false;
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return false;
-  return Shell(std::string("ip link set lo up && ip link add bridge type bridge && ip addr add ") + kCenter +
-               "/24 dev bridge && ip link set bridge up");
+  // With an address of its own: else it would change with each new port, and hosts would talk to the old one.
+  return Shell(
+      std::string("ip link set lo up && ip link add bridge address 02:00:0a:4d:00:01 type bridge && ip addr add ") +
+      kCenter + "/24 dev bridge && ip link set bridge up");
 }
 
 std::string Output(Process& process, int expected_code) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/backend_error.h"
+#include "base/digest.h"
 #include "base/status.h"
 #include "tests/unit/daemon/test_peer.h"
 
@@ -161,6 +162,24 @@ TEST_F(Reuse, ABlobOfARegistryCannotChange) {
   EXPECT_EQ(TaskManager::IdOf(wire_)->str(), std::string(64, 'b'));
   wire_.set_content_for_calculating_task_id("content");
   EXPECT_NE(TaskManager::IdOf(wire_)->str(), std::string(64, 'b'));
+}
+
+TEST_F(Reuse, AnOriginThatGivesOtherBytesUnderADigestLeavesNothingBehind) {
+  const std::string base = origin_->Url().substr(0, origin_->Url().rfind('/'));
+  wire_.set_enable_task_id_based_blob_digest(true);
+  wire_.set_url(base + "/v2/library/busybox/blobs/sha256:" + std::string(64, 'b'));
+  const absl::Status wrong = peer_.Download(wire_);
+  EXPECT_THAT(wrong.ToString(), HasSubstr("digest mismatch expected: sha256:bbbb"));
+  AwaitEnd();
+  EXPECT_EQ(peer_.BytesOf(*TaskManager::IdOf(wire_)), "");
+  auto range = wire_;
+  range.mutable_range()->set_length(kTestPieceLength);
+  EXPECT_TRUE(peer_.Download(range).ok()) << "a part of it cannot be checked";
+  AwaitEnd();
+  EXPECT_THAT(peer_.Download(wire_).ToString(), HasSubstr("digest mismatch"));
+
+  wire_.set_url(base + "/v2/library/busybox/blobs/sha256:" + Sha256Hex(origin_->content()));
+  EXPECT_TRUE(peer_.Download(wire_).ok());
 }
 
 TEST_F(Reuse, APartlyPresentTaskGoesOnWithoutTheQuestionWhereThePolicySaysSo) {
