@@ -20,7 +20,7 @@ BIN = os.path.join(ROOT, "build", "release", "bin")
 GIB = 1 << 30
 TICK = os.sysconf("SC_CLK_TCK")
 NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "piece_grpc_tls", "parents", "tasks_100", "dfget_cold",
-         "small_files", "scheduler", "memory"]
+         "small_files", "scheduler", "memory", "proxy"]
 
 
 def program(name):
@@ -160,6 +160,7 @@ class Daemon(Server):
         self.directory = directory
         self.socket = f"{directory}/dfdaemon.sock"
         self.metrics_port = free_port()
+        self.proxy_port = free_port()
         health = free_port()
         triple = lambda indent: tls.yaml(indent) if tls else ""
         with open(f"{directory}/dfdaemon.yaml", "w") as f:
@@ -169,7 +170,7 @@ class Daemon(Server):
                     + (f"  client:\n{triple(4)}" if tls else "") +
                     f"  server:\n    ip: 127.0.0.1\n    port: 0\n{triple(4)}"
                     f"storage:\n  dir: {directory}/storage\n  server:\n    ip: 127.0.0.1\n    tcpPort: 0\n    quicPort: 0\n"
-                    f"proxy:\n  server:\n    ip: 127.0.0.1\n    port: 0\n"
+                    f"proxy:\n  rules: [{{regex: '\\.blob'}}]\n  server:\n    ip: 127.0.0.1\n    port: {self.proxy_port}\n"
                     f"health:\n  server:\n    ip: 127.0.0.1\n    port: {health}\n"
                     f"metrics:\n  server:\n    ip: 127.0.0.1\n    port: {self.metrics_port}\n")
         super().__init__([program("dfdaemon"), "--config", f"{directory}/dfdaemon.yaml", "--log-dir", f"{directory}/log",
@@ -399,6 +400,69 @@ class Bench:
 
     def scheduler(self):
         return json.loads(subprocess.run([program("scheduler_bench")], check=True, stdout=subprocess.PIPE).stdout)
+
+    def proxy(self):
+        """A stored file of 1 GiB through the proxy to curl against nginx's own, the first byte, and kept connections."""
+        base = self.sub(f"proxy_{time.monotonic_ns()}")
+        self.origin.make("1GiB.blob", GIB)
+        scheduler = Scheduler(f"{base}/scheduler")
+        peer = Daemon(f"{base}/peer", scheduler, "peer")
+        curl = ["curl", "-sS", "-q", "-o", "/dev/null", "-w", "%{time_total} %{time_starttransfer}", "--noproxy", ""]
+        through = curl + ["-x", f"http://127.0.0.1:{peer.proxy_port}"]
+
+        def fetch(argv, name):
+            out = subprocess.run(argv + [self.origin.url(name)], check=True, stdout=subprocess.PIPE).stdout
+            return [float(value) for value in out.split()]
+
+        def measured(argv, server):
+            cpu = server.cpu()
+            seconds = fetch(argv, "1GiB.blob")[0]
+            return 1 / seconds, server.cpu() - cpu
+
+        try:
+            ways = {"proxy": (through, peer), "nginx": (curl, self.origin)}
+            rates = {name: [] for name in ways}
+            cpus = {name: [] for name in ways}
+            for run in range(self.runs + 1):
+                for name, (argv, server) in ways.items():
+                    rate, cpu = measured(argv, server)
+                    if run > 0:
+                        rates[name].append(rate)
+                        cpus[name].append(cpu)
+            result = {}
+            for name in ways:
+                result[f"{name}_gib_s"] = summary(rates[name])
+                result[f"{name}_cpu_s"] = summary(cpus[name])
+            result["rate_of_nginx"] = round(result["proxy_gib_s"]["median"] / result["nginx_gib_s"]["median"], 2)
+            if result["nginx_cpu_s"]["median"] > 0:
+                result["cpu_of_nginx"] = round(result["proxy_cpu_s"]["median"] / result["nginx_cpu_s"]["median"], 2)
+
+            # The first byte of what is not here, in turns.
+            self.origin.make("8MiB.blob", 8 << 20)
+            samples = {"direct": [], "uncached": [], "cached": []}
+            for i in range(max(20, 4 * self.runs)):
+                samples["direct"].append(fetch(curl, f"8MiB.blob?{i}")[1])
+                samples["uncached"].append(fetch(through, f"8MiB.blob?{i}")[1])
+                samples["cached"].append(fetch(through, f"8MiB.blob?{i}")[1])
+            for name, values in samples.items():
+                result[f"first_byte_{name}"] = percentiles(values[1:])
+
+            before = peer.memory()["rss_mib"]
+            connections = []
+            request = f"HEAD {self.origin.url('8MiB.blob')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            for _ in range(2000):
+                connection = socket.create_connection(("127.0.0.1", peer.proxy_port))
+                connection.sendall(request)
+                connection.recv(4096)
+                connections.append(connection)
+            result["kib_per_kept_connection"] = round((peer.memory()["rss_mib"] - before) * 1024 / len(connections), 1)
+            for connection in connections:
+                connection.close()
+        finally:
+            for server in (peer, scheduler):
+                server.stop()
+            shutil.rmtree(base)
+        return result
 
     def memory(self):
         base = self.sub(f"memory_{time.monotonic_ns()}")

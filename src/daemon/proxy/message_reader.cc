@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kFillStep = 16 << 10;
 // The longest that a chunk's line, or the trailers, may be.
 constexpr size_t kChunkLineMax = 16 << 10;
+constexpr std::string_view kLastChunk = "0\r\n\r\n";
 // Interim answers in front of the final one.
 constexpr int kInterimMax = 16;
 
@@ -47,7 +48,9 @@ bool ChunkedDecoder::done() const { return state_->parser.is_done(); }
 
 absl::StatusOr<ChunkedDecoder::Step> ChunkedDecoder::Decode(std::string_view in, std::span<std::byte> out) {
   Step step;
-  if (done() || in.empty()) return step;
+  // Behind every byte of a body at least the last chunk follows: nothing is lost by waiting for as many bytes as it has.
+  // Beast asserts that a last chunk of which it has seen the beginning has them.
+  if (done() || in.size() < kLastChunk.size()) return step;
   auto& body = state_->parser.get().body();
   body.data = out.data();
   body.size = out.size();
