@@ -2,10 +2,6 @@
 #include "daemon/proxy/message_reader.h"
 
 #include <algorithm>
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/buffer_body.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <cstring>
 
 #include "base/status.h"
@@ -15,59 +11,14 @@
 namespace dragonfly::daemon::proxy {
 
 namespace asio = boost::asio;
-namespace beast_http = boost::beast::http;
 
 namespace {
 
 constexpr size_t kFillStep = 16 << 10;
-// The longest that a chunk's line, or the trailers, may be.
-constexpr size_t kChunkLineMax = 16 << 10;
-constexpr std::string_view kLastChunk = "0\r\n\r\n";
 // Interim answers in front of the final one.
 constexpr int kInterimMax = 16;
 
 }  // namespace
-
-// Beast decodes bodies of messages only: it is given a head that says what the body is.
-struct ChunkedDecoder::State {
-  State() {
-    constexpr std::string_view kHead = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    boost::system::error_code error;
-    parser.body_limit(boost::none);
-    parser.header_limit(kHeadMax);
-    parser.put(asio::buffer(kHead.data(), kHead.size()), error);
-    parser.eager(true);
-  }
-  beast_http::request_parser<beast_http::buffer_body> parser;
-};
-
-ChunkedDecoder::ChunkedDecoder() : state_(std::make_unique<State>()) {}
-ChunkedDecoder::~ChunkedDecoder() = default;
-
-bool ChunkedDecoder::done() const { return state_->parser.is_done(); }
-
-absl::StatusOr<ChunkedDecoder::Step> ChunkedDecoder::Decode(std::string_view in, std::span<std::byte> out) {
-  Step step;
-  // Behind every byte of a body at least the last chunk follows: nothing is lost by waiting for as many bytes as it has.
-  // Beast asserts that a last chunk of which it has seen the beginning has them.
-  if (done() || in.size() < kLastChunk.size()) return step;
-  auto& body = state_->parser.get().body();
-  body.data = out.data();
-  body.size = out.size();
-  boost::system::error_code error;
-  step.consumed = state_->parser.put(asio::buffer(in.data(), in.size()), error);
-  step.produced = out.size() - body.size;
-  const bool wants = error == beast_http::error::need_more || error == beast_http::error::need_buffer;
-  if (error && !wants) return HttpError(400, StrCat("bad chunked body: ", error.message()));
-  if (step.consumed > 0 || step.produced > 0) return step;
-  // What is left is the beginning of a line.
-  if (in.size() > kChunkLineMax) return HttpError(400, "bad chunked body: a line is too long");
-  const size_t line_break = in.find('\n');
-  if (line_break != in.npos && (line_break == 0 || in[line_break - 1] != '\r')) {
-    return HttpError(400, "bad chunked body: a line does not end with CR LF");
-  }
-  return step;
-}
 
 asio::awaitable<absl::StatusOr<size_t>> MessageReader::Fill() {
   const size_t had = pending_.size();

@@ -13,32 +13,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "daemon/proxy/chunked_decoder.h"
 #include "daemon/proxy/message.h"
 #include "daemon/proxy/stream.h"
 
 namespace dragonfly::daemon::proxy {
-
-// Takes the chunked transfer coding (RFC 9112 §7.1) off a body. Chunk extensions and trailers are read and dropped.
-class ChunkedDecoder {
- public:
-  ChunkedDecoder();
-  ~ChunkedDecoder();
-  ChunkedDecoder(const ChunkedDecoder&) = delete;
-  ChunkedDecoder& operator=(const ChunkedDecoder&) = delete;
-
-  struct Step {
-    size_t consumed = 0;  // bytes of `in` that are done with
-    size_t produced = 0;  // bytes put into `out`
-  };
-  // Decodes what `in` begins with. Nothing produced and not done(): more bytes are needed behind those that are left.
-  // Errors: HttpError 400 for what is no chunked body.
-  absl::StatusOr<Step> Decode(std::string_view in, std::span<std::byte> out);
-  bool done() const;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
 
 // Thread rule: that of the stream, which must outlive the reader.
 class MessageReader {

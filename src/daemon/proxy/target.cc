@@ -135,6 +135,9 @@ absl::StatusOr<Authority> ParseAuthority(std::string_view text) {
   if (!port || *port == 0) return BadTarget(text, "no valid port");
   const absl::StatusOr<Target> url = AbsoluteTarget(StrCat("http://", text, "/"));
   if (!url.ok() || url->url.path != "/" || url->url.has_query) return BadTarget(text, "not of the form host:port");
+  // It becomes a name in a certificate.
+  constexpr std::string_view kHostBytes = "abcdefghijklmnopqrstuvwxyz0123456789-._:[]";
+  if (url->url.host.find_first_not_of(kHostBytes) != std::string::npos) return BadTarget(text, "no valid host");
   Authority authority;
   authority.host = url->url.host;
   authority.port = *port;

@@ -57,7 +57,8 @@ TEST(ProxyTarget, ReadsAuthorities) {
   EXPECT_EQ(ParseAuthority("Example.COM:443")->host, "example.com");
   EXPECT_EQ(ParseAuthority("[::1]:8443")->host, "[::1]");
   EXPECT_EQ(ParseAuthority("[::1]:8443")->port, 8443);
-  for (const char* const bad : {"", "a", ":443", "a:", "a:0", "a:65536", "a:1/x", "user@a:1", "a b:1", "a?b:1"}) {
+  for (const char* const bad :
+       {"", "a", ":443", "a:", "a:0", "a:65536", "a:1/x", "user@a:1", "a b:1", "a?b:1", "a,DNS:b:1", "a*b:1"}) {
     EXPECT_FALSE(ParseAuthority(bad).ok()) << bad;
   }
 }
