@@ -134,8 +134,9 @@ SqlServer::SqlServer(Kind kind) : kind_(kind), port_(FreePort()) {
     ::unsetenv("PGPASSWORD");
     return;
   }
+  // A server that starts deletes temporary tables of others from a directory that they share.
   Run({"/usr/bin/mariadb-install-db", "--no-defaults", "--datadir=" + dir + "/data", "--user=root",
-       "--auth-root-authentication-method=normal", "--skip-test-db"},
+       "--auth-root-authentication-method=normal", "--skip-test-db", "--tmpdir=" + dir},
       nullptr, log);
   StartMariaDb();
   const std::string sql =
@@ -179,10 +180,11 @@ void SqlServer::StartPostgres() {
 void SqlServer::StartMariaDb() {
   const std::string dir = dir_.path().string();
   const std::string log = dir + "/server.log";
-  pid_ = Spawn({"/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir=" + dir + "/data",
-                "--socket=" + dir + "/socket", "--port=" + std::to_string(port_), "--bind-address=127.0.0.1",
-                "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"},
-               nullptr, log);
+  pid_ = Spawn(
+      {"/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir=" + dir + "/data",
+       "--socket=" + dir + "/socket", "--port=" + std::to_string(port_), "--bind-address=127.0.0.1", "--tmpdir=" + dir,
+       "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"},
+      nullptr, log);
   AwaitAnswer(pid_, log, [&] {
     return RunsWell({"/usr/bin/mariadb-admin", "--no-defaults", "-S", dir + "/socket", "ping"}, nullptr, "/dev/null");
   });
