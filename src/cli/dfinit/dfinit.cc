@@ -38,6 +38,29 @@ void ShowPlan(const Plan& plan) {
   }
 }
 
+// A service that does not start again takes the host down with it: it gets back the files that it had started with.
+absl::Status RestartOrRevert(const DfinitOptions& options, const Plan& plan, const std::vector<DueRestart>& due,
+                             const Reporter& reporter) {
+  for (size_t i = 0; i < due.size(); ++i) {
+    const absl::Status restarted = Restart(due[i], options.restart_command);
+    if (restarted.ok()) {
+      reporter.Change(StrCat("restarted ", due[i].service));
+      continue;
+    }
+    if (plan.files.Changes().empty()) return restarted;
+    const absl::Status reverted = plan.files.Revert();
+    if (!reverted.ok()) return Annotate(restarted, StrCat("bring the files back: ", MessageOf(reverted)));
+    std::string again;
+    for (size_t k = 0; k <= i; ++k) {
+      // What still does not start is noted, and started by the next run.
+      DF_RETURN_IF_ERROR(NoteRestarts({due[k]}));
+      if (!Restart(due[k], options.restart_command).ok()) again += StrCat("; ", due[k].service, " is not restarted");
+    }
+    return Annotate(restarted, StrCat("the files are as before", again));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MakeChanges(const DfinitOptions& options, const Plan& plan, const Reporter& reporter) {
   const std::vector<DueRestart> due = DueRestarts(plan, options.root);
   if (options.restart) DF_RETURN_IF_ERROR(NoteRestarts(due));
@@ -45,13 +68,9 @@ absl::Status MakeChanges(const DfinitOptions& options, const Plan& plan, const R
   for (const FileChange& change : plan.files.Changes()) {
     reporter.Change(StrCat(!change.after ? "removed " : change.before ? "changed " : "made ", change.path));
   }
+  if (options.restart) return RestartOrRevert(options, plan, due, reporter);
   for (const DueRestart& restart : due) {
-    if (!options.restart) {
-      reporter.Change(StrCat(restart.service, " takes the change when it is restarted"));
-      continue;
-    }
-    DF_RETURN_IF_ERROR(Restart(restart, options.restart_command));
-    reporter.Change(StrCat("restarted ", restart.service));
+    reporter.Change(StrCat(restart.service, " takes the change when it is restarted"));
   }
   return absl::OkStatus();
 }

@@ -82,6 +82,10 @@ absl::Status PlanDocker(const DockerConfig& docker, const std::string& proxy_hos
   plan.read_at_start.emplace_back(docker.config_path, "docker");
   if (after == before) return absl::OkStatus();
   if (current) plan.files.KeepOriginal(docker.config_path);
+  if (!before.contains("proxies")) {
+    plan.warnings.push_back(
+        StrCat(docker.config_path, ": a Docker older than version 23 does not start with `proxies` in this file"));
+  }
   return plan.files.Write(docker.config_path, Format(after, current));
 }
 

@@ -183,4 +183,13 @@ absl::Status HostFiles::Apply() const {
   return absl::OkStatus();
 }
 
+absl::Status HostFiles::Revert() const {
+  absl::Status first;
+  for (const FileChange& change : Changes()) {
+    const std::string path = OnDisk(change.path);
+    first.Update(change.before ? ReplaceFile(path, *change.before) : RemoveFile(path));
+  }
+  return first;
+}
+
 }  // namespace dragonfly::cli

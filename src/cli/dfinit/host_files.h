@@ -45,6 +45,9 @@ class HostFiles {
   // Errors name the file; files before it in the order are changed then, and none after it.
   absl::Status Apply() const;
 
+  // Undoes what Apply() has done. Goes on after an error and returns the first.
+  absl::Status Revert() const;
+
   // Where the copy of KeepOriginal() is.
   static std::string OriginalOf(const std::string& path) { return path + ".before-dfinit"; }
 

@@ -26,8 +26,8 @@ constexpr char kFooter[] = R"(What is written:
 
 Restarts:
   containerd reads config.toml, Docker daemon.json and CRI-O registries.conf when they start; hosts.toml and what Podman
-  reads need no restart. With --restart a service is restarted only when such a file has changed, also when the restart
-  after an earlier change failed.
+  reads need no restart. With --restart a service is restarted only when such a file has changed. One that does not
+  start again gets back the files that it had started with; where that fails, too, the next run restarts it.
 
 Files:
   /etc/dragonfly/dfinit.yaml   configuration

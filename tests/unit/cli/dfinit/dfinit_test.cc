@@ -54,10 +54,12 @@ class DfinitTest : public ::testing::Test {
     return std::string(std::istreambuf_iterator<char>(file), {});
   }
   bool Exists(const std::string& path) const { return fs::exists(Path(path)); }
-  // A program that notes its arguments, and fails as long as `failing` exists.
+  // A program that notes its arguments, and fails as long as `failing` exists. With "--if-without WORD FILE" it fails
+  // when the word is in the file.
   std::string RestartProgram() const {
-    const std::string script =
-        StrCat("#!/bin/sh\necho \"$@\" >> ", Path("/restarts"), "\ntest ! -e ", Path("/failing"), "\n");
+    const std::string script = StrCat(
+        "#!/bin/sh\necho \"$@\" >> ", Path("/restarts"),
+        "\nif [ \"$1\" = --if-without ]; then ! grep -q \"$2\" \"$3\"; exit; fi\ntest ! -e ", Path("/failing"), "\n");
     const std::string path = root_.Write("restart.sh", script);
     fs::permissions(path, fs::perms::owner_all);
     return path;
@@ -238,21 +240,40 @@ TEST_F(DfinitTest, RestartsOnlyWhatChanged) {
   EXPECT_EQ(Read("/restarts"), "--now containerd\n--now docker\n");
 }
 
+TEST_F(DfinitTest, AServiceThatDoesNotStartGetsItsFilesBack) {
+  Write(kDaemonJson, "{}\n");
+  const std::vector<std::string> restart = {"--restart", "--restart-command",
+                                            StrCat(RestartProgram(), " --if-without proxies ", Path(kDaemonJson))};
+  EXPECT_EQ(Run(kDockerYaml, restart), 1);
+  EXPECT_THAT(err_, AllOf(HasSubstr("the files are as before: restart docker by"), HasSubstr("exit status 1"),
+                          Not(HasSubstr("is not restarted"))));
+  EXPECT_EQ(Read(kDaemonJson), "{}\n");
+  EXPECT_FALSE(Exists(StrCat(kDaemonJson, ".dfinit-restart")));
+}
+
 TEST_F(DfinitTest, ARestartThatFailedIsMadeUpFor) {
   const std::vector<std::string> restart = {"--restart", "--restart-command", RestartProgram()};
   Write("/failing", "");
   EXPECT_EQ(Run(kDockerYaml, restart), 1);
-  EXPECT_THAT(err_, AllOf(HasSubstr("restart docker by"), HasSubstr("exit status 1")));
-  EXPECT_TRUE(Exists(kDaemonJson));
+  EXPECT_THAT(err_, AllOf(HasSubstr("docker is not restarted"), HasSubstr("exit status 1")));
+  EXPECT_FALSE(Exists(kDaemonJson));
+  EXPECT_EQ(Read("/restarts"), "docker\ndocker\n");
   fs::remove(Path("/failing"));
+  EXPECT_EQ(Run("containerRuntime: {docker: {}}\n", restart), 0) << err_;
+  EXPECT_TRUE(Exists(kDaemonJson));
+  EXPECT_EQ(Read("/restarts"), "docker\ndocker\ndocker\n");
   EXPECT_EQ(Run(kDockerYaml, restart), 0) << err_;
-  EXPECT_EQ(Read("/restarts"), "docker\ndocker\n");
-  EXPECT_EQ(Run(kDockerYaml, restart), 0) << err_;
-  EXPECT_EQ(Read("/restarts"), "docker\ndocker\n");
+  EXPECT_EQ(Read("/restarts"), "docker\ndocker\ndocker\n");
   EXPECT_FALSE(Exists(StrCat(kDaemonJson, ".dfinit-restart")));
+
+  // A run that was killed in between has left its note.
+  Write(StrCat(kDaemonJson, ".dfinit-restart"), "");
+  EXPECT_EQ(Run(kDockerYaml, restart), 0) << err_;
+  EXPECT_EQ(Read("/restarts"), "docker\ndocker\ndocker\ndocker\n");
 
   EXPECT_EQ(Run(kDockerYaml, {"--uninstall", "--restart", "--restart-command", "/no/such/program"}), 1);
   EXPECT_THAT(err_, HasSubstr("/no/such/program"));
+  EXPECT_TRUE(Exists(kDaemonJson));
 }
 
 TEST_F(DfinitTest, TellsOfARestartThatIsDueWhenItMayNot) {
