@@ -3,17 +3,71 @@
 
 #include <openssl/sha.h>
 
+#include <map>
+
+#include "absl/container/flat_hash_set.h"
 #include "base/text.h"
 
 namespace dragonfly::daemon::proxy {
 
+namespace {
+
+// Fields that tell nobody who the client is.
+bool IsHarmless(const std::string& name) {
+  static const absl::flat_hash_set<std::string> kNames = {"accept",
+                                                          "accept-charset",
+                                                          "accept-encoding",
+                                                          "accept-language",
+                                                          "cache-control",
+                                                          "connection",
+                                                          "content-length",
+                                                          "dnt",
+                                                          "expect",
+                                                          "forwarded",
+                                                          "host",
+                                                          "if-match",
+                                                          "if-modified-since",
+                                                          "if-none-match",
+                                                          "if-range",
+                                                          "keep-alive",
+                                                          "origin",
+                                                          "pragma",
+                                                          "proxy-connection",
+                                                          "range",
+                                                          "referer",
+                                                          "te",
+                                                          "traceparent",
+                                                          "tracestate",
+                                                          "upgrade-insecure-requests",
+                                                          "user-agent",
+                                                          "via",
+                                                          "x-forwarded-for",
+                                                          "x-forwarded-host",
+                                                          "x-forwarded-proto",
+                                                          "x-request-id",
+                                                          "if-unmodified-since"};
+  return kNames.contains(name) || name.starts_with("x-dragonfly-") || name.starts_with("sec-");
+}
+
+// What may be credentials: names in lower case, with all their values.
+std::map<std::string, std::string> CredentialsOf(const Fields& fields) {
+  std::map<std::string, std::string> credentials;
+  for (const auto& [name, value] : fields.entries()) {
+    std::string lower = ToLowerAscii(name);
+    if (IsHarmless(lower)) continue;
+    std::string& all = credentials[std::move(lower)];
+    all += StrCat(value.size(), ":", value);
+  }
+  return credentials;
+}
+
+}  // namespace
+
 std::string AccessRecord::KeyOf(std::string_view url, const Fields& fields) {
   // Lengths in front, so that no two different inputs make one text.
-  std::string text;
-  const std::string authorization = fields.Joined("authorization").value_or("");
-  const std::string cookie = fields.Joined("cookie").value_or("");
-  for (const std::string_view part : {url, std::string_view(authorization), std::string_view(cookie)}) {
-    text += StrCat(part.size(), ":", part);
+  std::string text = StrCat(url.size(), ":", url);
+  for (const auto& [name, values] : CredentialsOf(fields)) {
+    text += StrCat(name.size(), ":", name, values.size(), ":", values);
   }
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
   ::SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
@@ -21,9 +75,7 @@ std::string AccessRecord::KeyOf(std::string_view url, const Fields& fields) {
   return digest;
 }
 
-bool AccessRecord::HasCredentials(const Fields& fields) {
-  return fields.Find("authorization").has_value() || fields.Find("cookie").has_value();
-}
+bool AccessRecord::HasCredentials(const Fields& fields) { return !CredentialsOf(fields).empty(); }
 
 void AccessRecord::Accept(const std::string& key, TimePoint now) {
   absl::MutexLock lock(&mutex_);

@@ -27,7 +27,8 @@ class AccessRecord {
   explicit AccessRecord(Options options) : options_(options) {}
   AccessRecord() : AccessRecord(Options()) {}
 
-  // What stands for `url` together with the credentials in `fields` (Authorization, Cookie).
+  // What stands for `url` together with the credentials in `fields`. Services have their own names for those
+  // (PRIVATE-TOKEN, X-Api-Key), so every field counts that is not known to hold none.
   static std::string KeyOf(std::string_view url, const Fields& fields);
   static bool HasCredentials(const Fields& fields);
 

@@ -219,6 +219,8 @@ asio::awaitable<absl::Status> Handler::Serve(ClientTurn& turn, const Rules::Rule
   target.url = *std::move(url);
   DF_CO_ASSIGN_OR_RETURN(const std::shared_ptr<common::v2::Download> wire,
                          MakeDownload(parts_.config.proxy, rule, target.url, request, client_));
+  // A daemon whose environment names itself as the proxy of its origins would wait for itself.
+  (*wire->mutable_request_header())["via"] = StrCat("1.1 ", parts_.via);
   DF_CO_RETURN_IF_ERROR(parts_.gate.CheckDownload(*wire));
   DF_CO_RETURN_IF_ERROR(co_await origin_.CheckAllowed(target.url.host));
   if (turn.head_only) co_return co_await ServeHead(turn, std::move(target), std::move(request), *wire, trace);

@@ -84,6 +84,7 @@ TEST_F(DaemonTest, AnnouncesItsBoundPortsAndLeavesWhenItStops) {
   EXPECT_EQ(host.type(), 1u);
   EXPECT_EQ(host.port(), daemon->upload_port());
   EXPECT_EQ(host.download_port(), daemon->upload_port());
+  EXPECT_EQ(host.proxy_port(), daemon->proxy_port());
   EXPECT_EQ(daemon->scheduler_count(), 1u);
   EXPECT_TRUE(daemon->Stop(In(kSecond)).ok());
   EXPECT_THAT(scheduler.deleted_hosts(), ElementsAre("127.0.0.1-seed-seed"));
@@ -112,12 +113,14 @@ TEST_F(DaemonTest, NamesThePortThatIsInUseAndLeavesNothingBehind) {
   const uint16_t port = ntohs(address.sin_port);
 
   const DaemonConfig good = Config("peer");
-  DaemonConfig upload = good, pieces = good, health = good, metrics = good;
+  DaemonConfig upload = good, pieces = good, health = good, metrics = good, proxy = good;
+  proxy.proxy.server.port = port;
   upload.upload.port = pieces.storage.tcp_port = health.health.port = metrics.metrics.port = port;
   const std::pair<const DaemonConfig*, const char*> cases[] = {{&upload, "upload.server"},
                                                                {&pieces, "storage.server"},
                                                                {&health, "health.server"},
-                                                               {&metrics, "metrics.server"}};
+                                                               {&metrics, "metrics.server"},
+                                                               {&proxy, "proxy.server"}};
   for (const auto& [config, key] : cases) {
     const auto started = TryStart(*config);
     ASSERT_FALSE(started.ok()) << key;

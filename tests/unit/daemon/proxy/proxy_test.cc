@@ -531,6 +531,28 @@ TEST_F(ProxyTest, SeesThatARequestGoesInCircles) {
   EXPECT_EQ(answer.status, 508) << answer.body;
 }
 
+TEST_F(ProxyTest, SeesThatItsEnvironmentNamesItAsItsOwnProxy) {
+  const Nginx origin({{""}});
+  origin.Put("file.bin", "x");
+  const auto daemon = Start(ProxyConfig());
+  ASSERT_NE(daemon, nullptr);
+  ::setenv("http_proxy", StrCat("http://127.0.0.1:", daemon->proxy_port()).c_str(), 1);
+  HttpClient client(daemon->proxy_port());
+  const Answer answer = client.Get(origin.Url("/file.bin"));
+  ::unsetenv("http_proxy");
+  EXPECT_EQ(answer.status, 508);
+}
+
+TEST_F(ProxyTest, DoesNotWaitForSlowHeads) {
+  const auto daemon = Start(ProxyConfig());
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  client.Send("GET http://127.0.0.1/x HTTP/1.1\r\nHost: ");
+  const Answer answer = client.Read();
+  EXPECT_EQ(answer.status, 408);
+  EXPECT_TRUE(client.AtEnd());
+}
+
 // A registry that gives its blobs to who has the right token, and counts what it gave.
 class PrivateRegistry {
  public:

@@ -94,6 +94,14 @@ TEST(ProxyAccess, AnAcceptanceHoldsForItsCredentialsAndItsTime) {
   EXPECT_NE(key, AccessRecord::KeyOf("https://r/x", bob));
   EXPECT_NE(key, AccessRecord::KeyOf("https://r/y", alice));
   EXPECT_NE(key, AccessRecord::KeyOf("https://r/x", Fields()));
+  Fields custom, harmless;
+  custom.Add("PRIVATE-TOKEN", "secret");
+  harmless.Add("User-Agent", "curl");
+  harmless.Add("X-Dragonfly-Tag", "t");
+  EXPECT_NE(AccessRecord::KeyOf("https://r/x", custom), AccessRecord::KeyOf("https://r/x", Fields()));
+  EXPECT_EQ(AccessRecord::KeyOf("https://r/x", harmless), AccessRecord::KeyOf("https://r/x", Fields()));
+  EXPECT_TRUE(AccessRecord::HasCredentials(custom));
+  EXPECT_FALSE(AccessRecord::HasCredentials(harmless));
   EXPECT_TRUE(AccessRecord::HasCredentials(alice));
   EXPECT_FALSE(AccessRecord::HasCredentials(Fields()));
   const TimePoint now = Clock::now();
