@@ -42,6 +42,14 @@ class Machine {
 
   Host& host() { return host_; }
 
+  // Takes dfinit's work back and checks that the runtimes see nothing of it.
+  void Unconfigure() {
+    host_.Run({Program("dfinit"), "--config", host_.dir() + "/dfinit.yaml", "--uninstall"});
+    EXPECT_EQ(host_.Run({"cat", "/etc/containerd/config.toml"}), config_toml_);
+    EXPECT_EQ(host_.Run({"ls", "/etc/containerd"}), "config.toml\n");
+    EXPECT_THAT(host_.Run({"podman", "info", "--format", "{{json .Registries}}"}), Not(HasSubstr("4001")));
+  }
+
   std::string ImageName(const std::string& name) const { return registry_ + "/" + name; }
 
   Process Podman(const std::string& image, std::vector<std::string> options = {}) {
@@ -99,6 +107,7 @@ class Machine {
         << (plain ? entry : "    registries: []\n") << "  podman:\n    registries:\n      - prefix: '" << registry_
         << "'\n        location: '" << registry_ << "'\n";
     const std::vector<std::string> dfinit = {Program("dfinit"), "--config", host_.dir() + "/dfinit.yaml"};
+    config_toml_ = host_.Run({"cat", "/etc/containerd/config.toml"});
     EXPECT_THAT(host_.Run(dfinit), HasSubstr("made /etc/containers/registries.conf.d/50-dragonfly.conf"));
     EXPECT_EQ(host_.Run(dfinit), "") << "a second run changes nothing";
     EXPECT_THAT(host_.Run({"containerd", "--config", "/etc/containerd/config.toml", "config", "dump"}),
@@ -108,7 +117,8 @@ class Machine {
   }
 
   Host& host_;
-  std::string registry_;  // as image names have it
+  std::string config_toml_;  // before dfinit
+  std::string registry_;     // as image names have it
   Process containerd_;
   int runs_ = 0;
 };
@@ -195,6 +205,8 @@ TEST_F(Images, FourRuntimesOnThreeHostsPullAtOnceAndTheRegistryServesEachByteOnc
   const std::vector<Blob> fresh = {second.blobs[2], second.blobs[3]};
   ExpectEachByteOnce(fresh);
   EXPECT_THAT(registry_->BlobsSent(), UnorderedElementsAreArray({fresh[0].digest, fresh[1].digest}));
+
+  for (auto& machine : machines_) machine->Unconfigure();
 }
 
 // As Docker does it, whose daemon.json names dfdaemon as the proxy.

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -14,6 +15,7 @@
 
 #include "base/text.h"
 #include "cli/dfinit/dfinit.h"
+#include "cli/dfinit/marked_text.h"
 #include "tests/support/temp_dir.h"
 
 namespace dragonfly::cli {
@@ -70,6 +72,13 @@ class DfinitGolden : public ::testing::TestWithParam<std::string> {
   }
   std::map<std::string, std::string> Now() const { return Files(root_.path()); }
 
+  // The many runs sync each file that they write; in memory that costs nothing.
+  struct InMemory {
+    InMemory() {
+      if (fs::exists("/dev/shm")) ::setenv("TMPDIR", "/dev/shm", 1);
+    }
+  };
+  InMemory in_memory_;
   TempDir root_;
 };
 
@@ -108,6 +117,31 @@ TEST_P(DfinitGolden, UninstallRestoresEveryByteAndLeavesNothing) {
   }
   ASSERT_EQ(Run({"--uninstall"}), 0);
   EXPECT_EQ(Now(), Files(Case() / "before"));
+}
+
+// Files of others are not as regular as the ones here: whatever line is missing, an edit is right or refused.
+TEST_P(DfinitGolden, AnyFileWithoutOneOfItsLinesIsEditedAndRestoredOrLeftAlone) {
+  for (const auto& [name, content] : Files(Case() / "before")) {
+    const fs::path file = root_.path() / name;
+    const std::vector<std::string_view> lines = LinesOf(content);
+    for (size_t missing = 0; missing < lines.size(); ++missing) {
+      if (TrimSpace(lines[missing]).empty() || TrimSpace(lines[missing]).starts_with('#')) continue;
+      std::string text;
+      for (size_t i = 0; i < lines.size(); ++i) {
+        if (i != missing) text.append(lines[i]).append("\n");
+      }
+      const auto write = [&] { std::ofstream(file, std::ios::binary | std::ios::trunc) << text; };
+      write();
+      const auto before = Now();
+      ::testing::internal::CaptureStderr();
+      const bool installed = Run() == 0;
+      const bool uninstalled = !installed || Run({"--uninstall"}) == 0;
+      const std::string errors = ::testing::internal::GetCapturedStderr();
+      ASSERT_TRUE(uninstalled) << name << " without: " << lines[missing] << "\n" << errors;
+      ASSERT_EQ(Now(), before) << name << " without: " << lines[missing] << "\n" << errors;
+    }
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << content;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, DfinitGolden, ::testing::ValuesIn(Cases()), [](const auto& info) {
