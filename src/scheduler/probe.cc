@@ -115,7 +115,7 @@ struct Probe::State {
 
   prometheus::Registry& registry;
   const bool host_traffic;
-  std::array<Pair, 7> calls{};
+  std::array<Pair, 11> calls{};
   std::array<std::unique_ptr<Grid<kStepCells>>, 5> steps;  // empty: the original has none
   std::array<std::unique_ptr<Grid<kStepCells>>, 5> step_failures;
   std::unique_ptr<Grid<kTrafficCells>> pieces;
@@ -137,13 +137,17 @@ struct Probe::State {
 Probe::Probe(telemetry::Metrics& metrics, bool host_traffic)
     : state_(std::make_unique<State>(metrics.registry(), host_traffic)) {
   State& s = *state_;
-  constexpr std::array<std::pair<const char*, const char*>, 7> kCalls = {{{"announce_peer", "AnnouncePeer streams"},
-                                                                          {"stat_peer", "StatPeer calls"},
-                                                                          {"leave_peer", "DeletePeer calls"},
-                                                                          {"stat_task", "StatTask calls"},
-                                                                          {"leave_task", "DeleteTask calls"},
-                                                                          {"list_hosts", "ListHosts calls"},
-                                                                          {"leave_host", "DeleteHost calls"}}};
+  constexpr std::array<std::pair<const char*, const char*>, 11> kCalls = {{{"announce_peer", "AnnouncePeer streams"},
+                                                                           {"stat_peer", "StatPeer calls"},
+                                                                           {"leave_peer", "DeletePeer calls"},
+                                                                           {"stat_task", "StatTask calls"},
+                                                                           {"leave_task", "DeleteTask calls"},
+                                                                           {"list_hosts", "ListHosts calls"},
+                                                                           {"leave_host", "DeleteHost calls"},
+                                                                           {"preheat_image", "PreheatImage calls"},
+                                                                           {"stat_image", "StatImage calls"},
+                                                                           {"preheat_file", "PreheatFile calls"},
+                                                                           {"stat_file", "StatFile calls"}}};
   for (size_t i = 0; i < kCalls.size(); ++i) {
     const auto& [name, help] = kCalls[i];
     s.calls[i] = {&s.Name(StrCat(name, "_total"), StrCat(help, ".")).Add({}),

@@ -26,7 +26,19 @@ struct HostFacts;
 struct PieceReport;
 
 // Counters that are one name each, with `_failure_total` beside `_total`.
-enum class Call : uint8_t { kAnnouncePeer, kStatPeer, kDeletePeer, kStatTask, kDeleteTask, kListHosts, kDeleteHost };
+enum class Call : uint8_t {
+  kAnnouncePeer,
+  kStatPeer,
+  kDeletePeer,
+  kStatTask,
+  kDeleteTask,
+  kListHosts,
+  kDeleteHost,
+  kPreheatImage,
+  kStatImage,
+  kPreheatFile,
+  kStatFile
+};
 // Steps of a download, labelled by priority, task type and host type.
 enum class Step : uint8_t { kRegister, kStarted, kBackToSourceStarted, kFinished, kBackToSourceFinished };
 enum class Traffic : uint8_t { kBackToSource, kRemotePeer, kLocalPeer };

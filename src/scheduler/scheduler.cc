@@ -27,6 +27,7 @@
 #include "scheduler/evaluator.h"
 #include "scheduler/manager_session.h"
 #include "scheduler/persistent_service.h"
+#include "scheduler/preheat.h"
 #include "scheduler/probe.h"
 #include "scheduler/service.h"
 #include "scheduler/tracing.h"
@@ -152,6 +153,7 @@ struct Scheduler::State {
         cluster(DefaultClusterConfig(config)),
         probe(metrics, config.metrics.enable_host),
         seed_channels(ChannelsWith(ToTlsFiles(config.seed_peer.tls, "seedPeer.tls"))),
+        peer_channels(ChannelsWith(ToTlsFiles(config.peer.tls, "peer.tls"))),
         manager_channels(ChannelsWith(ToTlsFiles(config.manager.tls, "manager.tls"))),
         service(shards, hosts, probe, cluster, config.server.request_rate_limit),
         host_collection(threads.At(0).get_executor()) {}
@@ -183,9 +185,11 @@ struct Scheduler::State {
   Probe probe;
   std::unique_ptr<telemetry::Tracer> tracer;  // null: no traces are exported
   rpc::ChannelPool seed_channels;
+  rpc::ChannelPool peer_channels;
   rpc::ChannelPool manager_channels;
   Shards shards;
   Service service;
+  std::unique_ptr<PreheatService> preheat;
   std::unique_ptr<PersistentService> persistent;  // null: its store cannot be opened
   runtime::TaskGroup host_collection;
   std::unique_ptr<rpc::Server> server;
@@ -349,6 +353,7 @@ absl::Status Scheduler::State::Start() {
   }
   DF_ASSIGN_OR_RETURN(tracer, MakeTracer(config, hostname, ip));
   seed_channels.UseTracer(tracer.get());
+  peer_channels.UseTracer(tracer.get());
   manager_channels.UseTracer(tracer.get());
   const CollectionIntervals intervals{ToClock(config.scheduling.peer_gc_interval),
                                       ToClock(config.scheduling.task_gc_interval)};
@@ -358,6 +363,10 @@ absl::Status Scheduler::State::Start() {
   }
   host_collection.Spawn(CollectHosts(ToClock(config.scheduling.host_gc_interval)));
   StartPersistent();
+  preheat =
+      std::make_unique<PreheatService>(io.At(0), hosts, probe, seed_channels, peer_channels,
+                                       StrCat("cluster ", config.manager.scheduler_cluster_id, " scheduler ", ip));
+  service.UsePreheat(*preheat);
   DF_RETURN_IF_ERROR(ServeCalls());
   // Before the first peer can come by the manager.
   DF_RETURN_IF_ERROR(StartDynconfig(static_cast<uint16_t>(server->port())));
@@ -397,6 +406,7 @@ void Scheduler::Stop(TimePoint deadline) {
   if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
   if (state.profile_server != nullptr) state.WaitFor(state.profile_server->Stop());
   state.WaitFor(state.host_collection.Stop());
+  if (state.preheat != nullptr) state.WaitFor(state.preheat->Stop());
   if (state.persistent != nullptr) state.WaitFor(state.persistent->Stop());
   for (size_t i = 0; i < state.shards.size(); ++i) state.WaitFor(state.shards.At(i).Stop());
   constexpr std::chrono::seconds kFlushWait{2};

@@ -11,6 +11,7 @@
 #include "rpc/status.h"
 #include "scheduler/announce_stream.h"
 #include "scheduler/persistent_service.h"
+#include "scheduler/preheat.h"
 #include "scheduler/validation.h"
 #include "scheduler/wire.h"
 #include "telemetry/log.h"
@@ -50,6 +51,12 @@ template <typename Answer>
 grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* context, runtime::TaskGroup& group, Answer answer) {
   const auto run = [](Answer now) -> asio::awaitable<absl::Status> { co_return now(); };
   return rpc::ServeUnary(context, group, [run, answer = std::move(answer)] { return run(answer); });
+}
+
+grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, const absl::Status& why) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(rpc::ToGrpc(why));
+  return reactor;
 }
 
 }  // namespace
@@ -258,29 +265,55 @@ Service::AnnouncePersistentCachePeer(grpc::CallbackServerContext* context) {
 grpc::ServerUnaryReactor* Service::StatPersistentCachePeer(
     grpc::CallbackServerContext* context, const api::StatPersistentCachePeerRequest* asked,
     common::v2::PersistentCachePeer* answer) DF_PERSISTENT_CALL("StatPersistentCachePeer", StatPeer, asked, answer)
-    grpc::ServerUnaryReactor* Service::DeletePersistentCachePeer(grpc::CallbackServerContext* context,
-                                                                 const api::DeletePersistentCachePeerRequest* asked,
-                                                                 google::protobuf::Empty*)
-        DF_PERSISTENT_CALL("DeletePersistentCachePeer", DeletePeer, asked)
-            grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskStarted(
-                grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskStartedRequest* asked,
-                google::protobuf::Empty*) DF_PERSISTENT_CALL("UploadPersistentCacheTaskStarted", UploadStarted, asked)
-                grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFinished(
-                    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFinishedRequest* asked,
-                    common::v2::PersistentCacheTask* answer) DF_PERSISTENT_CALL("UploadPersistentCacheTaskFinished",
-                                                                                UploadFinished, asked, answer)
-                    grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFailed(
-                        grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFailedRequest* asked,
-                        google::protobuf::Empty*)
-                        DF_PERSISTENT_CALL("UploadPersistentCacheTaskFailed", UploadFailed, asked)
-                            grpc::ServerUnaryReactor* Service::StatPersistentCacheTask(
-                                grpc::CallbackServerContext* context, const api::StatPersistentCacheTaskRequest* asked,
-                                common::v2::PersistentCacheTask* answer)
-                                DF_PERSISTENT_CALL("StatPersistentCacheTask", StatTask, asked, answer)
-                                    grpc::ServerUnaryReactor* Service::DeletePersistentCacheTask(
-                                        grpc::CallbackServerContext* context,
-                                        const api::DeletePersistentCacheTaskRequest* asked, google::protobuf::Empty*)
-                                        DF_PERSISTENT_CALL("DeletePersistentCacheTask", DeleteTask, asked)
+    grpc::ServerUnaryReactor* Service::DeletePersistentCachePeer(
+        grpc::CallbackServerContext* context, const api::DeletePersistentCachePeerRequest* asked,
+        google::protobuf::Empty*) DF_PERSISTENT_CALL("DeletePersistentCachePeer", DeletePeer, asked)
+        grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskStarted(
+            grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskStartedRequest* asked,
+            google::protobuf::Empty*) DF_PERSISTENT_CALL("UploadPersistentCacheTaskStarted", UploadStarted, asked)
+            grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFinished(
+                grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFinishedRequest* asked,
+                common::v2::PersistentCacheTask* answer) DF_PERSISTENT_CALL("UploadPersistentCacheTaskFinished",
+                                                                            UploadFinished, asked, answer)
+                grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFailed(
+                    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFailedRequest* asked,
+                    google::protobuf::Empty*) DF_PERSISTENT_CALL("UploadPersistentCacheTaskFailed", UploadFailed, asked)
+                    grpc::ServerUnaryReactor* Service::StatPersistentCacheTask(
+                        grpc::CallbackServerContext* context, const api::StatPersistentCacheTaskRequest* asked,
+                        common::v2::PersistentCacheTask* answer) DF_PERSISTENT_CALL("StatPersistentCacheTask", StatTask,
+                                                                                    asked, answer)
+                        grpc::ServerUnaryReactor* Service::DeletePersistentCacheTask(
+                            grpc::CallbackServerContext* context, const api::DeletePersistentCacheTaskRequest* asked,
+                            google::protobuf::Empty*) DF_PERSISTENT_CALL("DeletePersistentCacheTask", DeleteTask, asked)
 #undef DF_PERSISTENT_CALL
+
+                            grpc::ServerUnaryReactor* Service::PreheatImage(grpc::CallbackServerContext* context,
+                                                                            const api::PreheatImageRequest* request,
+                                                                            google::protobuf::Empty*) {
+  if (preheat_ == nullptr) return Unimplemented(context, "PreheatImage");
+  if (const absl::Status admitted = Admit("PreheatImage"); !admitted.ok()) return Refuse(context, admitted);
+  return preheat_->Serve(context, &PreheatService::PreheatImage, request);
+}
+
+grpc::ServerUnaryReactor* Service::StatImage(grpc::CallbackServerContext* context, const api::StatImageRequest* request,
+                                             api::StatImageResponse* response) {
+  if (preheat_ == nullptr) return Unimplemented(context, "StatImage");
+  if (const absl::Status admitted = Admit("StatImage"); !admitted.ok()) return Refuse(context, admitted);
+  return preheat_->Serve(context, &PreheatService::StatImage, request, response);
+}
+
+grpc::ServerUnaryReactor* Service::PreheatFile(grpc::CallbackServerContext* context,
+                                               const api::PreheatFileRequest* request, google::protobuf::Empty*) {
+  if (preheat_ == nullptr) return Unimplemented(context, "PreheatFile");
+  if (const absl::Status admitted = Admit("PreheatFile"); !admitted.ok()) return Refuse(context, admitted);
+  return preheat_->Serve(context, &PreheatService::PreheatFile, request);
+}
+
+grpc::ServerUnaryReactor* Service::StatFile(grpc::CallbackServerContext* context, const api::StatFileRequest* request,
+                                            api::StatFileResponse* response) {
+  if (preheat_ == nullptr) return Unimplemented(context, "StatFile");
+  if (const absl::Status admitted = Admit("StatFile"); !admitted.ok()) return Refuse(context, admitted);
+  return preheat_->Serve(context, &PreheatService::StatFile, request, response);
+}
 
 }  // namespace dragonfly::scheduler

@@ -28,6 +28,7 @@ class Shards {
 };
 
 class PersistentService;
+class PreheatService;
 
 // Everything about standard and persistent cache tasks; the rest answers UNIMPLEMENTED. References must outlive the
 // service, and the service the server that offers it.
@@ -39,6 +40,8 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   // Who serves persistent cache tasks; without it their calls answer FAILED_PRECONDITION. Before the server starts; it
   // must outlive the service.
   void UsePersistent(PersistentService& persistent) { persistent_ = &persistent; }
+  // Who preheats; as above. Without it the calls answer UNIMPLEMENTED.
+  void UsePreheat(PreheatService& preheat) { preheat_ = &preheat; }
 
   grpc::ServerBidiReactor<::scheduler::v2::AnnouncePeerRequest, ::scheduler::v2::AnnouncePeerResponse>* AnnouncePeer(
       grpc::CallbackServerContext* context) override;
@@ -80,7 +83,21 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   DF_SCHEDULER_PERSISTENT(DeletePersistentCacheTask, DeletePersistentCacheTaskRequest, google::protobuf::Empty);
 #undef DF_SCHEDULER_PERSISTENT
 
-  // Persistent and cache tasks, and preheating.
+  // Preheating.
+  grpc::ServerUnaryReactor* PreheatImage(grpc::CallbackServerContext* context,
+                                         const ::scheduler::v2::PreheatImageRequest* request,
+                                         google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* StatImage(grpc::CallbackServerContext* context,
+                                      const ::scheduler::v2::StatImageRequest* request,
+                                      ::scheduler::v2::StatImageResponse* response) override;
+  grpc::ServerUnaryReactor* PreheatFile(grpc::CallbackServerContext* context,
+                                        const ::scheduler::v2::PreheatFileRequest* request,
+                                        google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* StatFile(grpc::CallbackServerContext* context,
+                                     const ::scheduler::v2::StatFileRequest* request,
+                                     ::scheduler::v2::StatFileResponse* response) override;
+
+  // Persistent and cache tasks.
 #define DF_SCHEDULER_UNARY(method, request, response)                                                                \
   grpc::ServerUnaryReactor* method(grpc::CallbackServerContext* context, const ::scheduler::v2::request*, response*) \
       override {                                                                                                     \
@@ -97,10 +114,6 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   DF_SCHEDULER_UNARY(UploadPersistentTaskFailed, UploadPersistentTaskFailedRequest, google::protobuf::Empty)
   DF_SCHEDULER_UNARY(StatPersistentTask, StatPersistentTaskRequest, common::v2::PersistentTask)
   DF_SCHEDULER_UNARY(DeletePersistentTask, DeletePersistentTaskRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(PreheatImage, PreheatImageRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(StatImage, StatImageRequest, ::scheduler::v2::StatImageResponse)
-  DF_SCHEDULER_UNARY(PreheatFile, PreheatFileRequest, google::protobuf::Empty)
-  DF_SCHEDULER_UNARY(StatFile, StatFileRequest, ::scheduler::v2::StatFileResponse)
 #undef DF_SCHEDULER_UNARY
   grpc::ServerBidiReactor<::scheduler::v2::AnnounceCachePeerRequest, ::scheduler::v2::AnnounceCachePeerResponse>*
   AnnounceCachePeer(grpc::CallbackServerContext* context) override;
@@ -122,6 +135,7 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   const ClusterConfigs& cluster_;
   CallGate gate_;
   PersistentService* persistent_ = nullptr;
+  PreheatService* preheat_ = nullptr;
 };
 
 }  // namespace dragonfly::scheduler

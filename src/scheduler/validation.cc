@@ -376,4 +376,66 @@ absl::Status Validate(const v2::DeleteHostRequest& request) {
   return ToStatus(fields);
 }
 
+namespace {
+
+// A number that may be absent.
+void InRange(Fields& fields, std::string_view field, bool given, uint64_t value, uint64_t min, uint64_t max) {
+  fields.Require(!given || (value >= min && value <= max), field,
+                 StrCat("value must be inside range [", min, ", ", max, "]"));
+}
+void InRange(Fields& fields, std::string_view field, bool given, int64_t value, uint64_t min, uint64_t max) {
+  // A negative number is a very large one.
+  InRange(fields, field, given, static_cast<uint64_t>(value), min, max);
+}
+
+template <typename Request>
+void UrlAndPieceLength(Fields& fields, const Request& request) {
+  fields.Uri("Url", request.url());
+  InRange(fields, "PieceLength", request.has_piece_length(), uint64_t{request.piece_length()}, 4 << 20, 64 << 20);
+}
+
+template <typename Request>
+absl::Status ValidatePreheat(std::string_view name, const Request& request) {
+  Fields fields(name);
+  UrlAndPieceLength(fields, request);
+  const std::string& scope = request.scope();
+  fields.Require(scope == "single_seed_peer" || scope == "all_seed_peers" || scope == "all_peers", "Scope",
+                 "value does not match regex pattern \"^(single_seed_peer|all_seed_peers|all_peers)$\"");
+  InRange(fields, "Percentage", request.has_percentage(), uint64_t{request.percentage()}, 1, 100);
+  InRange(fields, "Count", request.has_count(), uint64_t{request.count()}, 1, 200);
+  InRange(fields, "ConcurrentTaskCount", request.has_concurrent_task_count(), int64_t{request.concurrent_task_count()},
+          1, 100);
+  InRange(fields, "ConcurrentPeerCount", request.has_concurrent_peer_count(), int64_t{request.concurrent_peer_count()},
+          1, 1000);
+  fields.Require(common::v2::Priority_IsValid(request.priority()), "Priority",
+                 "value must be one of the defined enum values");
+  return ToStatus(fields);
+}
+
+}  // namespace
+
+absl::Status Validate(const v2::PreheatImageRequest& request) {
+  return ValidatePreheat("PreheatImageRequest", request);
+}
+
+absl::Status Validate(const v2::PreheatFileRequest& request) { return ValidatePreheat("PreheatFileRequest", request); }
+
+absl::Status Validate(const v2::StatImageRequest& request) {
+  Fields fields("StatImageRequest");
+  UrlAndPieceLength(fields, request);
+  InRange(fields, "ConcurrentLayerCount", request.has_concurrent_layer_count(),
+          int64_t{request.concurrent_layer_count()}, 1, 100);
+  InRange(fields, "ConcurrentPeerCount", request.has_concurrent_peer_count(), int64_t{request.concurrent_peer_count()},
+          1, 1000);
+  return ToStatus(fields);
+}
+
+absl::Status Validate(const v2::StatFileRequest& request) {
+  Fields fields("StatFileRequest");
+  UrlAndPieceLength(fields, request);
+  InRange(fields, "ConcurrentPeerCount", request.has_concurrent_peer_count(), int64_t{request.concurrent_peer_count()},
+          1, 1000);
+  return ToStatus(fields);
+}
+
 }  // namespace dragonfly::scheduler

@@ -13,6 +13,10 @@ class DeletePeerRequest;
 class StatTaskRequest;
 class DeleteTaskRequest;
 class DeleteHostRequest;
+class PreheatImageRequest;
+class PreheatFileRequest;
+class StatImageRequest;
+class StatFileRequest;
 }  // namespace scheduler::v2
 
 namespace dragonfly::scheduler {
@@ -28,5 +32,9 @@ absl::Status Validate(const v2::DeletePeerRequest& request);
 absl::Status Validate(const v2::StatTaskRequest& request);
 absl::Status Validate(const v2::DeleteTaskRequest& request);
 absl::Status Validate(const v2::DeleteHostRequest& request);
+absl::Status Validate(const v2::PreheatImageRequest& request);
+absl::Status Validate(const v2::PreheatFileRequest& request);
+absl::Status Validate(const v2::StatImageRequest& request);
+absl::Status Validate(const v2::StatFileRequest& request);
 
 }  // namespace dragonfly::scheduler

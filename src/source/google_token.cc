@@ -24,7 +24,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "source/answer.h"
-#include "source/json_bounds.h"
+#include "base/json_bounds.h"
 #include "source/object_answer.h"
 #include "source/object_crypto.h"
 

@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "base/url.h"
 #include "source/attempts.h"
-#include "source/json_bounds.h"
+#include "base/json_bounds.h"
 #include "source/listing.h"
 #include "source/signer.h"
 

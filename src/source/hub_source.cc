@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
-#include "source/json_bounds.h"
+#include "base/json_bounds.h"
 #include "source/listing.h"
 #include "source/signer.h"
 

@@ -13,7 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "base/text.h"
 #include "base/url.h"
-#include "source/json_bounds.h"
+#include "base/json_bounds.h"
 
 namespace dragonfly::source {
 namespace {

@@ -34,8 +34,9 @@ void CountEverything(Probe& probe) {
   host.set_os("linux");
   const HostFacts child = Facts("child"), parent = Facts("parent");
   for (const absl::Status& result : {absl::OkStatus(), kBroken}) {
-    for (const Call call : {Call::kAnnouncePeer, Call::kStatPeer, Call::kDeletePeer, Call::kStatTask, Call::kDeleteTask,
-                            Call::kListHosts, Call::kDeleteHost}) {
+    for (const Call call :
+         {Call::kAnnouncePeer, Call::kStatPeer, Call::kDeletePeer, Call::kStatTask, Call::kDeleteTask, Call::kListHosts,
+          Call::kDeleteHost, Call::kPreheatImage, Call::kStatImage, Call::kPreheatFile, Call::kStatFile}) {
       probe.Count(call, result);
     }
     for (const Step step :

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "source/json_bounds.h"
+#include "base/json_bounds.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace dragonfly::source {
+namespace dragonfly {
 namespace {
 
 std::string Repeated(const std::string& text, size_t count) {
@@ -42,4 +42,4 @@ TEST(JsonBounds, DoNotCountWhatStandsInStrings) {
 }
 
 }  // namespace
-}  // namespace dragonfly::source
+}  // namespace dragonfly

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "source/json_bounds.h"
+#include "base/json_bounds.h"
 
-namespace dragonfly::source {
+namespace dragonfly {
 
 bool IsBoundedJson(std::string_view text) {
   size_t depth = 0;
@@ -26,4 +26,4 @@ bool IsBoundedJson(std::string_view text) {
   return true;
 }
 
-}  // namespace dragonfly::source
+}  // namespace dragonfly

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace dragonfly::source {
+namespace dragonfly {
 
 inline constexpr size_t kJsonDepthMax = 32;        // arrays and objects within each other
 inline constexpr size_t kJsonValuesMax = 2 << 20;  // of all arrays and objects; a hundred thousand entries of a listing
@@ -14,4 +14,4 @@ inline constexpr size_t kJsonValuesMax = 2 << 20;  // of all arrays and objects;
 // Whether `text` stays within both bounds. Says nothing about whether it is JSON at all.
 bool IsBoundedJson(std::string_view text);
 
-}  // namespace dragonfly::source
+}  // namespace dragonfly
