@@ -20,11 +20,11 @@
 
 #include "absl/strings/escaping.h"
 #include "base/backend_error.h"
+#include "base/json_bounds.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "source/answer.h"
-#include "base/json_bounds.h"
 #include "source/object_answer.h"
 #include "source/object_crypto.h"
 

@@ -10,11 +10,11 @@
 
 #include "absl/time/time.h"
 #include "base/backend_error.h"
+#include "base/json_bounds.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "source/attempts.h"
-#include "base/json_bounds.h"
 #include "source/listing.h"
 #include "source/signer.h"
 

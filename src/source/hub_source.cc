@@ -10,10 +10,10 @@
 #include <utility>
 
 #include "base/backend_error.h"
+#include "base/json_bounds.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
-#include "base/json_bounds.h"
 #include "source/listing.h"
 #include "source/signer.h"
 

@@ -11,9 +11,9 @@
 #include <type_traits>
 
 #include "absl/strings/ascii.h"
+#include "base/json_bounds.h"
 #include "base/text.h"
 #include "base/url.h"
-#include "base/json_bounds.h"
 
 namespace dragonfly::source {
 namespace {
