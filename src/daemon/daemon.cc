@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <chrono>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -497,8 +498,11 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
     LeaveSchedulers(deadline);
   }
 
+  // Together, since each may use the whole time.
+  std::future<void> proxy_stopped;
+  if (proxy_server != nullptr) proxy_stopped = asio::co_spawn(loop, proxy_server->Stop(deadline), asio::use_future);
   StopServers(deadline);
-  if (proxy_server != nullptr) Await(loop, proxy_server->Stop(deadline));
+  if (proxy_stopped.valid()) proxy_stopped.get();
   const bool in_time = Clock::now() < deadline;
   if (download_service != nullptr) Await(loop, download_service->Stop());
   if (upload_service != nullptr) Await(loop, upload_service->Stop());

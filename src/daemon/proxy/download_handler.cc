@@ -11,6 +11,7 @@
 #include "daemon/proxy/http_error.h"
 #include "daemon/revalidation.h"
 #include "daemon/tracing.h"
+#include "runtime/timeout.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon::proxy {
@@ -21,6 +22,8 @@ namespace {
 
 // A download is begun again so often when a stored piece turns out damaged.
 constexpr int kAttemptsMax = 3;
+// How long an origin has to say whether a client may have what is here.
+constexpr std::chrono::seconds kAccessTimeout{10};
 
 // The origin is there and has an opinion.
 bool IsVerdict(int status) { return status < 500 && status != 408 && status != 429; }
@@ -52,6 +55,9 @@ asio::awaitable<std::optional<Reply>> Handler::CheckAccess(const Url& url, const
   }
   if (parts_.access.Fresh(key)) co_return std::nullopt;
   const bool blob = RegistryPartOf(url) == RegistryPart::kBlob;
+  const bool open = !blob && !AccessRecord::HasCredentials(fields);
+  // A host that never asks origins may be unable to.
+  if (open && parts_.config.proxy.disable_back_to_source) co_return std::nullopt;
   RequestHead ask;
   // Signed URLs are signed for GET.
   ask.method = blob ? "HEAD" : "GET";
@@ -62,10 +68,11 @@ asio::awaitable<std::optional<Reply>> Handler::CheckAccess(const Url& url, const
   }
   if (!blob) ask.fields.Add("Range", "bytes=0-0");
   ask.fields.Add("Via", StrCat("1.1 ", parts_.via));
-  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(url, std::move(ask), RequestBody());
+  absl::StatusOr<OriginAnswer> answer =
+      co_await runtime::WithDeadline(origin_.Send(url, std::move(ask), RequestBody()), Clock::now() + kAccessTimeout);
   if (!answer.ok() || !IsVerdict(answer->head.status)) {
     // Out of reach: who was accepted before, and what nobody needs to be accepted for, goes on.
-    if (parts_.access.Stale(key) || (!blob && !AccessRecord::HasCredentials(fields))) co_return std::nullopt;
+    if (open || parts_.access.Stale(key)) co_return std::nullopt;
     const std::string why =
         answer.ok() ? StrCat("it answers ", answer->head.status) : std::string(MessageOf(answer.status()));
     co_return ErrorReply(ErrorType::kBackend, 502,

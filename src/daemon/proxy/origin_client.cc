@@ -161,15 +161,15 @@ asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> OriginClient:
   co_return std::make_unique<OriginConnection>(KeyOf(url), std::move(stream));
 }
 
-std::unique_ptr<OriginConnection> OriginClient::TakeKept(const std::string& key) {
+std::unique_ptr<OriginConnection> OriginClient::TakeKept(const std::string& key, Clock::duration idle_max) {
   const TimePoint oldest = Clock::now() - options_.idle_timeout;
   std::erase_if(idle_, [oldest](const auto& connection) { return connection->idle_since < oldest; });
   for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
-    if ((*it)->key != key) continue;
+    if ((*it)->key != key || (*it)->idle_since + idle_max < Clock::now()) continue;
     std::unique_ptr<OriginConnection> taken = std::move(*it);
     idle_.erase(std::next(it).base());
     // An origin that has closed it, or says something unasked, is asked on another one.
-    if (!taken->stream->QuietAndOpen() || taken->reader.HasBytes()) return TakeKept(key);
+    if (!taken->stream->QuietAndOpen() || taken->reader.HasBytes()) return TakeKept(key, idle_max);
     taken->reused = true;
     return taken;
   }
@@ -242,11 +242,12 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> OriginClient::Send(Url url, Reques
   }
   const std::string origin = KeyOf(url);
   const bool has_body = body.framing.kind != BodyFraming::Kind::kNone;
-  if (std::unique_ptr<OriginConnection> kept = TakeKept(origin)) {
+  const bool may_repeat = !has_body && MayRepeat(request.method);
+  const Clock::duration idle_max = may_repeat ? options_.idle_timeout : options_.idle_timeout_once;
+  if (std::unique_ptr<OriginConnection> kept = TakeKept(origin, idle_max)) {
     bool begun = false;
     absl::StatusOr<OriginAnswer> answer = co_await Exchange(std::move(kept), request, body, begun);
-    const bool repeat =
-        !answer.ok() && !begun && !has_body && MayRepeat(request.method) && absl::IsUnavailable(answer.status());
+    const bool repeat = !answer.ok() && !begun && may_repeat && absl::IsUnavailable(answer.status());
     if (answer.ok()) co_return answer;
     if (!repeat) co_return OriginFailure(answer.status(), origin);
   }

@@ -60,7 +60,9 @@ class OriginClient {
     Clock::duration answer_timeout = std::chrono::minutes(5);   // until the head of the answer
     Clock::duration stall_timeout = std::chrono::seconds(60);   // without a byte
     Clock::duration idle_timeout = std::chrono::seconds(60);    // of a kept connection
-    size_t idle_max = 64;                                       // kept connections, all origins together
+    // The same for a request that cannot be sent again should the origin have closed it in this moment.
+    Clock::duration idle_timeout_once = std::chrono::seconds(3);
+    size_t idle_max = 64;  // kept connections, all origins together
   };
   // All must outlive it.
   OriginClient(boost::asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
@@ -86,7 +88,7 @@ class OriginClient {
  private:
   boost::asio::awaitable<absl::StatusOr<std::vector<boost::asio::ip::address>>> Resolve(std::string host);
   boost::asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> Open(const Url& url);
-  std::unique_ptr<OriginConnection> TakeKept(const std::string& key);
+  std::unique_ptr<OriginConnection> TakeKept(const std::string& key, Clock::duration idle_max);
   boost::asio::awaitable<absl::Status> SendBody(OriginConnection& connection, RequestBody& body);
   boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Exchange(std::unique_ptr<OriginConnection> connection,
                                                                 const RequestHead& request, RequestBody body,

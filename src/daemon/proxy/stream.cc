@@ -172,6 +172,18 @@ asio::awaitable<absl::Status> TlsStream::WaitReadable() {
   co_return co_await WaitToRead();
 }
 
+bool TlsStream::Readable() {
+  if (SSL_pending(ssl_) > 0) return true;
+  if (connection_.QuietAndOpen()) return false;
+  // What lies there may be no data: TLS 1.3 sends tickets at any time. This takes them away.
+  char byte = 0;
+  ERR_clear_error();
+  const int result = SSL_peek(ssl_, &byte, 1);
+  const bool nothing = result <= 0 && SSL_get_error(ssl_, result) == SSL_ERROR_WANT_READ;
+  ERR_clear_error();
+  return !nothing;
+}
+
 asio::awaitable<absl::StatusOr<size_t>> TlsStream::ReadSome(std::span<std::byte> bytes) {
   for (;;) {
     ERR_clear_error();

@@ -92,8 +92,8 @@ class TlsStream final : public Stream {
   boost::asio::awaitable<absl::StatusOr<size_t>> ReadSome(std::span<std::byte> bytes) override;
   boost::asio::awaitable<absl::Status> Write(std::span<const std::byte> bytes, bool more = false) override;
   boost::asio::awaitable<absl::Status> SendFile(int fd, uint64_t offset, uint64_t length) override;
-  bool QuietAndOpen() override { return SSL_pending(ssl_) == 0 && Stream::QuietAndOpen(); }
-  bool Readable() override { return SSL_pending(ssl_) > 0 || Stream::Readable(); }
+  bool QuietAndOpen() override { return !Readable(); }
+  bool Readable() override;
   boost::asio::awaitable<void> CloseGently() override;
   bool tls() const override { return true; }
   // The protocol agreed on by ALPN; empty without one.

@@ -101,6 +101,22 @@ TEST_F(ProxyTunnel, IsOpenedWhereARuleMayWantWhatIsInIt) {
   EXPECT_EQ(distrust.exit_code, 60) << "who does not trust the authority is not fooled";
 }
 
+TEST_F(ProxyTunnel, LargeBodiesGoThroughBothTlsConnections) {
+  // Takes the whole body before it asks the second server what it was.
+  const Nginx upload(
+      {{certificates_.NginxLines() + " client_max_body_size 0; location / { proxy_pass http://127.0.0.1:@1@; }", true},
+       {"client_max_body_size 0; location / { return 200 \"$content_length\"; }"}});
+  const auto daemon = Start(TunnelConfig("/p2p/"));
+  ASSERT_NE(daemon, nullptr);
+  const dragonfly::testing::TempDir dir;
+  const std::string file = dir.Write("body", daemon::test::RandomBytes(20 << 20));
+  const std::string trust = "--cacert " + OwnAuthority() + " ";
+  for (const char* const how : {"", "-H 'Transfer-Encoding: chunked' ", "-H 'Expect: 100-continue' "}) {
+    const CurlResult put = Curl(Through(*daemon) + trust + how + "-T " + file + " " + upload.Url("/up"));
+    EXPECT_EQ(put.output, std::to_string(20 << 20)) << how;
+  }
+}
+
 TEST_F(ProxyTunnel, TheConfiguredAuthoritySignsAndOriginsAreVerified) {
   const Certificates other("IP:127.0.0.1");
   DaemonConfig config = TunnelConfig("/p2p/");
