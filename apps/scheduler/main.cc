@@ -22,6 +22,7 @@
 #include "scheduler/config.h"
 #include "scheduler/scheduler.h"
 #include "telemetry/log.h"
+#include "telemetry/log_level.h"
 
 namespace dragonfly {
 namespace {
@@ -49,6 +50,7 @@ constexpr char kFooter[] =
     "  SIGTERM, SIGINT, SIGQUIT  stop: no new peers, open conversations may end within 25 seconds; a second signal "
     "ends\n"
     "                            the process at once\n"
+    "  SIGUSR1                   the next level of the log: debug, info, warn, error, and debug again\n"
     "\nExit status:\n"
     "  0  stopped by a signal; the configuration is good\n"
     "  1  could not start: wrong configuration, a port in use\n"
@@ -154,7 +156,7 @@ int Run(const Options& options) {
   for (const std::string& warning : loaded->warnings) DF_LOG(Warn, "{}", warning);
 
   // Before any thread exists, so that all of them leave the signals to Wait().
-  runtime::StopSignals signals;
+  runtime::StopSignals signals(/*user_signal=*/true);
   runtime::RaiseFileLimit();
   runtime::IoThreads io;
   const auto started = scheduler::Scheduler::Start(loaded->config, io);
@@ -165,7 +167,11 @@ int Run(const Options& options) {
   }
   DF_LOG(Info, "serving on port {}", (*started)->port());
 
-  const int signal = signals.Wait();
+  const int signal = signals.Wait([] {
+    const log::Level level = log::NextLevel();
+    // At the new level, so that it is seen at every one.
+    log::Write(level, "main.cc", __LINE__, "SIGUSR1: the level of the log is this one from now on");
+  });
   DF_LOG(Info, "signal {}: stopping", signal);
   (*started)->Stop(Clock::now() + kShutdownTimeout);
   log::Flush();

@@ -234,6 +234,7 @@ void Scheduler::State::Apply(std::shared_ptr<const ClusterConfig> next) {
 
 void Scheduler::State::ForgetHost(const std::string& id) {
   probe.Forget(id);
+  if (persistent != nullptr) persistent->HostLeft(id);
   for (size_t i = 0; i < shards.size(); ++i) {
     shards.At(i).Post([id](Shard& shard, TimePoint now) { shard.DeleteHost(id, now); });
   }

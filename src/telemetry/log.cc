@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "telemetry/hourly_file.h"
+#include "telemetry/log_level.h"
 
 namespace dragonfly::log {
 namespace {
@@ -167,6 +168,28 @@ absl::Status Setup(const Options& options) {
   if (options.console) sinks.push_back(std::make_shared<spdlog::sinks::stdout_sink_mt>());
   TheCurrent().Use(std::make_unique<spdlog::logger>(options.name, sinks.begin(), sinks.end()), options.level);
   return absl::OkStatus();
+}
+
+Level NextLevel() {
+  Current& current = TheCurrent();
+  const std::lock_guard lock(current.mutex);
+  Level next = Level::kDebug;
+  switch (current.level.load(std::memory_order_relaxed)) {
+    case Level::kDebug:
+      next = Level::kInfo;
+      break;
+    case Level::kInfo:
+      next = Level::kWarn;
+      break;
+    case Level::kWarn:
+      next = Level::kError;
+      break;
+    default:
+      break;
+  }
+  current.logger.load(std::memory_order_acquire)->set_level(ToLibrary(next));
+  current.level.store(next, std::memory_order_relaxed);
+  return next;
 }
 
 void Flush() { TheCurrent().logger.load(std::memory_order_acquire)->flush(); }

@@ -2,6 +2,7 @@
 // The scheduler as a program: its command line, its configuration, its end.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <filesystem>
 #include <fstream>
@@ -111,6 +112,26 @@ TEST_F(SchedulerProgram, ConfigPrintGivesAFileThatLoadsAgain) {
   Process keys = Run({"config", "keys"});
   EXPECT_EQ(keys.Wait(kTimeout), 0);
   EXPECT_THAT(keys.Log(), HasSubstr("server.port\tport, 1 to 65535\t8002\t\n"));
+}
+
+TEST_F(SchedulerProgram, Sigusr1ChangesTheLevelOfItsLogAndNothingElse) {
+  const int port = FreePort();
+  const std::string file = Write("scheduler.yaml", "server: {listenIP: 127.0.0.1, port: " + std::to_string(port) +
+                                                       ", cacheDir: " + Path("cache") + "}\n");
+  Process run = Run({"--config", file, "--console"});
+  ASSERT_TRUE(Await([&] { return TcpAccepts(port); }, kTimeout)) << run.Log();
+  for (const std::string level : {"WARN", "ERROR", "DEBUG", "INFO"}) {
+    run.Signal(SIGUSR1);
+    EXPECT_TRUE(Await(
+        [&] {
+          return run.Log().find(level + " main.cc") != std::string::npos &&
+                 run.Log().rfind("SIGUSR1") > run.Log().rfind(level + " main.cc");
+        },
+        kTimeout))
+        << level;
+  }
+  EXPECT_TRUE(TcpAccepts(port));
+  EXPECT_EQ(run.Terminate(), 0) << run.Log();
 }
 
 TEST_F(SchedulerProgram, ServesHealthMetricsAndProfiles) {
