@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <thread>
 
 #include "base/status.h"
@@ -437,6 +438,22 @@ TEST_F(ProxyTest, SendsTheFirstPieceBeforeTheLastIsThere) {
   EXPECT_TRUE(got == content);
 }
 
+TEST_F(ProxyTest, AClientThatDoesNotReadHoldsUpNobody) {
+  const std::string content = RandomBytes(40 << 20);
+  const ScriptedOrigin origin(content);
+  const auto daemon = Start(ProxyConfig());
+  ASSERT_NE(daemon, nullptr);
+  std::vector<HttpClient> lazy;
+  for (int i = 0; i < 8; ++i) {
+    lazy.emplace_back(daemon->proxy_port());
+    lazy.back().Send(RequestText("GET", origin.Url()));
+    EXPECT_EQ(lazy.back().ReadHead().status, 200);
+  }
+  HttpClient client(daemon->proxy_port());
+  EXPECT_TRUE(client.Get(origin.Url()).body == content);
+  EXPECT_EQ(origin.reads_of_any_byte(), 1);
+}
+
 TEST_F(ProxyTest, AClientThatLeavesCancelsWhatOnlyItWanted) {
   ScriptedOrigin origin(RandomBytes(12 << 20));
   origin.HoldFrom(5 << 20);
@@ -519,6 +536,22 @@ TEST_F(ProxyTest, LeadsNobodyToForbiddenNetworks) {
   EXPECT_EQ(mirror.Get("/v2/", {"X-Dragonfly-Registry: http://127.0.0.1"}).status, 403);
   HttpClient tunnel(daemon->proxy_port());
   EXPECT_EQ(tunnel.Get(StrCat("127.0.0.1:", origin.port()), {}, "CONNECT").status, 403);
+}
+
+TEST_F(ProxyTest, KeepsToTheBlockListOfTheOperators) {
+  const Nginx origin({{""}});
+  origin.Put("file.bin", "x");
+  DaemonConfig config = ProxyConfig();
+  config.dynconfig.path = dir_.path() + "/dynconfig.yaml";
+  std::ofstream(config.dynconfig.path) << "scheduler: {addr: '127.0.0.1:1'}\n"
+                                       << "clientConfig: {blockList: {task: {download: {tags: [nightly]}}}}\n";
+  const auto daemon = Start(config);
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  const Answer blocked = client.Get(origin.Url("/file.bin"), {"X-Dragonfly-Tag: nightly"});
+  EXPECT_EQ(blocked.status, 403);
+  EXPECT_THAT(blocked.body, HasSubstr("blocklist"));
+  EXPECT_EQ(client.Get(origin.Url("/file.bin")).body, "x");
 }
 
 TEST_F(ProxyTest, SeesThatARequestGoesInCircles) {
