@@ -4,6 +4,8 @@
 #include <grpcpp/channel.h>
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -171,12 +173,20 @@ PreheatService::PreheatService(asio::io_context& io, HostTable& hosts, Probe& pr
       seeds_(seeds),
       peers_(peers),
       name_(std::move(name)),
-      http_(io),
+      io_(io),
+      http_(std::make_unique<http::CurlClient>(io)),
       group_(io.get_executor()) {}
 
 PreheatService::~PreheatService() = default;
 
-asio::awaitable<void> PreheatService::Stop() { co_await group_.Stop(); }
+asio::awaitable<void> PreheatService::Stop() {
+  co_await group_.Stop();
+  const auto free = [](PreheatService* self) -> asio::awaitable<void> {
+    self->http_.reset();
+    co_return;
+  };
+  co_await asio::co_spawn(io_, free(this), asio::use_awaitable);
+}
 
 absl::Status PreheatService::Begin(const Choice& choice, const Downloads& downloads) {
   if (runs_ == kRunsMax) return absl::ResourceExhaustedError("too many preheats run; try again later");
@@ -332,7 +342,7 @@ asio::awaitable<void> PreheatService::Ask(std::shared_ptr<Survey> survey) {
 PreheatService::Result PreheatService::RunPreheatImage(const api::PreheatImageRequest& request) {
   DF_CO_RETURN_IF_ERROR(Validate(request));
   DF_CO_ASSIGN_OR_RETURN(const oci::ImageRequest asked, ToImageRequest(request));
-  oci::RegistryClient registry(http_);
+  oci::RegistryClient registry(*http_);
   const auto image = co_await registry.Resolve(asked);
   if (!image.ok()) co_return AsArgument(image.status());
   Downloads downloads = ToDownloads(request, asked, *image);
@@ -362,7 +372,7 @@ PreheatService::Result PreheatService::RunStatImage(const api::StatImageRequest&
                                                     api::StatImageResponse* response) {
   DF_CO_RETURN_IF_ERROR(Validate(request));
   DF_CO_ASSIGN_OR_RETURN(const oci::ImageRequest asked, ToImageRequest(request));
-  oci::RegistryClient registry(http_);
+  oci::RegistryClient registry(*http_);
   const auto image = co_await registry.Resolve(asked);
   if (!image.ok()) co_return AsArgument(image.status());
   const auto survey = std::make_shared<Survey>();

@@ -52,9 +52,6 @@ class PreheatService {
   Result StatImage(const ::scheduler::v2::StatImageRequest* request, ::scheduler::v2::StatImageResponse* response);
   Result StatFile(const ::scheduler::v2::StatFileRequest* request, ::scheduler::v2::StatFileResponse* response);
 
-  // Preheats that run now.
-  size_t runs() const { return runs_; }
-
  private:
   struct Choice;
   struct Run;
@@ -81,7 +78,8 @@ class PreheatService {
   rpc::ChannelPool& seeds_;
   rpc::ChannelPool& peers_;
   const std::string name_;
-  http::CurlClient http_;
+  boost::asio::io_context& io_;
+  std::unique_ptr<http::CurlClient> http_;  // used, and freed, on the thread of io_
   size_t runs_ = 0;
   runtime::TaskGroup group_;
 };

@@ -109,5 +109,102 @@ TEST(Calls, BothGenerationsTellTheLength) {
   EXPECT_EQ(cluster.StatTask("task-new").second.piece_count(), 10u);
 }
 
+api::PreheatFileRequest FileRequest(const std::string& scope = "single_seed_peer") {
+  api::PreheatFileRequest request;
+  request.set_url("http://origin/file?sign=1");
+  request.set_scope(scope);
+  return request;
+}
+
+grpc::Status PreheatFile(Cluster& cluster, const api::PreheatFileRequest& request) {
+  google::protobuf::Empty empty;
+  return cluster.Call(&api::Scheduler::Stub::PreheatFile, request, &empty);
+}
+
+TEST(Preheating, NeedsAHost) {
+  SchedulerConfig config = Cluster::Config();
+  config.server.advertise_ip = "10.0.0.1";
+  Cluster cluster(config);
+  for (const auto& [scope, text] :
+       {std::pair{"single_seed_peer", "seed peer"}, {"all_seed_peers", "seed peer"}, {"all_peers", "peer"}}) {
+    const grpc::Status status = PreheatFile(cluster, FileRequest(scope));
+    EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION) << scope;
+    EXPECT_EQ(status.error_message(), std::string("cluster 1 scheduler 10.0.0.1 has no available ") + text);
+  }
+  EXPECT_THAT(cluster.scheduler().metrics().Render(), HasSubstr("dragonfly_scheduler_preheat_file_failure_total 3\n"));
+}
+
+TEST(Preheating, AsksTheSeedForWhatWasAskedFor) {
+  Cluster cluster;
+  testing::FakeSeed seed;
+  ASSERT_TRUE(cluster.AnnounceSeed("seed", seed).ok());
+  api::PreheatFileRequest request = FileRequest();
+  request.set_piece_length(8 << 20);
+  request.set_tag("t");
+  request.set_application("a");
+  request.add_filtered_query_params("sign");
+  (*request.mutable_header())["Authorization"] = "secret";
+  request.set_priority(common::v2::LEVEL5);
+  request.mutable_timeout()->set_seconds(100);
+  ASSERT_TRUE(PreheatFile(cluster, request).ok());
+  const common::v2::Download download = seed.AwaitRequests(1).front();
+  seed.Release(grpc::Status::OK);
+  EXPECT_EQ(download.url(), request.url());
+  EXPECT_EQ(download.type(), common::v2::STANDARD);
+  EXPECT_EQ(download.piece_length(), 8u << 20);
+  EXPECT_EQ(download.tag(), "t");
+  EXPECT_EQ(download.application(), "a");
+  EXPECT_EQ(download.filtered_query_params(0), "sign");
+  EXPECT_EQ(download.request_header().at("Authorization"), "secret");
+  EXPECT_EQ(download.priority(), common::v2::LEVEL5);
+  EXPECT_LE(download.timeout().seconds(), 100);
+  EXPECT_GE(download.timeout().seconds(), 90);
+  // The seed goes through its scheduler as for anybody.
+  EXPECT_FALSE(download.need_back_to_source());
+}
+
+TEST(Preheating, RefusesMoreThanItCanKeepTrackOf) {
+  Cluster cluster;
+  testing::FakeSeed seed;
+  ASSERT_TRUE(cluster.AnnounceSeed("seed", seed).ok());
+  grpc::Status status;
+  int taken = 0;
+  for (int i = 0; i < 100 && status.ok(); ++i) {
+    status = PreheatFile(cluster, FileRequest());
+    if (status.ok()) ++taken;
+  }
+  EXPECT_EQ(taken, 64);
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(status.error_message(), "too many preheats run; try again later");
+}
+
+// The rules of API 2.2.32.
+TEST(Preheating, ChecksItsRequests) {
+  Cluster cluster;
+  const auto text = [&](const std::function<void(api::PreheatFileRequest&)>& change) {
+    api::PreheatFileRequest request = FileRequest();
+    change(request);
+    const grpc::Status status = PreheatFile(cluster, request);
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT) << status.error_message();
+    return status.error_message();
+  };
+  const std::string prefix = "invalid PreheatFileRequest.";
+  EXPECT_THAT(text([](auto& request) { request.set_url("file"); }), StartsWith(prefix + "Url: "));
+  EXPECT_EQ(text([](auto& request) { request.set_piece_length(1); }),
+            prefix + "PieceLength: value must be inside range [4194304, 67108864]");
+  EXPECT_THAT(text([](auto& request) { request.set_scope(""); }), StartsWith(prefix + "Scope: "));
+  EXPECT_EQ(text([](auto& request) { request.set_percentage(101); }),
+            prefix + "Percentage: value must be inside range [1, 100]");
+  EXPECT_EQ(text([](auto& request) { request.set_count(0); }), prefix + "Count: value must be inside range [1, 200]");
+  EXPECT_EQ(text([](auto& request) { request.set_concurrent_task_count(-1); }),
+            prefix + "ConcurrentTaskCount: value must be inside range [1, 100]");
+  EXPECT_EQ(text([](auto& request) { request.set_concurrent_peer_count(1001); }),
+            prefix + "ConcurrentPeerCount: value must be inside range [1, 1000]");
+  EXPECT_EQ(text([](auto& request) { request.set_priority(static_cast<common::v2::Priority>(9)); }),
+            prefix + "Priority: value must be one of the defined enum values");
+  EXPECT_EQ(text([](auto& request) { request.set_url("http://origin/dir/"); }),
+            "the URL is that of a directory: only files are preheated");
+}
+
 }  // namespace
 }  // namespace dragonfly::scheduler
