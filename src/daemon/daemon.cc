@@ -21,6 +21,9 @@
 #include "daemon/grpc_scheduler_link.h"
 #include "daemon/host_gauges.h"
 #include "daemon/host_info.h"
+#include "daemon/persistent_calls.h"
+#include "daemon/persistent_link.h"
+#include "daemon/persistent_tasks.h"
 #include "daemon/piece_provider.h"
 #include "daemon/probe.h"
 #include "daemon/proxy/server.h"
@@ -103,6 +106,7 @@ struct Daemon::State {
   absl::Status OpenStore();
   absl::Status LinkSchedulers();
   void MakeGates();
+  absl::Status OpenPersistentCache();
   absl::Status ServePeers();
   absl::Status ServeProxy();
   void Announce();
@@ -144,6 +148,8 @@ struct Daemon::State {
   std::unique_ptr<GrpcSchedulerLink> link;
   TaskHistory history;
   std::unique_ptr<TaskManager> tasks;
+  std::unique_ptr<PersistentLink> persistent_link;
+  std::unique_ptr<PersistentTasks> persistent;
   std::unique_ptr<vortex::PieceProvider> pieces;
   std::unique_ptr<vortex::Server> vortex_server;
   std::unique_ptr<vortex::QuicServer> quic_server;
@@ -157,6 +163,7 @@ struct Daemon::State {
   std::atomic<Announcer*> announcer = nullptr;
   std::unique_ptr<Service> download_service;
   std::unique_ptr<Service> diagnosis_service;
+  std::unique_ptr<Service> persistent_service;
   std::unique_ptr<rpc::Server> download_server;
   std::unique_ptr<http::Server> health_server;
   std::unique_ptr<http::Server> metrics_server;
@@ -237,8 +244,26 @@ void Daemon::State::MakeGates() {
   download_gate = make("download", config.download.request_rate_limit, config.download.request_buffer_size);
 }
 
+absl::Status Daemon::State::OpenPersistentCache() {
+  PersistentLink::Options options;
+  options.host_id = identity.host_id;
+  options.announce = [this](std::string address) { return AnnounceTo(std::move(address)); };
+  persistent_link = std::make_unique<PersistentLink>(std::move(options), control->schedulers());
+  auto opened = PersistentTasks::Open(PersistentTasks::Parts{.config = config,
+                                                             .identity = identity,
+                                                             .io = io,
+                                                             .blocking = blocking,
+                                                             .tasks = *tasks,
+                                                             .link = *persistent_link,
+                                                             .channels = channels,
+                                                             .probe = probe});
+  if (!opened.ok()) return Annotate(opened.status(), StrCat("storage.dir ", config.storage.dir));
+  persistent = *std::move(opened);
+  return absl::OkStatus();
+}
+
 absl::Status Daemon::State::ServePeers() {
-  pieces = MakePieceProvider(*store, probe, config.upload.disable_shared);
+  pieces = MakePieceProvider(*store, probe, config.upload.disable_shared, &persistent->store());
   vortex::ServerOptions vortex_options;
   vortex_options.ip = config.storage.ip;
   vortex_options.port = config.storage.tcp_port;
@@ -261,6 +286,7 @@ absl::Status Daemon::State::ServePeers() {
     if (HostInfo* const known = host.load()) known->FillNetwork(out);
   };
   upload.disable_shared = config.upload.disable_shared;
+  upload.persistent = persistent.get();
   upload_service = MakeUploadService(*tasks, io, *upload_gate, upload_limiter, std::move(upload));
   rpc::ServerOptions options;
   options.addresses = {rpc::HostPort(config.upload.ip, config.upload.port)};
@@ -319,12 +345,13 @@ void Daemon::State::Announce() {
 }
 
 absl::Status Daemon::State::ServeLocalPrograms() {
-  download_service = MakeDownloadService(*tasks, io, *download_gate);
+  download_service = MakeDownloadService(*tasks, io, *download_gate, persistent.get());
   rpc::ServerOptions options;
   options.addresses = {StrCat("unix:", config.download.socket_path)};
   options.unix_socket_mode = config.download.socket_mode;
   diagnosis_service = MakeDiagnosisService(history, config);
-  options.services = {download_service->grpc(), diagnosis_service->grpc()};
+  persistent_service = MakePersistentCacheService(*persistent, io, *download_gate);
+  options.services = {download_service->grpc(), diagnosis_service->grpc(), persistent_service->grpc()};
   options.tracer = tracer.get();
   options.describe_call = DescribeCalls(identity.host_id);
   auto listening = rpc::Server::Start(options);
@@ -428,6 +455,7 @@ void Daemon::State::CollectGarbage() {
       }};
   garbage = std::make_unique<GarbageCollector>(policy, config.gc.interval, std::move(parts));
   garbage->Start();
+  persistent->Start();
 }
 
 absl::Status Daemon::State::Start() {
@@ -452,6 +480,7 @@ absl::Status Daemon::State::Start() {
                                                          .channels = channels,
                                                          .probe = probe,
                                                          .history = &history});
+  DF_RETURN_IF_ERROR(OpenPersistentCache());
   // The health server first: it tells who asks that the daemon is on its way.
   DF_RETURN_IF_ERROR(ServeHttp());
   DF_RETURN_IF_ERROR(ServePeers());
@@ -506,6 +535,8 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   const bool in_time = Clock::now() < deadline;
   if (download_service != nullptr) Await(loop, download_service->Stop());
   if (upload_service != nullptr) Await(loop, upload_service->Stop());
+  if (persistent_service != nullptr) Await(loop, persistent_service->Stop());
+  if (persistent != nullptr) Await(loop, persistent->Stop());
   if (tasks != nullptr) Await(loop, tasks->Stop());
   if (vortex_server != nullptr) Await(loop, vortex_server->Stop(deadline));
   if (quic_server != nullptr) Await(loop, quic_server->Stop(deadline));

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "daemon/list_calls.h"
+#include "daemon/persistent_calls.h"
 #include "daemon/service_calls.h"
 #include "daemon/task_calls.h"
-#include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 
 namespace dragonfly::daemon {
@@ -16,9 +16,15 @@ namespace wire = dfdaemon::v2;
 
 namespace {
 
-class DownloadService final : public UnservedDownloadCalls, public Service {
+class DownloadService final : public PersistentDownloadCalls, public Service {
  public:
-  DownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate) : tasks_(tasks), calls_(io, gate) {}
+  DownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate, PersistentTasks* persistent)
+      : tasks_(tasks), calls_(io, gate) {
+    PersistentCallParts parts;
+    parts.tasks = persistent;
+    parts.calls = &calls_;
+    ServePersistent(std::move(parts));
+  }
 
   grpc::Service* grpc() override { return this; }
   asio::awaitable<void> Stop() override { return calls_.Stop(); }
@@ -84,8 +90,9 @@ class DownloadService final : public UnservedDownloadCalls, public Service {
 
 }  // namespace
 
-std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate) {
-  return std::make_unique<DownloadService>(tasks, io, gate);
+std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate,
+                                             PersistentTasks* persistent) {
+  return std::make_unique<DownloadService>(tasks, io, gate, persistent);
 }
 
 }  // namespace dragonfly::daemon

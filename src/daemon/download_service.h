@@ -10,7 +10,11 @@
 
 namespace dragonfly::daemon {
 
+class PersistentTasks;
+
 // All must outlive the service.
-std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate);
+// `persistent`: null, and persistent cache tasks are not served.
+std::unique_ptr<Service> MakeDownloadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate,
+                                             PersistentTasks* persistent = nullptr);
 
 }  // namespace dragonfly::daemon

@@ -137,7 +137,7 @@ bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
 asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers) {
   const std::string address = parents_[index].address.grpc;
   const std::unique_ptr<PieceNewsStream> stream =
-      OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers, options_.trace);
+      OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers, options_.trace, options_.type);
   bool tag_seen = false;
   while (dispatcher_.live(index)) {
     absl::StatusOr<std::optional<PieceNews>> news = co_await stream->Next(Clock::now() + options_.news_timeout);
@@ -299,6 +299,7 @@ asio::awaitable<absl::Status> ParentBatch::Run(std::vector<CandidateParent> pare
   for (CandidateParent& candidate : parents) {
     Parent parent;
     parent.address.grpc = rpc::HostPort(candidate.ip, candidate.port);
+    parent.address.type = options_.type;
     parent.candidate = std::move(candidate);
     parent.asked = PieceSet(layout_.piece_count());
     parents_.push_back(std::move(parent));

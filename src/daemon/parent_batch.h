@@ -36,7 +36,8 @@ class ParentBatch {
  public:
   struct Options {
     Options() = default;
-    std::string host_id;  // own
+    TaskType type = TaskType::kStandard;  // or persistent cache
+    std::string host_id;                  // own
     size_t concurrency = 8;
     Clock::duration news_timeout = std::chrono::seconds(360);  // between two messages of a parent
     uint64_t seed = 1;                                         // of the order of pieces

@@ -33,17 +33,18 @@ std::optional<vortex::Endpoint> EndpointAt(const std::string& ip, int32_t port) 
   return vortex::Endpoint{ip, static_cast<uint16_t>(port)};
 }
 
+// `Response` is that of SyncPieces or of SyncPersistentCachePieces, whose fields are the same.
+template <typename Response>
 class GrpcPieceNewsStream final : public PieceNewsStream {
  public:
-  explicit GrpcPieceNewsStream(std::shared_ptr<rpc::ServerStream<wire::SyncPiecesResponse>> stream)
-      : stream_(std::move(stream)) {}
+  explicit GrpcPieceNewsStream(std::shared_ptr<rpc::ServerStream<Response>> stream) : stream_(std::move(stream)) {}
   ~GrpcPieceNewsStream() override { stream_->Cancel(); }
 
   asio::awaitable<absl::StatusOr<std::optional<PieceNews>>> Next(TimePoint deadline) override {
-    absl::StatusOr<std::optional<wire::SyncPiecesResponse>> message = co_await stream_->Read(deadline);
+    absl::StatusOr<std::optional<Response>> message = co_await stream_->Read(deadline);
     if (!message.ok()) co_return message.status();
     if (!message->has_value()) co_return std::nullopt;
-    const wire::SyncPiecesResponse& response = **message;
+    const Response& response = **message;
     PieceNews news;
     news.number = PieceNumber(response.number());
     news.range = ByteRange{response.offset(), response.length()};
@@ -55,7 +56,7 @@ class GrpcPieceNewsStream final : public PieceNewsStream {
   std::string object_tag() const override { return stream_->Metadata(rpc::kObjectMetadata).value_or(""); }
 
  private:
-  const std::shared_ptr<rpc::ServerStream<wire::SyncPiecesResponse>> stream_;
+  const std::shared_ptr<rpc::ServerStream<Response>> stream_;
 };
 
 // Counts what passes, to know whether a failed attempt has left anything behind.
@@ -78,24 +79,47 @@ bool NotServed(const absl::Status& status) { return absl::IsUnavailable(status) 
 
 }  // namespace
 
-std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
-                                               const std::string& host_id, const TaskId& task,
-                                               const std::vector<PieceNumber>& numbers,
-                                               const telemetry::SpanContext& trace) {
-  wire::SyncPiecesRequest request;
+namespace {
+
+// `open(stub, context, request, reactor)` begins the call.
+template <typename Request, typename Response, typename Open>
+std::unique_ptr<PieceNewsStream> StartPieceNews(rpc::ChannelPool& channels, const std::string& address,
+                                                const std::string& host_id, const TaskId& task,
+                                                const std::vector<PieceNumber>& numbers,
+                                                const telemetry::SpanContext& trace, Open open) {
+  Request request;
   request.set_host_id(host_id);
   request.set_task_id(task.str());
   request.mutable_interested_piece_numbers()->Reserve(static_cast<int>(numbers.size()));
   for (const PieceNumber number : numbers) request.add_interested_piece_numbers(number.value());
   // The stub lives in the closure for as long as the call may use it.
   std::shared_ptr<wire::DfdaemonUpload::Stub> stub = wire::DfdaemonUpload::NewStub(channels.Get(address));
-  auto start = [stub, &trace](grpc::ClientContext* context, const wire::SyncPiecesRequest* message,
-                              grpc::ClientReadReactor<wire::SyncPiecesResponse>* reactor) {
+  auto start = [stub, &trace, open](grpc::ClientContext* context, const Request* message,
+                                    grpc::ClientReadReactor<Response>* reactor) {
     rpc::SendTrace(trace, context);
-    stub->async()->SyncPieces(context, message, reactor);
+    open(*stub, context, message, reactor);
   };
-  return std::make_unique<GrpcPieceNewsStream>(
-      rpc::StartServerStream<wire::SyncPiecesResponse>(std::move(start), std::move(request)));
+  return std::make_unique<GrpcPieceNewsStream<Response>>(
+      rpc::StartServerStream<Response>(std::move(start), std::move(request)));
+}
+
+}  // namespace
+
+std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
+                                               const std::string& host_id, const TaskId& task,
+                                               const std::vector<PieceNumber>& numbers,
+                                               const telemetry::SpanContext& trace, TaskType type) {
+  using Stub = wire::DfdaemonUpload::Stub;
+  if (type == TaskType::kPersistentCache) {
+    return StartPieceNews<wire::SyncPersistentCachePiecesRequest, wire::SyncPersistentCachePiecesResponse>(
+        channels, address, host_id, task, numbers, trace, [](Stub& stub, auto* context, auto* message, auto* reactor) {
+          stub.async()->SyncPersistentCachePieces(context, message, reactor);
+        });
+  }
+  return StartPieceNews<wire::SyncPiecesRequest, wire::SyncPiecesResponse>(
+      channels, address, host_id, task, numbers, trace, [](Stub& stub, auto* context, auto* message, auto* reactor) {
+        stub.async()->SyncPieces(context, message, reactor);
+      });
 }
 
 asio::awaitable<absl::StatusOr<TaskAtParent>> AskParentAboutTask(rpc::ChannelPool& channels, std::string address,
@@ -152,6 +176,7 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, con
   vortex::FetchRequest request;
   request.piece = vortex::Request{std::move(task), number};
   request.expected = range;
+  if (parent.type == TaskType::kPersistentCache) request.tag = vortex::Tag::kDownloadPersistentCachePiece;
   request.deadline = Clock::now() + options_.piece_timeout;
   request.stall_timeout = options_.stall_timeout;
   request.limiter = &limiter;
@@ -167,35 +192,75 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, con
   co_return *std::move(digest);
 }
 
-asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(std::string address, TaskId task, PieceNumber number,
-                                                             ByteRange range, ByteSink& sink,
-                                                             runtime::TokenBucket& limiter) {
-  wire::DownloadPieceRequest request;
-  request.set_host_id(options_.host_id);
+namespace {
+
+// What a parent answers to DownloadPiece, and alike for the other kinds of tasks.
+struct PieceAnswer {
+  PieceAnswer() = default;
+  common::v2::Piece piece;
+  std::optional<std::string> digest;  // of the metadata
+};
+
+// `call(stub, context, request, response, done)` begins the call.
+template <typename Request, typename Response, typename Begin>
+asio::awaitable<absl::StatusOr<PieceAnswer>> AskForPiece(std::shared_ptr<grpc::Channel> channel, std::string host_id,
+                                                         TaskId task, PieceNumber number, Clock::duration timeout,
+                                                         Begin begin) {
+  Request request;
+  request.set_host_id(std::move(host_id));
   request.set_task_id(task.str());
   request.set_piece_number(number.value());
-  const std::unique_ptr<wire::DfdaemonUpload::Stub> stub = wire::DfdaemonUpload::NewStub(channels_.Get(address));
-  auto start = [&stub](grpc::ClientContext* context, const wire::DownloadPieceRequest* message,
-                       wire::DownloadPieceResponse* response, std::function<void(grpc::Status)> done) {
-    stub->async()->DownloadPiece(context, message, response, std::move(done));
+  const std::unique_ptr<wire::DfdaemonUpload::Stub> stub = wire::DfdaemonUpload::NewStub(channel);
+  auto start = [&stub, begin](grpc::ClientContext* context, const Request* message, Response* response,
+                              std::function<void(grpc::Status)> done) {
+    begin(*stub, context, message, response, std::move(done));
   };
+  absl::StatusOr<Response> response = co_await rpc::Unary<Response>(std::move(start), std::move(request), timeout);
+  if (!response.ok()) co_return response.status();
+  PieceAnswer answer;
+  answer.piece = std::move(*response->mutable_piece());
+  if (response->has_digest()) answer.digest = response->digest();
+  co_return answer;
+}
+
+}  // namespace
+
+asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(const ParentAddress& parent, TaskId task,
+                                                             PieceNumber number, ByteRange range, ByteSink& sink,
+                                                             runtime::TokenBucket& limiter) {
+  using Stub = wire::DfdaemonUpload::Stub;
+  const bool cached = parent.type == TaskType::kPersistentCache;
+  std::shared_ptr<grpc::Channel> channel = channels_.Get(parent.grpc);
   co_await limiter.TakeInChunks(range.length);
-  const absl::StatusOr<wire::DownloadPieceResponse> response =
-      co_await rpc::Unary<wire::DownloadPieceResponse>(std::move(start), std::move(request), options_.piece_timeout);
+  absl::StatusOr<PieceAnswer> response = absl::UnknownError("");
+  if (cached) {
+    response =
+        co_await AskForPiece<wire::DownloadPersistentCachePieceRequest, wire::DownloadPersistentCachePieceResponse>(
+            std::move(channel), options_.host_id, std::move(task), number, options_.piece_timeout,
+            [](Stub& stub, auto* context, auto* message, auto* answer, auto done) {
+              stub.async()->DownloadPersistentCachePiece(context, message, answer, std::move(done));
+            });
+  } else {
+    response = co_await AskForPiece<wire::DownloadPieceRequest, wire::DownloadPieceResponse>(
+        std::move(channel), options_.host_id, std::move(task), number, options_.piece_timeout,
+        [](Stub& stub, auto* context, auto* message, auto* answer, auto done) {
+          stub.async()->DownloadPiece(context, message, answer, std::move(done));
+        });
+  }
   if (!response.ok()) co_return response.status();
 
-  const common::v2::Piece& piece = response->piece();
+  const common::v2::Piece& piece = response->piece;
   if (piece.number() != number.value() || piece.offset() != range.offset || piece.length() != range.length ||
       piece.content().size() != range.length) {
     co_return absl::DataLossError(StrCat(
         "the parent sent piece ", piece.number(), " at ", piece.offset(), " of ", piece.length(), " bytes with ",
         piece.content().size(), " of content, expected ", number.value(), " at ", range.offset, " of ", range.length));
   }
-  if (response->has_digest()) {
+  if (response->digest) {
     const std::string expected = PieceMetadataDigest(number, range, piece.digest());
-    if (response->digest() != expected) {
+    if (*response->digest != expected) {
       co_return absl::DataLossError(
-          StrCat("digest mismatch expected: ", expected, ", actual: ", Quoted(response->digest())));
+          StrCat("digest mismatch expected: ", expected, ", actual: ", Quoted(*response->digest)));
     }
   }
   absl::StatusOr<Digest> digest = Digest::Parse(piece.digest());
@@ -224,7 +289,7 @@ std::vector<PieceWay> PieceFetcher::WaysTo(const ParentAddress& parent, const Ta
 asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::By(PieceWay way, const ParentAddress& parent, const TaskId& task,
                                                          PieceNumber number, ByteRange range, ByteSink& sink,
                                                          runtime::TokenBucket& limiter) {
-  if (way == PieceWay::kGrpc) co_return co_await ByGrpc(parent.grpc, task, number, range, sink, limiter);
+  if (way == PieceWay::kGrpc) co_return co_await ByGrpc(parent, task, number, range, sink, limiter);
   co_return co_await ByVortex(way, parent, task, number, range, sink, limiter);
 }
 

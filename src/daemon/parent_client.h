@@ -44,11 +44,13 @@ class PieceNewsStream {
   virtual std::string object_tag() const = 0;
 };
 
-// Asks the parent at `address` (its upload service) which of `numbers` it has and gets. `numbers` is not empty.
+// Asks the parent at `address` (its upload service) which of `numbers` it has and gets, of a standard or a persistent
+// cache task. `numbers` is not empty.
 std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
                                                const std::string& host_id, const TaskId& task,
                                                const std::vector<PieceNumber>& numbers,
-                                               const telemetry::SpanContext& trace = {});
+                                               const telemetry::SpanContext& trace = {},
+                                               TaskType type = TaskType::kStandard);
 
 // What a parent says about the whole of a task.
 struct TaskAtParent {
@@ -87,6 +89,7 @@ class ParentMemory {
 struct ParentAddress {
   ParentAddress() = default;
   std::string grpc;                          // "ip:port" of the upload service
+  TaskType type = TaskType::kStandard;       // standard or persistent cache: which calls and tags name the pieces
   std::optional<vortex::Endpoint> endpoint;  // of the piece server, when it has told one
   std::optional<vortex::Endpoint> quic;      // of the piece server over QUIC, when it has told one
 };
@@ -122,7 +125,7 @@ class PieceFetcher {
   boost::asio::awaitable<absl::StatusOr<Digest>> ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
                                                           PieceNumber number, ByteRange range, ByteSink& sink,
                                                           runtime::TokenBucket& limiter);
-  boost::asio::awaitable<absl::StatusOr<Digest>> ByGrpc(std::string address, TaskId task, PieceNumber number,
+  boost::asio::awaitable<absl::StatusOr<Digest>> ByGrpc(const ParentAddress& parent, TaskId task, PieceNumber number,
                                                         ByteRange range, ByteSink& sink, runtime::TokenBucket& limiter);
 
   vortex::Client& tcp_;

@@ -27,8 +27,8 @@ vortex::ContentMetadata MetadataOf(const storage::PieceRecord& record) {
 
 class StorePieceProvider final : public vortex::PieceProvider {
  public:
-  StorePieceProvider(storage::ContentStore& store, Probe& probe, bool disable_shared)
-      : store_(store), probe_(probe), disable_shared_(disable_shared) {}
+  StorePieceProvider(storage::ContentStore& store, storage::ContentStore* persistent, Probe& probe, bool disable_shared)
+      : store_(store), persistent_(persistent), probe_(probe), disable_shared_(disable_shared) {}
 
   asio::awaitable<absl::StatusOr<vortex::ServedPiece>> Provide(vortex::Tag tag, vortex::Request request,
                                                                TimePoint deadline) override {
@@ -37,9 +37,10 @@ class StorePieceProvider final : public vortex::PieceProvider {
     co_return piece;
   }
 
-  void Sent(vortex::Tag, const vortex::Request&, uint64_t sent, bool complete) override {
+  void Sent(vortex::Tag tag, const vortex::Request&, uint64_t sent, bool complete) override {
     if (complete) {
-      probe_.UploadFinished(TaskType::kStandard, sent);
+      const bool standard = tag == vortex::Tag::kDownloadPiece;
+      probe_.UploadFinished(standard ? TaskType::kStandard : TaskType::kPersistentCache, sent);
     } else {
       probe_.UploadFailed();
     }
@@ -49,8 +50,11 @@ class StorePieceProvider final : public vortex::PieceProvider {
   asio::awaitable<absl::StatusOr<vortex::ServedPiece>> Find(vortex::Tag tag, vortex::Request request,
                                                             TimePoint deadline) {
     const std::string name = StrCat("piece ", request.task_id.str(), "-", request.number.value(), " not found");
-    if (tag != vortex::Tag::kDownloadPiece || disable_shared_) co_return absl::NotFoundError(name);
-    const std::shared_ptr<storage::TaskContent> content = store_.Find(request.task_id);
+    storage::ContentStore* const store = tag == vortex::Tag::kDownloadPiece                  ? &store_
+                                         : tag == vortex::Tag::kDownloadPersistentCachePiece ? persistent_
+                                                                                             : nullptr;
+    if (store == nullptr || disable_shared_) co_return absl::NotFoundError(name);
+    const std::shared_ptr<storage::TaskContent> content = store->Find(request.task_id);
     if (!content) co_return absl::NotFoundError(name);
     DF_CO_RETURN_IF_ERROR(co_await content->WhenFinished(request.number, deadline));
     DF_CO_ASSIGN_OR_RETURN(storage::PieceBytes bytes, content->OpenPiece(request.number));
@@ -61,6 +65,7 @@ class StorePieceProvider final : public vortex::PieceProvider {
   }
 
   storage::ContentStore& store_;
+  storage::ContentStore* const persistent_;
   Probe& probe_;
   const bool disable_shared_;
 };
@@ -68,8 +73,8 @@ class StorePieceProvider final : public vortex::PieceProvider {
 }  // namespace
 
 std::unique_ptr<vortex::PieceProvider> MakePieceProvider(storage::ContentStore& store, Probe& probe,
-                                                         bool disable_shared) {
-  return std::make_unique<StorePieceProvider>(store, probe, disable_shared);
+                                                         bool disable_shared, storage::ContentStore* persistent) {
+  return std::make_unique<StorePieceProvider>(store, persistent, probe, disable_shared);
 }
 
 }  // namespace dragonfly::daemon

@@ -10,9 +10,11 @@
 
 namespace dragonfly::daemon {
 
-// Pieces of standard tasks; a piece that is being written is waited for. `store` and `probe` must outlive it.
+// Pieces of standard tasks, and of the persistent cache tasks in `persistent` (may be null); a piece that is being
+// written is waited for. What is referred to must outlive it.
 // `disable_shared`: every request gets NOT_FOUND.
 std::unique_ptr<vortex::PieceProvider> MakePieceProvider(storage::ContentStore& store, Probe& probe,
-                                                         bool disable_shared = false);
+                                                         bool disable_shared = false,
+                                                         storage::ContentStore* persistent = nullptr);
 
 }  // namespace dragonfly::daemon

@@ -452,4 +452,6 @@ SchedulerLink& TaskManager::schedulers() { return state_->parts.schedulers; }
 runtime::BlockingPool& TaskManager::blocking() { return state_->parts.blocking; }
 Probe& TaskManager::probe() { return state_->parts.probe; }
 
+Lane& TaskManager::LaneOf(const TaskId& id) { return state_->LaneFor(id); }
+
 }  // namespace dragonfly::daemon

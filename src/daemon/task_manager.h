@@ -38,6 +38,8 @@ struct Limiters {
   runtime::TokenBucket& prefetch;        // instead of `download` and `back_to_source` when only prefetches want a task
 };
 
+struct Lane;
+
 // What a caller wants. `wire` is the request as it came; it is checked by Download().
 struct DownloadRequest {
   DownloadRequest() = default;
@@ -136,6 +138,9 @@ class TaskManager {
 
   // Refuses new downloads, cancels the running ones and waits for their end.
   boost::asio::awaitable<void> Stop();
+
+  // What the downloads of the thread of `id` share.
+  Lane& LaneOf(const TaskId& id);
 
   const HostIdentity& identity() const;
   storage::ContentStore& store();

@@ -9,11 +9,11 @@
 #include "daemon/admission.h"
 #include "daemon/list_calls.h"
 #include "daemon/object_tag.h"
+#include "daemon/persistent_calls.h"
 #include "daemon/piece_message.h"
 #include "daemon/piece_set.h"
 #include "daemon/service_calls.h"
 #include "daemon/task_calls.h"
-#include "daemon/unserved_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/capability.h"
 #include "runtime/timeout.h"
@@ -52,11 +52,19 @@ class UploadCount {
   bool finished_ = false;
 };
 
-class UploadService final : public UnservedUploadCalls, public Service {
+class UploadService final : public PersistentUploadCalls, public Service {
  public:
   UploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate, runtime::TokenBucket& limiter,
                 UploadServiceOptions options)
-      : tasks_(tasks), limiter_(limiter), options_(std::move(options)), calls_(io, gate) {}
+      : tasks_(tasks), limiter_(limiter), options_(std::move(options)), calls_(io, gate) {
+    PersistentCallParts parts;
+    parts.tasks = options_.persistent;
+    parts.calls = &calls_;
+    parts.upload_limiter = &limiter_;
+    parts.identity = options_.identity;
+    parts.disable_shared = options_.disable_shared;
+    ServePersistent(std::move(parts));
+  }
 
   grpc::Service* grpc() override { return this; }
   asio::awaitable<void> Stop() override { return calls_.Stop(); }

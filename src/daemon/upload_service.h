@@ -15,6 +15,8 @@ class Host;
 
 namespace dragonfly::daemon {
 
+class PersistentTasks;
+
 struct UploadServiceOptions {
   UploadServiceOptions() = default;
   // Complete but for upload_port; ip and vortex_port are told to children.
@@ -24,6 +26,7 @@ struct UploadServiceOptions {
   std::function<void(common::v2::Host&)> fill_host;
   // Peers get nothing from here (upload.disableShared).
   bool disable_shared = false;
+  PersistentTasks* persistent = nullptr;  // null: persistent cache tasks are not served
 };
 
 // `tasks`, `io`, `gate` and `upload_limiter` must outlive the service.

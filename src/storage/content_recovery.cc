@@ -217,6 +217,23 @@ absl::Status TaskContent::State::SyncFiles() {
   return absl::OkStatus();
 }
 
+absl::Status TaskContent::State::SyncNames() const {
+  const std::string& dir = store->directory->dir();
+  const std::string group = identity.id.str().substr(0, 3);
+  for (const std::string part : {"/content", "/metadata"}) {
+    for (const std::string& name : {StrCat(dir, part, "/tasks/", group), StrCat(dir, part, "/tasks")}) {
+      const UniqueFd fd(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!fd.valid() || ::fsync(fd.get()) != 0) return ErrnoStatus(errno, StrCat("sync ", name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TaskContent::Sync() {
+  DF_RETURN_IF_ERROR(state_->SyncFiles());
+  return state_->SyncNames();
+}
+
 void TaskContent::State::RecordSync() {
   const absl::StatusOr<std::shared_ptr<const UniqueFd>> file = ContentFile();
   if (!file.ok()) return;

@@ -130,6 +130,8 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   bool PrepareSync() override;
   absl::Status SyncFiles() override;
   void RecordSync() override;
+  // Makes the names of its files survive a power cut.
+  absl::Status SyncNames() const;
 
   // Lifecycle. After Close() nothing is written, and waiters get `why`. `pin` keeps the file open for who still reads.
   void Close(const absl::Status& why, bool pin);

@@ -128,6 +128,10 @@ class TaskContent {
   // damaged: it is then forgotten and can be begun again.
   absl::StatusOr<PieceBytes> OpenPiece(PieceNumber number);
 
+  // Returns when what is finished would survive a power cut: bytes, log, and the directories that name them. Blocks.
+  // Errors: of fsync(2).
+  absl::Status Sync();
+
   // True while somebody writes a piece, holds the bytes of one, or makes an output.
   bool in_use() const;
 
