@@ -62,4 +62,8 @@ struct DownloadTarget {
 // the text of the report.
 absl::StatusOr<std::vector<DownloadTarget>> ValidateDfgetOptions(const DfgetOptions& options);
 
+// The absolute path of the output of one file; "-" stays. Errors: INVALID_ARGUMENT when its directory is not there, or
+// something has the name and `overwrite` is not set.
+absl::StatusOr<std::string> FileOutput(const std::string& as_given, bool overwrite);
+
 }  // namespace dragonfly::cli

@@ -42,26 +42,6 @@ absl::StatusOr<std::string> LastName(const Url& url) {
   return name;
 }
 
-// Output of one file. Errors: INVALID_ARGUMENT.
-absl::StatusOr<std::string> FileOutput(const std::string& as_given, bool overwrite) {
-  if (as_given == "-") return as_given;
-  std::error_code error;
-  const fs::path output = fs::absolute(as_given, error).lexically_normal();
-  if (error) return absl::InvalidArgumentError(StrCat("output path ", as_given, ": ", error.message()));
-  const fs::path parent = output.parent_path();
-  if (output == parent || !output.has_filename()) {
-    return absl::InvalidArgumentError(StrCat("output path ", as_given, " is not exist"));
-  }
-  if (!fs::is_directory(parent, error)) {
-    return absl::InvalidArgumentError(StrCat("output path ", parent.string(), " is not a directory"));
-  }
-  const fs::file_status there = fs::symlink_status(output, error);
-  if (fs::is_directory(there) || (fs::exists(there) && !overwrite)) {
-    return absl::InvalidArgumentError(StrCat("output path ", output.string(), " is already exist"));
-  }
-  return output.string();
-}
-
 absl::StatusOr<std::string> DirectoryOutput(const std::string& as_given) {
   std::error_code error;
   if (!fs::is_directory(as_given, error)) {
@@ -108,6 +88,25 @@ absl::StatusOr<DownloadTarget> TargetOf(const DfgetOptions& options, const std::
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> FileOutput(const std::string& as_given, bool overwrite) {
+  if (as_given == "-") return as_given;
+  std::error_code error;
+  const fs::path output = fs::absolute(as_given, error).lexically_normal();
+  if (error) return absl::InvalidArgumentError(StrCat("output path ", as_given, ": ", error.message()));
+  const fs::path parent = output.parent_path();
+  if (output == parent || !output.has_filename()) {
+    return absl::InvalidArgumentError(StrCat("output path ", as_given, " is not exist"));
+  }
+  if (!fs::is_directory(parent, error)) {
+    return absl::InvalidArgumentError(StrCat("output path ", parent.string(), " is not a directory"));
+  }
+  const fs::file_status there = fs::symlink_status(output, error);
+  if (fs::is_directory(there) || (fs::exists(there) && !overwrite)) {
+    return absl::InvalidArgumentError(StrCat("output path ", output.string(), " is already exist"));
+  }
+  return output.string();
+}
 
 absl::StatusOr<std::vector<DownloadTarget>> ValidateDfgetOptions(const DfgetOptions& options) {
   std::vector<DownloadTarget> targets;

@@ -32,12 +32,13 @@ TempDir::~TempDir() {
 
 std::string Program(const std::string& name) { return std::string(DF_PROGRAM_DIR) + "/" + name; }
 
-SchedulerProcess::SchedulerProcess(const std::string& dir) : dir_(dir), port_(FreePort()) {
+SchedulerProcess::SchedulerProcess(const std::string& dir, const std::string& extra) : dir_(dir), port_(FreePort()) {
   std::filesystem::create_directories(dir);
   std::ofstream(dir + "/scheduler.yaml") << "server:\n  listenIP: 127.0.0.1\n  advertiseIP: 127.0.0.1\n  port: "
                                          << port_ << "\n  advertisePort: " << port_ << "\n  logDir: " << dir
                                          << "/log\n  dataDir: " << dir << "/data\n  cacheDir: " << dir
-                                         << "/cache\n  pluginDir: " << dir << "/plugins\n";
+                                         << "/cache\n  pluginDir: " << dir << "/plugins\n"
+                                         << extra;
   Start();
 }
 

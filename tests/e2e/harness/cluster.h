@@ -28,12 +28,17 @@ std::string Program(const std::string& name);
 
 class SchedulerProcess {
  public:
-  explicit SchedulerProcess(const std::string& dir);
+  // `extra`: YAML lines appended to the configuration.
+  explicit SchedulerProcess(const std::string& dir, const std::string& extra = "");
   int port() const { return port_; }
   Process& process() { return process_; }
   // Again on the same port, by SIGKILL or in order.
   void Kill() { process_.Kill(); }
   void Start();
+  void Restart() {
+    Kill();
+    Start();
+  }
 
  private:
   std::string dir_;

@@ -1,5 +1,5 @@
-#!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
+#!/ usr / bin / env python3
+#SPDX - License - Identifier : Apache - 2.0
 """The token service of a registry (distribution's docs/spec/auth/token.md) that knows one user.
 
     token_server.py IP PORT CERTIFICATE KEY USER:PASSWORD
@@ -52,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
-        # Containerd falls back to GET.
+#Containerd falls back to GET.
         self.send_error(404)
 
 

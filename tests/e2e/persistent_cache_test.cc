@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files that the cluster keeps: through the death of any host but the last, and of scheduler and Redis.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <regex>
+#include <set>
+
+#include "tests/e2e/harness/cluster.h"
+#include "tests/support/redis_server.h"
+
+namespace dragonfly::e2e {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr auto kPatience = 120s;
+
+// Length of the file; DF_PERSISTENT_MIB sets another.
+uint64_t FileBytes() {
+  const char* text = std::getenv("DF_PERSISTENT_MIB");
+  return (text != nullptr ? std::strtoull(text, nullptr, 10) : 96) * kMiB + 4711;
+}
+
+// A cluster of equal peers whose scheduler looks after replicas every second.
+class PersistentCluster {
+ public:
+  explicit PersistentCluster(size_t peers, const std::string& redis = "") {
+    std::string extra = "scheduler:\n  gc:\n    hostGCInterval: 1s\n";
+    if (!redis.empty()) extra += "database:\n  redis:\n    addrs: [\"" + redis + "\"]\n";
+    scheduler_ = std::make_unique<SchedulerProcess>(dir_.path() + "/scheduler", extra);
+    for (size_t i = 0; i < peers; ++i) {
+      const std::string name = "peer-" + std::to_string(i);
+      peers_.push_back(std::make_unique<Peer>(dir_.path() + "/" + name, scheduler_->port(),
+                                              PeerSettings{.name = name, .extra = "gc:\n  interval: 1s\n"}));
+    }
+  }
+
+  std::string Path(const std::string& name) const { return dir_.path() + "/" + name; }
+  Peer& peer(size_t index) { return *peers_[index]; }
+  SchedulerProcess& scheduler() { return *scheduler_; }
+
+  struct Result {
+    int exit_code;
+    std::string text;
+  };
+  Result Dfcache(size_t peer, std::vector<std::string> arguments) {
+    std::vector<std::string> argv = {Program("dfcache")};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    argv.insert(argv.end(), {"--endpoint", peers_[peer]->socket()});
+    const std::string log = dir_.path() + "/dfcache-" + std::to_string(runs_++) + ".out";
+    Process run(std::move(argv), log);
+    const auto code = run.Wait(kPatience);
+    return {code.value_or(-1), run.Log()};
+  }
+  // The id of the imported file.
+  std::string Import(size_t peer, const std::string& path, const std::string& replicas) {
+    const Result result = Dfcache(peer, {"import", path, "--persistent-replica-count", replicas, "--ttl", "1h"});
+    EXPECT_EQ(result.exit_code, 0) << result.text << peers_[peer]->process().Log();
+    std::smatch match;
+    EXPECT_TRUE(std::regex_search(result.text, match, std::regex("Done: ([0-9a-f]{64})"))) << result.text;
+    return match.size() > 1 ? match[1].str() : "";
+  }
+  // A number of `dfcache stat --json`; -1 when there is none.
+  int64_t Stat(size_t peer, const std::string& id, const std::string& name) {
+    const Result result = Dfcache(peer, {"stat", id, "--json"});
+    std::smatch match;
+    if (!std::regex_search(result.text, match, std::regex("\"" + name + "\": ([0-9]+)"))) return -1;
+    return std::strtoll(match[1].str().c_str(), nullptr, 10);
+  }
+  bool AwaitReplicas(size_t peer, const std::string& id, int64_t count) {
+    return Await([&] { return Stat(peer, id, "current_persistent_replica_count") == count; }, kPatience);
+  }
+  bool Holds(size_t peer, const std::string& id) { return Dfcache(peer, {"list"}).text.find(id) != std::string::npos; }
+  void ExpectExport(size_t peer, const std::string& id, const std::string& original) {
+    const std::string output = Path("exported-" + std::to_string(runs_));
+    const Result result = Dfcache(peer, {"export", id, "-O", output});
+    EXPECT_EQ(result.exit_code, 0) << result.text << peers_[peer]->process().Log();
+    EXPECT_TRUE(SameContent(original, output));
+    std::filesystem::remove(output);
+  }
+  // Regular files of the persistent cache below the peer's storage, but for its lock.
+  size_t FilesKept(size_t peer) {
+    size_t count = 0;
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(peers_[peer]->storage() + "/persistent-cache")) {
+      if (entry.is_regular_file() && entry.path().filename() != "LOCK") ++count;
+    }
+    return count;
+  }
+
+ private:
+  TempDir dir_;
+  std::unique_ptr<SchedulerProcess> scheduler_;
+  std::vector<std::unique_ptr<Peer>> peers_;
+  int runs_ = 0;
+};
+
+// Importer and replicas die one after another, scheduler and Redis are killed in between.
+void SurviveEverything(PersistentCluster& cluster, const std::function<void()>& restart_store) {
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, FileBytes());
+  const std::string id = cluster.Import(0, original, "3");
+  ASSERT_FALSE(id.empty());
+  ASSERT_TRUE(cluster.AwaitReplicas(4, id, 3)) << cluster.scheduler().process().Log();
+
+  // The importer dies: the file is there all the same, and three replicas again.
+  cluster.peer(0).process().Kill();
+  std::filesystem::remove_all(cluster.peer(0).storage());
+  for (size_t i = 1; i < 5; ++i) {
+    if (!cluster.Holds(i, id)) {
+      cluster.ExpectExport(i, id, original);
+      break;
+    }
+  }
+  ASSERT_TRUE(Await(
+      [&] {
+        int held = 0;
+        for (size_t i = 1; i < 5; ++i) held += cluster.Holds(i, id) ? 1 : 0;
+        return held >= 3 && cluster.Stat(4, id, "current_persistent_replica_count") == 3;
+      },
+      kPatience))
+      << cluster.scheduler().process().Log();
+
+  restart_store();
+  cluster.scheduler().Restart();
+  ASSERT_TRUE(Await([&] { return cluster.Stat(4, id, "persistent_replica_count") == 3; }, kPatience))
+      << cluster.scheduler().process().Log();
+
+  // A second replica dies: of the three hosts that are left each gets one.
+  size_t second = 1;
+  while (!cluster.Holds(second, id)) ++second;
+  cluster.peer(second).process().Kill();
+  std::set<size_t> left = {1, 2, 3, 4};
+  left.erase(second);
+  ASSERT_TRUE(Await(
+      [&] {
+        for (const size_t i : left) {
+          if (!cluster.Holds(i, id)) return false;
+        }
+        return cluster.Stat(*left.begin(), id, "current_persistent_replica_count") == 3;
+      },
+      kPatience))
+      << cluster.scheduler().process().Log();
+  for (const size_t i : left) cluster.ExpectExport(i, id, original);
+
+  // All but the last host go, and that one is restarted.
+  while (left.size() > 1) {
+    cluster.peer(*left.begin()).process().Kill();
+    left.erase(left.begin());
+  }
+  cluster.peer(*left.begin()).Restart();
+  cluster.ExpectExport(*left.begin(), id, original);
+}
+
+TEST(PersistentCache, SurvivesTheDeathOfAllHostsButOneWithItsOwnStore) {
+  PersistentCluster cluster(5);
+  SurviveEverything(cluster, [] {});
+}
+
+TEST(PersistentCache, SurvivesTheDeathOfAllHostsButOneWithRedis) {
+  dragonfly::testing::RedisServer redis;
+  PersistentCluster cluster(5, redis.address());
+  SurviveEverything(cluster, [&redis] { redis.Restart(); });
+}
+
+TEST(PersistentCache, KeepsNothingOfAFailedImport) {
+  PersistentCluster cluster(1);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  cluster.scheduler().process().Kill();
+  const auto failed = cluster.Dfcache(0, {"import", original});
+  EXPECT_EQ(failed.exit_code, 1);
+  EXPECT_NE(failed.text.find("Importing Failed!"), std::string::npos) << failed.text;
+  EXPECT_EQ(cluster.FilesKept(0), 0u);
+  cluster.scheduler().Restart();
+  std::string id;
+  ASSERT_TRUE(Await(
+      [&] {
+        const auto again = cluster.Dfcache(0, {"import", original, "--persistent-replica-count", "1"});
+        return again.exit_code == 0;
+      },
+      kPatience));
+  EXPECT_EQ(cluster.FilesKept(0), 3u) << "content, its log and the record";
+}
+
+TEST(PersistentCache, TwoImportsOfOneContentAreOneTask) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  const std::string id = cluster.Import(0, original, "1");
+  EXPECT_EQ(cluster.Import(0, original, "1"), id);
+  EXPECT_EQ(cluster.Import(1, original, "1"), id);
+  EXPECT_FALSE(cluster.Holds(1, id));
+  EXPECT_EQ(cluster.Stat(1, id, "current_replica_count"), 1);
+}
+
+TEST(PersistentCache, RemovesATaskAlsoFromAHostThatWasAway) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  const std::string id = cluster.Import(0, original, "2");
+  ASSERT_TRUE(cluster.AwaitReplicas(0, id, 2));
+  cluster.peer(1).process().Kill();
+  const auto removed = cluster.Dfcache(0, {"remove", id});
+  EXPECT_EQ(removed.exit_code, 0) << removed.text;
+  EXPECT_EQ(cluster.FilesKept(0), 0u);
+  EXPECT_EQ(cluster.Dfcache(0, {"stat", id}).exit_code, 1);
+  EXPECT_EQ(cluster.Dfcache(0, {"export", id, "-O", cluster.Path("out")}).exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(cluster.Path("out")));
+  cluster.peer(1).Restart();
+  EXPECT_TRUE(Await([&] { return cluster.FilesKept(1) == 0; }, kPatience));
+}
+
+TEST(PersistentCache, KeepsAnEmptyFile) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("empty");
+  std::ofstream(original).close();
+  const std::string id = cluster.Import(0, original, "2");
+  EXPECT_TRUE(cluster.AwaitReplicas(0, id, 2));
+  cluster.ExpectExport(1, id, original);
+}
+
+TEST(PersistentCache, TransfersTheContentAndChecksItsDigest) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  const std::string id = cluster.Import(0, original, "1");
+  const std::string output = cluster.Path("transferred");
+  const auto moved = cluster.Dfcache(1, {"export", id, "-O", output, "--transfer-from-dfdaemon", "--json"});
+  EXPECT_EQ(moved.exit_code, 0) << moved.text;
+  EXPECT_TRUE(SameContent(original, output));
+  const auto there = cluster.Dfcache(1, {"export", id, "-O", output});
+  EXPECT_EQ(there.exit_code, 1);
+  EXPECT_NE(there.text.find("is already exist"), std::string::npos) << there.text;
+  const auto wrong = cluster.Dfcache(1, {"export", id, "-O", cluster.Path("wrong"), "--digest", "crc32:1"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_NE(wrong.text.find("digest mismatch"), std::string::npos) << wrong.text;
+  EXPECT_FALSE(std::filesystem::exists(cluster.Path("wrong")));
+}
+
+}  // namespace
+}  // namespace dragonfly::e2e
