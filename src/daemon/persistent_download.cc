@@ -87,7 +87,7 @@ asio::awaitable<absl::Status> PersistentTasks::State::Bring(PersistentDownloadRe
   const TaskId id = request.id;
   const absl::StatusOr<common::v2::PersistentCacheTask> task = co_await parts.link.Stat(id);
   std::optional<PersistentRecord> record = records->Find(id);
-  std::shared_ptr<storage::TaskContent> content = record ? store->Find(id) : nullptr;
+  std::shared_ptr<storage::TaskContent> content = record && !record->importing ? store->Find(id) : nullptr;
   const bool here = content != nullptr && content->complete();
   // A scheduler that is away keeps nobody from reading what is here.
   const bool away = absl::IsUnavailable(task.status()) || absl::IsDeadlineExceeded(task.status());

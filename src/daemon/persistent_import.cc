@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/status.h"
 #include "base/task_id.h"
 #include "base/text.h"
@@ -91,7 +92,16 @@ absl::StatusOr<TaskId> IdOf(const PersistentImport& request) {
 }
 
 absl::Status CopyPiece(const std::string& path, int fd, storage::TaskContent& content, PieceNumber number) {
-  if (content.HasPiece(number)) return absl::OkStatus();
+  if (const std::optional<storage::PieceRecord> there = content.FindPiece(number)) {
+    uint32_t crc = 0;
+    DF_RETURN_IF_ERROR(
+        ReadRange(path, fd, there->range.offset, there->range.end(), [&](std::span<const std::byte> bytes) {
+          crc = Crc32(bytes, crc);
+          return absl::OkStatus();
+        }));
+    if (crc == there->crc32) return absl::OkStatus();
+    return absl::AlreadyExistsError(StrCat("another content with the id ", content.id().str(), " is on this host"));
+  }
   DF_ASSIGN_OR_RETURN(storage::PieceWriter writer, content.BeginPiece(number));
   const ByteRange range = writer.range();
   DF_RETURN_IF_ERROR(ReadRange(path, fd, range.offset, range.end(),
@@ -210,6 +220,16 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   started.set_content_length(file->length);
   started.set_piece_count(layout.piece_count());
   started.mutable_ttl()->set_seconds(absl::ToInt64Seconds(request.ttl));
+  PersistentRecord record(id);
+  record.peer_id = peer_id;
+  record.persistent = true;
+  record.importing = true;
+  record.ttl = request.ttl;
+  record.created_at = absl::Now();
+  record.tag = request.tag;
+  record.application = request.application;
+  const std::function<absl::Status()> put = [this, &record] { return records->Put(record); };
+  if (!had_copy) DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(put));
   absl::Status told = co_await parts.link.UploadStarted(id, std::move(started));
   if (absl::IsAlreadyExists(told)) {
     // Two imports of the same content are one task.
@@ -228,14 +248,7 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   }
 
   work->SetContent(peer_id, content);
-  PersistentRecord record(id);
-  record.peer_id = peer_id;
-  record.persistent = true;
-  record.ttl = request.ttl;
-  record.created_at = absl::Now();
-  record.tag = request.tag;
-  record.application = request.application;
-  record.imported = true;
+  record.importing = false;
   const std::function<absl::Status()> copy = [&]() -> absl::Status {
     DF_RETURN_IF_ERROR(CopyAll(request, *file, *content, stopped));
     SourceFile after;

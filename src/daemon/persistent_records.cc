@@ -30,7 +30,7 @@ std::string Encode(const PersistentRecord& record) {
                      {"created_at", absl::ToUnixNanos(record.created_at)},
                      {"tag", record.tag},
                      {"application", record.application},
-                     {"imported", record.imported}};
+                     {"importing", record.importing}};
   return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
@@ -56,7 +56,7 @@ std::optional<PersistentRecord> Decode(const TaskId& id, const std::string& text
   record.created_at = absl::FromUnixNanos(number("created_at"));
   record.tag = string("tag");
   record.application = string("application");
-  record.imported = flag("imported");
+  record.importing = flag("importing");
   return record;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this host has promised to keep: one small file a persistent cache task. A record is written when its content is
-// whole and on the disk, so what has none after a crash was never promised.
+// What this host has promised to keep: one small file a persistent cache task. It is written when the content is whole
+// and on the disk, so what has none after a crash was never promised. An import has one from its beginning, which says
+// that it is going on, so that after a crash the scheduler can be told.
 #pragma once
 
 #include <map>
@@ -26,7 +27,7 @@ struct PersistentRecord {
   absl::Duration ttl;
   absl::Time created_at;  // of the task, from which `ttl` counts
   std::string tag, application;
-  bool imported = false;  // this host is the importer
+  bool importing = false;  // an import that has not ended: there may be no content, and none that counts
 
   absl::Time expires_at() const { return created_at + ttl; }
 };

@@ -68,13 +68,15 @@ absl::StatusOr<std::unique_ptr<PersistentTasks>> PersistentTasks::Open(Parts par
   DF_ASSIGN_OR_RETURN(auto records, PersistentRecords::Open(StrCat(options.dir, "/records")));
   auto state = std::make_shared<State>(std::move(parts), std::move(store), std::move(records));
   for (const std::shared_ptr<storage::TaskContent>& content : state->store->List()) {
-    if (content->complete() && state->records->Find(content->id())) continue;
+    const std::optional<PersistentRecord> record = state->records->Find(content->id());
+    if (content->complete() && record && !record->importing) continue;
     DF_LOG(Info, "persistent cache task {}: what an interrupted import or download has left is removed",
            content->id().str());
-    DF_RETURN_IF_ERROR(state->Remove(content->id()));
+    DF_RETURN_IF_ERROR(state->store->Delete(content->id()));
   }
   for (const PersistentRecord& record : state->records->List()) {
-    if (state->store->Find(record.id) != nullptr) continue;
+    // The scheduler must still be told of an import that came to no end.
+    if (record.importing || state->store->Find(record.id) != nullptr) continue;
     DF_LOG(Error, "persistent cache task {}: its content is lost on this host", record.id.str());
     DF_RETURN_IF_ERROR(state->records->Remove(record.id));
   }
@@ -98,7 +100,7 @@ asio::awaitable<void> PersistentTasks::Stop() {
 asio::awaitable<absl::Status> PersistentTasks::Keep(TaskId id) {
   const std::shared_ptr<State> state = state_;
   std::optional<PersistentRecord> record = state->records->Find(id);
-  if (!record) co_return absl::InternalError(StrCat("task ", id.str(), " not found"));
+  if (!record || record->importing) co_return absl::InternalError(StrCat("task ", id.str(), " not found"));
   if (record->persistent) co_return absl::OkStatus();
   record->persistent = true;
   const std::function<absl::Status()> job = [&] { return state->records->Put(*record); };
@@ -132,7 +134,7 @@ asio::awaitable<absl::Status> PersistentTasks::DeleteEverywhere(TaskId id) {
 std::optional<PersistentCopy> PersistentTasks::Find(const TaskId& id) const {
   std::optional<PersistentRecord> record = state_->records->Find(id);
   std::shared_ptr<storage::TaskContent> content = state_->store->Find(id);
-  if (!record || content == nullptr) return std::nullopt;
+  if (!record || record->importing || content == nullptr) return std::nullopt;
   PersistentCopy copy(*std::move(record));
   copy.content = std::move(content);
   return copy;

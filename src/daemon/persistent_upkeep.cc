@@ -38,6 +38,13 @@ asio::awaitable<void> PersistentTasks::State::LookAfter(PersistentRecord record)
   const TaskId id = record.id;
   if (FindWork(id) != nullptr) co_return;
   const std::function<absl::Status()> remove = [this, &id] { return Remove(id); };
+  if (record.importing) {
+    const absl::Status told = co_await parts.link.UploadFailed(id, record.peer_id, "the import was interrupted");
+    if (!told.ok() && !absl::IsNotFound(told)) co_return;
+    DF_LOG(Warn, "persistent cache task {}: an import that was interrupted is undone", id.str());
+    (co_await parts.blocking.Run(remove)).IgnoreError();
+    co_return;
+  }
   if (record.expires_at() <= absl::Now()) {
     DF_LOG(Info, "persistent cache task {}: its time is over", id.str());
     const absl::Status removed = co_await parts.blocking.Run(remove);

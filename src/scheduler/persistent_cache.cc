@@ -443,8 +443,11 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
   const absl::MutexLock lock(&LockOf(task_id));
   ReplicationPlan plan;
   DF_ASSIGN_OR_RETURN(plan.task, store_.LoadTask(task_id));
-  if (plan.task.state != PersistentTaskState::kSucceeded) return plan;
   DF_ASSIGN_OR_RETURN(std::vector<PersistentPeer> peers, store_.PeersOf(task_id));
+  if (plan.task.state != PersistentTaskState::kSucceeded) {
+    DF_RETURN_IF_ERROR(DropDeadImport(plan.task, peers));
+    return plan;
+  }
 
   const absl::Time now = absl::Now();
   uint64_t kept = 0;
@@ -503,6 +506,16 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
   }
   plan.missing = need;
   return plan;
+}
+
+// An importer that is away will not finish what it has begun.
+absl::Status PersistentCache::DropDeadImport(const PersistentTask& task, const std::vector<PersistentPeer>& peers) {
+  for (const PersistentPeer& peer : peers) {
+    if (Alive(peer.host_id)) return absl::OkStatus();
+  }
+  DF_LOG(Warn, "persistent cache task {}: its importer is away; the import is forgotten", task.id);
+  for (const PersistentPeer& peer : peers) DF_RETURN_IF_ERROR(store_.Delete(peer));
+  return store_.DeleteTask(task.id);
 }
 
 absl::Status PersistentCache::Promote(const ReplicaPlace& place) {

@@ -95,12 +95,14 @@ class PersistentCache {
   absl::Status StoreHost(const HostFacts& facts);
 
   // `busy`: hosts that are getting a replica now, or shall not get one. Also strikes off what is lost for good: copies
-  // of hosts that are away, unless they are the last, and downloads that nobody speaks of any more.
+  // of hosts that are away, unless they are the last, downloads that nobody speaks of any more, and an import whose
+  // importer is away.
   absl::StatusOr<ReplicationPlan> PlanReplication(const std::string& task_id, const std::vector<std::string>& in_flight,
                                                   const std::vector<std::string>& unfit);
   absl::Status Promote(const ReplicaPlace& place);
 
  private:
+  absl::Status DropDeadImport(const PersistentTask& task, const std::vector<PersistentPeer>& peers);
   absl::Mutex& LockOf(const std::string& task_id);
   bool Alive(const std::string& host_id) const;
   // As announced, or as another scheduler has written it. NOT_FOUND "host <id> not found".

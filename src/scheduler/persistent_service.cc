@@ -3,8 +3,6 @@
 
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/channel.h>
-#include <prometheus/gauge.h>
-#include <prometheus/registry.h>
 
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
@@ -19,7 +17,6 @@
 #include "rpc/health_check.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
-#include "telemetry/metrics.h"
 
 namespace dragonfly::scheduler {
 namespace asio = boost::asio;
@@ -95,6 +92,7 @@ class PersistentService::Stream : public std::enable_shared_from_this<Stream> {
     };
     const absl::Status forgotten = co_await self->service_.OnStore(forget);
     if (status.ok()) status = forgotten;
+    self->service_.probe_.Count(PersistentCall::kAnnouncePeer, status);
     ending.status = std::move(status);
   }
 
@@ -111,6 +109,7 @@ class PersistentService::Stream : public std::enable_shared_from_this<Stream> {
           return absl::OkStatus();
         };
         const absl::Status handled = co_await service_.OnStore(handle);
+        service_.CountMessage(request, handled);
         if (!handled.ok()) {
           DF_LOG(Debug, "persistent cache peer {}: {}", Quoted(request.peer_id()), handled.ToString());
           // Of a piece that is lost in the books nothing depends.
@@ -143,12 +142,7 @@ PersistentService::PersistentService(asio::io_context& io, std::unique_ptr<Persi
       owner_(MakePeerId("scheduler", "healing", /*seed=*/false)),
       cache_(*store_, hosts, away_, options_.cache),
       channels_(options_.peers),
-      tasks_below_(
-          prometheus::BuildGauge()
-              .Name("dragonfly_scheduler_persistent_cache_tasks_below_replica_count")
-              .Help("Persistent cache tasks that have fewer persistent replicas than their importer asked for.")
-              .Register(metrics.registry())
-              .Add({})),
+      probe_(metrics),
       pool_(options_.store_threads, kStoreQueueMax),
       executor_(io.get_executor()),
       group_(executor_) {}
@@ -158,6 +152,33 @@ PersistentService::~PersistentService() = default;
 void PersistentService::Start() { group_.Spawn(HealForever()); }
 
 asio::awaitable<void> PersistentService::Stop() { co_await group_.Stop(); }
+
+asio::awaitable<absl::Status> PersistentService::Answer(PersistentCall call, std::function<absl::Status()> job) {
+  absl::Status answer = co_await OnStore(std::move(job));
+  probe_.Count(call, answer);
+  co_return answer;
+}
+
+void PersistentService::CountMessage(const AnnounceRequest& request, const absl::Status& result) {
+  const std::shared_ptr<Host> host = hosts_.Find(request.host_id());
+  const uint32_t type = host == nullptr ? 0 : host->facts()->type;
+  switch (request.request_case()) {
+    case AnnounceRequest::kRegisterPersistentCachePeerRequest:
+      return probe_.Count(PersistentStep::kRegister, type, result);
+    case AnnounceRequest::kDownloadPersistentCachePeerStartedRequest:
+      return probe_.Count(PersistentStep::kStarted, type, result);
+    case AnnounceRequest::kDownloadPersistentCachePeerFinishedRequest:
+      return probe_.Count(PersistentStep::kFinished, type, result);
+    case AnnounceRequest::kDownloadPersistentCachePeerFailedRequest:
+      return probe_.Count(PersistentStep::kFinished, type, absl::UnknownError("download failed"));
+    case AnnounceRequest::kDownloadPieceFinishedRequest:
+      return probe_.Count(PersistentStep::kPieceFinished, type, result);
+    case AnnounceRequest::kDownloadPieceFailedRequest:
+      return probe_.Count(PersistentStep::kPieceFinished, type, absl::UnknownError("piece failed"));
+    default:
+      break;
+  }
+}
 
 asio::awaitable<absl::Status> PersistentService::OnStore(std::function<absl::Status()> job) {
   co_return co_await pool_.Run(std::move(job));
@@ -179,7 +200,7 @@ PersistentService::Announce(grpc::CallbackServerContext* context) {
 PersistentService::Result PersistentService::UploadStarted(
     const ::scheduler::v2::UploadPersistentCacheTaskStartedRequest* request) {
   const std::function<absl::Status()> job = [this, request] { return cache_.UploadStarted(*request); };
-  co_return co_await OnStore(job);
+  co_return co_await Answer(PersistentCall::kUploadStarted, job);
 }
 
 PersistentService::Result PersistentService::UploadFinished(
@@ -189,7 +210,7 @@ PersistentService::Result PersistentService::UploadFinished(
     DF_ASSIGN_OR_RETURN(*response, cache_.UploadFinished(*request));
     return absl::OkStatus();
   };
-  const absl::Status finished = co_await OnStore(job);
+  const absl::Status finished = co_await Answer(PersistentCall::kUploadFinished, job);
   if (finished.ok()) StartHealing(request->task_id());
   co_return finished;
 }
@@ -197,7 +218,7 @@ PersistentService::Result PersistentService::UploadFinished(
 PersistentService::Result PersistentService::UploadFailed(
     const ::scheduler::v2::UploadPersistentCacheTaskFailedRequest* request) {
   const std::function<absl::Status()> job = [this, request] { return cache_.UploadFailed(*request); };
-  co_return co_await OnStore(job);
+  co_return co_await Answer(PersistentCall::kUploadFailed, job);
 }
 
 PersistentService::Result PersistentService::StatTask(const ::scheduler::v2::StatPersistentCacheTaskRequest* request,
@@ -206,7 +227,7 @@ PersistentService::Result PersistentService::StatTask(const ::scheduler::v2::Sta
     DF_ASSIGN_OR_RETURN(*response, cache_.StatTask(request->task_id()));
     return absl::OkStatus();
   };
-  co_return co_await OnStore(job);
+  co_return co_await Answer(PersistentCall::kStatTask, job);
 }
 
 PersistentService::Result PersistentService::StatPeer(const ::scheduler::v2::StatPersistentCachePeerRequest* request,
@@ -215,7 +236,7 @@ PersistentService::Result PersistentService::StatPeer(const ::scheduler::v2::Sta
     DF_ASSIGN_OR_RETURN(*response, cache_.StatPeer(request->peer_id()));
     return absl::OkStatus();
   };
-  co_return co_await OnStore(job);
+  co_return co_await Answer(PersistentCall::kStatPeer, job);
 }
 
 PersistentService::Result PersistentService::DeletePeer(
@@ -225,7 +246,7 @@ PersistentService::Result PersistentService::DeletePeer(
     DF_ASSIGN_OR_RETURN(place, cache_.DeletePeer(request->peer_id()));
     return absl::OkStatus();
   };
-  DF_CO_RETURN_IF_ERROR(co_await OnStore(job));
+  DF_CO_RETURN_IF_ERROR(co_await Answer(PersistentCall::kDeletePeer, job));
   const std::string task_id = place.peer.task_id;
   // A host that gives its copy up has reasons that will still be there in a moment.
   work_[task_id].unfit[place.peer.host_id] = Clock::now() + 2 * options_.healing_interval;
@@ -241,7 +262,7 @@ PersistentService::Result PersistentService::DeleteTask(
     DF_ASSIGN_OR_RETURN(places, cache_.DeleteTask(request->task_id()));
     return absl::OkStatus();
   };
-  DF_CO_RETURN_IF_ERROR(co_await OnStore(job));
+  DF_CO_RETURN_IF_ERROR(co_await Answer(PersistentCall::kDeleteTask, job));
   runtime::TaskGroup deletions(executor_);
   for (ReplicaPlace& place : places) deletions.Spawn(DeleteCopy(std::move(place)));
   co_await deletions.Drain();
@@ -328,7 +349,6 @@ asio::awaitable<void> PersistentService::HealForever() {
       if (!mine) return absl::OkStatus();
       DF_ASSIGN_OR_RETURN(const std::vector<PersistentTask> all, store_->ListTasks());
       for (const PersistentTask& task : all) {
-        if (task.state != PersistentTaskState::kSucceeded) continue;
         tasks.push_back(task.id);
         DF_ASSIGN_OR_RETURN(const std::vector<PersistentPeer> peers, store_->PeersOf(task.id));
         for (const PersistentPeer& peer : peers) host_ids.insert(peer.host_id);
@@ -349,7 +369,7 @@ asio::awaitable<void> PersistentService::HealForever() {
       const bool idle = !work.planning && work.in_flight.empty() && work.unfit.empty();
       it = idle && !known ? work_.erase(it) : std::next(it);
     }
-    tasks_below_.Set(static_cast<double>(below));
+    probe_.SetBelow(below);
     co_await runtime::SleepUntil(next);
   }
 }

@@ -16,11 +16,9 @@
 #include "runtime/signal.h"
 #include "runtime/task_group.h"
 #include "scheduler/persistent_cache.h"
+#include "scheduler/persistent_probe.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
 
-namespace prometheus {
-class Gauge;
-}
 namespace dragonfly::telemetry {
 class Metrics;
 }
@@ -88,6 +86,9 @@ class PersistentService {
     std::map<std::string, TimePoint> unfit;  // hosts that shall not get one before
   };
 
+  // Runs `job` on a thread of the store, and counts the call.
+  boost::asio::awaitable<absl::Status> Answer(PersistentCall call, std::function<absl::Status()> job);
+  void CountMessage(const AnnounceRequest& request, const absl::Status& result);
   // Runs `job` on a thread of the store.
   boost::asio::awaitable<absl::Status> OnStore(std::function<absl::Status()> job);
 
@@ -111,7 +112,7 @@ class PersistentService {
   rpc::ChannelPool channels_;
   std::map<std::string, Work> work_;   // by task
   std::map<std::string, int> silent_;  // looks at a host without an answer
-  prometheus::Gauge& tasks_below_;
+  PersistentProbe probe_;
   runtime::Signal wake_;
   runtime::BlockingPool pool_;
   boost::asio::any_io_executor executor_;

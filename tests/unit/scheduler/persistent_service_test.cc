@@ -3,6 +3,7 @@
 #include <array>
 #include <filesystem>
 
+#include "telemetry/metrics.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/scheduler/cluster.h"
@@ -103,7 +104,6 @@ class PersistentService : public ::testing::TestWithParam<bool> {
   SchedulerConfig Config() const {
     SchedulerConfig config = Cluster::Config();
     config.server.cache_dir = dir_.path().string();
-    config.scheduling.host_gc_interval = absl::Milliseconds(100);
     if (redis_ != nullptr) config.redis.addrs = {redis_->address()};
     return config;
   }
@@ -297,6 +297,88 @@ TEST_P(PersistentService, RegistersNobodyForAnUnknownTaskOrHost) {
   Talk second(cluster_->stub(), "nobody", "child");
   second.Register(false);
   EXPECT_EQ(second.End().error_message(), "host nobody not found");
+  ASSERT_TRUE(UploadStarted(Upload("a", "importer")).ok());
+  Talk third(cluster_->stub(), "b", "child");
+  third.Register(false);
+  EXPECT_EQ(third.End().error_message(), "persistent cache task is not succeeded");
+}
+
+// The dfdaemon of a host, as far as the scheduler calls it by itself.
+class FakeDaemon final : public dfdaemon::v2::DfdaemonUpload::Service {
+ public:
+  FakeDaemon() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~FakeDaemon() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  int port() const { return port_; }
+  std::vector<std::string> deleted() {
+    absl::MutexLock lock(&mutex_);
+    return deleted_;
+  }
+  grpc::Status DeletePersistentCacheTask(grpc::ServerContext*,
+                                         const dfdaemon::v2::DeletePersistentCacheTaskRequest* request,
+                                         Empty*) override {
+    absl::MutexLock lock(&mutex_);
+    deleted_.push_back(request->task_id());
+    return grpc::Status::OK;
+  }
+
+ private:
+  int port_ = 0;
+  absl::Mutex mutex_;
+  std::vector<std::string> deleted_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_P(PersistentService, DeletesThePeerAndItsCopy) {
+  FakeDaemon daemon;
+  common::v2::Host host = MakeHost("d", daemon.port());
+  host.mutable_disk()->set_free(1);
+  ASSERT_TRUE(cluster_->Announce(host).ok());
+  Import("d", "importer");
+  api::DeletePersistentCachePeerRequest request;
+  request.set_host_id("d");
+  request.set_task_id("task");
+  request.set_peer_id("importer");
+  Empty empty;
+  ASSERT_TRUE(cluster_->Call(&Stub::DeletePersistentCachePeer, request, &empty).ok());
+  EXPECT_EQ(daemon.deleted(), std::vector<std::string>{"task"});
+  EXPECT_EQ(StatPeer("importer").first.error_code(), grpc::NOT_FOUND);
+  const grpc::Status again = cluster_->Call(&Stub::DeletePersistentCachePeer, request, &empty);
+  EXPECT_EQ(again.error_message(), "persistent cache peer importer not found");
+  // The last copy is gone: the content may be imported again.
+  Import("a", "second");
+}
+
+TEST_P(PersistentService, CountsItsCallsUnderTheNamesOfTheOriginal) {
+  Import("a", "importer");
+  Talk talk(cluster_->stub(), "b", "child");
+  talk.Register(true);
+  talk.Parents();
+  talk.Started();
+  for (uint32_t number = 0; number < 3; ++number) talk.Piece(number);
+  talk.Piece(1000);
+  talk.Finished();
+  EXPECT_TRUE(talk.End().ok());
+  EXPECT_TRUE(Stat().first.ok());
+  EXPECT_FALSE(StatPeer("nobody").first.ok());
+  const std::string page = cluster_->scheduler().metrics().Render();
+  for (const char* line :
+       {"upload_persistent_cache_task_started_total 1\n", "upload_persistent_cache_task_finished_total 1\n",
+        "upload_persistent_cache_task_failed_total 0\n", "upload_cache_peer_failed_failure_total 0\n",
+        "announce_persistent_cache_peer_total 1\n", "announce_persistent_cache_peer_failure_total 0\n",
+        "stat_persistent_cache_task_total 1\n", "stat_persistent_cache_peer_total 1\n",
+        "stat_persistent_cache_peer_failure_total 1\n", "delete_persistent_cache_task_total 0\n",
+        "delete_persistent_cache_peer_total 0\n", "register_persistent_cache_peer_total{host_type=\"normal\"} 1\n",
+        "download_persistent_cache_peer_started_total{host_type=\"normal\"} 1\n",
+        "download_persistent_cache_peer_finished_total{host_type=\"normal\"} 1\n",
+        "download_persistent_cache_piece_finished_total{host_type=\"normal\"} 4\n",
+        "download_persistent_cache_piece_finished_failure_total{host_type=\"normal\"} 1\n"}) {
+    EXPECT_THAT(page, HasSubstr(std::string("dragonfly_scheduler_") + line));
+  }
 }
 
 TEST_P(PersistentService, ForgetsADeletedTask) {
