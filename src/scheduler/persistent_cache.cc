@@ -100,6 +100,19 @@ absl::StatusOr<common::v2::Host> PersistentCache::FindHost(const std::string& ho
   return std::move(host.wire);
 }
 
+absl::StatusOr<std::vector<common::v2::Host>> PersistentCache::LivingHosts() {
+  std::vector<common::v2::Host> living;
+  for (const std::shared_ptr<Host>& host : hosts_.List()) living.push_back(*host->facts()->announced);
+  DF_ASSIGN_OR_RETURN(std::vector<PersistentHost> stored, store_.ListHosts());
+  const absl::Time now = absl::Now();
+  for (PersistentHost& host : stored) {
+    const bool silent = host.announce_interval > absl::ZeroDuration() &&
+                        now - host.updated_at > 2 * host.announce_interval + absl::Seconds(1);
+    if (!silent && hosts_.Find(host.wire.id()) == nullptr) living.push_back(std::move(host.wire));
+  }
+  return living;
+}
+
 absl::StatusOr<ReplicaPlace> PersistentCache::PlaceOf(PersistentPeer peer) {
   DF_ASSIGN_OR_RETURN(const common::v2::Host host, FindHost(peer.host_id));
   ReplicaPlace place;
@@ -490,18 +503,21 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
     plan.promote.push_back(*std::move(place));
     --need;
   }
-  std::vector<std::shared_ptr<Host>> hosts = hosts_.List();
+  if (need == 0) return plan;
+  DF_ASSIGN_OR_RETURN(std::vector<common::v2::Host> hosts, LivingHosts());
   static thread_local std::minstd_rand random{std::random_device{}()};
   std::shuffle(hosts.begin(), hosts.end(), random);
-  for (const std::shared_ptr<Host>& host : hosts) {
+  for (const common::v2::Host& host : hosts) {
     if (need == 0) break;
-    const std::shared_ptr<const HostFacts> facts = host->facts();
-    const bool fits = facts->announced->disk().free() >= plan.task.content_length;
-    if (facts->disable_shared || !fits || !Alive(facts->id) ||
-        std::find(taken.begin(), taken.end(), facts->id) != taken.end()) {
+    if (host.disable_shared() || host.disk().free() < plan.task.content_length || !Alive(host.id()) ||
+        std::find(taken.begin(), taken.end(), host.id()) != taken.end()) {
       continue;
     }
-    plan.download.push_back(facts);
+    ReplicaHost chosen;
+    chosen.id = host.id();
+    chosen.ip = host.ip();
+    chosen.port = host.download_port() > 0 ? host.download_port() : host.port();
+    plan.download.push_back(std::move(chosen));
     --need;
   }
   plan.missing = need;

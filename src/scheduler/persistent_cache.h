@@ -40,13 +40,21 @@ struct ReplicaPlace {
   int32_t port = 0;  // of the DfdaemonUpload service
 };
 
+// A host that shall get a replica.
+struct ReplicaHost {
+  ReplicaHost() = default;
+  std::string id;
+  std::string ip;
+  int32_t port = 0;  // of the DfdaemonUpload service
+};
+
 // What is to be done so that a task has its replicas again.
 struct ReplicationPlan {
   ReplicationPlan() = default;
   PersistentTask task;
-  std::vector<ReplicaPlace> promote;                       // copies that only have to be kept from now on
-  std::vector<std::shared_ptr<const HostFacts>> download;  // hosts that shall get one
-  uint64_t missing = 0;                                    // replicas for which there is neither
+  std::vector<ReplicaPlace> promote;  // copies that only have to be kept from now on
+  std::vector<ReplicaHost> download;  // hosts that shall get one
+  uint64_t missing = 0;               // replicas for which there is neither
 };
 
 // One download of one peer, between the messages of its stream.
@@ -108,6 +116,8 @@ class PersistentCache {
   // As announced, or as another scheduler has written it. NOT_FOUND "host <id> not found".
   absl::StatusOr<common::v2::Host> FindHost(const std::string& host_id);
   absl::StatusOr<ReplicaPlace> PlaceOf(PersistentPeer peer);
+  // All that have announced themselves lately, here or to another scheduler.
+  absl::StatusOr<std::vector<common::v2::Host>> LivingHosts();
   absl::StatusOr<common::v2::PersistentCacheTask> Describe(const PersistentTask& task);
   absl::StatusOr<Answer> Register(const ::scheduler::v2::AnnouncePersistentCachePeerRequest& request,
                                   PersistentDownload& download);

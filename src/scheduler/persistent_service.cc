@@ -287,7 +287,8 @@ asio::awaitable<void> PersistentService::DeleteCopy(ReplicaPlace place) {
 }
 
 void PersistentService::HostAnnounced(std::shared_ptr<const HostFacts> facts) {
-  if (!options_.share_hosts) return;
+  // Without other schedulers the store has to know only what a restart of this one would forget, and only for a task.
+  if (!options_.share_hosts && !has_tasks_) return;
   // Posted, so that the announcement does not wait for it.
   const bool queued = pool_.Post([this, facts] {
     const absl::Status stored = cache_.StoreHost(*facts);
@@ -357,6 +358,9 @@ asio::awaitable<void> PersistentService::HealForever() {
     };
     const absl::Status collected = co_await OnStore(collect);
     if (!collected.ok()) DF_LOG(Warn, "persistent cache: {}", MessageOf(collected));
+    if (!tasks.empty() && !has_tasks_.exchange(true) && !options_.share_hosts) {
+      for (const std::shared_ptr<Host>& host : hosts_.List()) HostAnnounced(host->facts());
+    }
     std::erase_if(silent_, [&](const auto& entry) { return !host_ids.contains(entry.first); });
     co_await LookAtHosts(std::move(host_ids));
     for (const std::string& task : tasks) co_await Heal(task);
@@ -408,9 +412,9 @@ asio::awaitable<absl::Status> PersistentService::PlanAndStart(const std::string&
            plan.missing, plan.task.persistent_replica_count);
   }
   work.missing = plan.missing;
-  for (const std::shared_ptr<const HostFacts>& host : plan.download) {
-    work.in_flight.insert(host->id);
-    group_.Spawn(Replicate(plan.task, host));
+  for (ReplicaHost& host : plan.download) {
+    work.in_flight.insert(host.id);
+    group_.Spawn(Replicate(plan.task, std::move(host)));
   }
   for (ReplicaPlace& place : plan.promote) {
     work.in_flight.insert(place.peer.host_id);
@@ -470,15 +474,14 @@ asio::awaitable<absl::Status> PersistentService::Download(const PersistentTask& 
   }
 }
 
-asio::awaitable<void> PersistentService::Replicate(PersistentTask task, std::shared_ptr<const HostFacts> host) {
-  const int32_t port = host->announced->download_port() > 0 ? host->announced->download_port() : host->port;
-  DF_LOG(Info, "persistent cache task {}: host {} gets a replica", task.id, host->id);
-  const absl::Status made = co_await Download(task, rpc::HostPort(host->ip, port));
+asio::awaitable<void> PersistentService::Replicate(PersistentTask task, ReplicaHost host) {
+  DF_LOG(Info, "persistent cache task {}: host {} gets a replica", task.id, host.id);
+  const absl::Status made = co_await Download(task, rpc::HostPort(host.ip, host.port));
   Work& work = work_[task.id];
-  work.in_flight.erase(host->id);
+  work.in_flight.erase(host.id);
   if (!made.ok()) {
-    DF_LOG(Warn, "persistent cache task {}: a replica on host {}: {}", task.id, host->id, MessageOf(made));
-    work.unfit[host->id] = Clock::now() + 2 * options_.healing_interval;
+    DF_LOG(Warn, "persistent cache task {}: a replica on host {}: {}", task.id, host.id, MessageOf(made));
+    work.unfit[host.id] = Clock::now() + 2 * options_.healing_interval;
   }
   StartHealing(task.id);
 }

@@ -3,6 +3,7 @@
 // each task as its importer has asked for. Only .cc files include this (it pulls in grpc++).
 #pragma once
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <map>
@@ -98,7 +99,7 @@ class PersistentService {
   boost::asio::awaitable<void> Heal(std::string task_id);
   boost::asio::awaitable<absl::Status> PlanAndStart(const std::string& task_id);
   boost::asio::awaitable<void> Promote(ReplicaPlace place);
-  boost::asio::awaitable<void> Replicate(PersistentTask task, std::shared_ptr<const HostFacts> host);
+  boost::asio::awaitable<void> Replicate(PersistentTask task, ReplicaHost host);
   boost::asio::awaitable<absl::Status> Download(const PersistentTask& task, std::string address);
   boost::asio::awaitable<void> DeleteCopy(ReplicaPlace place);
   void StartHealing(const std::string& task_id) { group_.Spawn(Heal(task_id)); }
@@ -113,6 +114,7 @@ class PersistentService {
   std::map<std::string, Work> work_;   // by task
   std::map<std::string, int> silent_;  // looks at a host without an answer
   PersistentProbe probe_;
+  std::atomic<bool> has_tasks_ = false;
   runtime::Signal wake_;
   runtime::BlockingPool pool_;
   boost::asio::any_io_executor executor_;

@@ -40,9 +40,11 @@ class PersistentCluster {
     scheduler_ = std::make_unique<SchedulerProcess>(dir_.path() + "/scheduler", extra);
     for (size_t i = 0; i < peers; ++i) {
       const std::string name = "peer-" + std::to_string(i);
-      peers_.push_back(
-          std::make_unique<Peer>(dir_.path() + "/" + name, scheduler_->port(),
-                                 PeerSettings{.name = name, .extra = "gc:\n  interval: 1s\n", .download = download}));
+      peers_.push_back(std::make_unique<Peer>(
+          dir_.path() + "/" + name, scheduler_->port(),
+          PeerSettings{.name = name,
+                       .extra = "gc:\n  interval: 1s\n  policy:\n    distHighThresholdPercent: 99\n",
+                       .download = download}));
     }
   }
 
