@@ -23,11 +23,11 @@ std::string_view NameOf(Engine engine);
 // Statements are written for all engines: names in double quotes where they must be ("user"), a '?' for each parameter,
 // no backslashes and no colons outside of quotes. Every method blocks.
 //
-// Errors: ALREADY_EXISTS for a value that must be unique; ABORTED when another transaction was in the way and a
-// repetition may succeed; UNAVAILABLE when the connection is lost or cannot be made; DEADLINE_EXCEEDED when the
-// database gave up a statement that took too long; RESOURCE_EXHAUSTED for a result above kResultMax; else INTERNAL with
-// what the database says, which may be internal to the schema: for logs, not for strangers. No message has parameters
-// in it.
+// Errors: ALREADY_EXISTS for a value that must be unique; OUT_OF_RANGE for one that its column cannot hold (SQLite
+// holds any); ABORTED when another transaction was in the way and a repetition may succeed; UNAVAILABLE when the
+// connection is lost or cannot be made; DEADLINE_EXCEEDED when the database gave up a statement that took too long;
+// RESOURCE_EXHAUSTED for a result above kResultMax; else INTERNAL with what the database says, which may be internal to
+// the schema: for logs, not for strangers. No message has parameters in it.
 class Connection {
  public:
   static constexpr size_t kResultMax = 512 << 20;  // bytes of one result

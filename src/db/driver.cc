@@ -23,6 +23,7 @@ namespace dragonfly::db {
 namespace {
 
 constexpr char kUniqueText[] = "a row with the same value exists";
+constexpr char kRangeText[] = "a value does not fit its column";
 
 // SQLSTATE: PostgreSQL 15, appendix A.
 absl::Status FromPostgres(const soci::postgresql_soci_error& error) {
@@ -30,6 +31,7 @@ absl::Status FromPostgres(const soci::postgresql_soci_error& error) {
   std::string text = error.get_error_message();
   if (state == "23505") return absl::AlreadyExistsError(kUniqueText);
   if (state == "40001" || state == "40P01" || state == "55P03") return absl::AbortedError(text);
+  if (state == "22001" || state == "22003" || state == "22008") return absl::OutOfRangeError(kRangeText);
   if (state == "57014") return absl::DeadlineExceededError(text);
   // 08: connections; 57P: the server shuts down; 53300: too many connections. The driver has none for a lost one.
   if (state.starts_with("08") || state.starts_with("57P") || state == "53300" || state.front() == ' ' ||
@@ -45,6 +47,10 @@ absl::Status FromMysql(const soci::mysql_soci_error& error) {
   switch (error.err_num_) {
     case 1062:
       return absl::AlreadyExistsError(kUniqueText);
+    case 1264:
+    case 1292:
+    case 1406:
+      return absl::OutOfRangeError(kRangeText);
     case 1205:
     case 1213:
       return absl::AbortedError(text);

@@ -129,6 +129,8 @@ asio::awaitable<void> Server::State::Linger(beast::tcp_stream& stream) {
 asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
   beast::error_code error;
   socket.set_option(tcp::no_delay(true), error);
+  const tcp::endpoint remote = socket.remote_endpoint(error);
+  const std::string client = error ? "" : remote.address().to_string();
   beast::tcp_stream stream(std::move(socket));
   beast::flat_buffer buffer;  // may hold the beginning of the next request
 
@@ -169,6 +171,7 @@ asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
             std::string(field.value()));
       }
       request.body = std::move(message.body());
+      request.client = client;
       response = co_await Answer(std::move(request));
     }
 

@@ -23,6 +23,7 @@ struct Request {
   std::string target;  // path and query
   std::vector<std::pair<std::string, std::string>> header;  // names in lower case, in order
   std::string body;
+  std::string client;  // the address that the connection comes from; empty when it has gone already
 
   // The first header of that name (lower case); empty when there is none.
   std::string_view Find(std::string_view name) const;

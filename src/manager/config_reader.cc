@@ -55,12 +55,6 @@ Opts Secret() {
   return opts;
 }
 
-Opts NoEffect(std::string why) {
-  Opts opts;
-  opts.no_effect = std::move(why);
-  return opts;
-}
-
 Opts Ip() {
   return Text("IP address", [](const std::string& text) -> Wrong {
     if (text.empty() || IsIpLiteral(text)) return std::nullopt;
@@ -234,9 +228,10 @@ void ReadPostgres(Section& section, ManagerConfig::Database::Postgres& postgres)
   section.String("sslMode", &postgres.ssl_mode,
                  OneOf({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}));
   bool simple_protocol = false;
-  section.Bool("preferSimpleProtocol", &simple_protocol,
-               NoEffect("has no effect: no statement is kept prepared in the server, so that pools may stand between"));
-  section.String("timezone", &postgres.timezone, NoEffect("has no effect: sessions use UTC"));
+  section.Bool("preferSimpleProtocol", &simple_protocol);
+  // No statement is kept prepared in the server anyway, so that pools of connections may stand between.
+  section.String("timezone", &postgres.timezone);
+  if (postgres.timezone != "UTC") section.Warn("timezone", "has no effect: sessions use UTC");
 }
 
 void ReadRedis(Section& section, ManagerConfig::Database::Redis& redis) {

@@ -19,6 +19,7 @@
 #include "manager/password.h"
 #include "manager/probe.h"
 #include "manager/registry.h"
+#include "manager/rest_api.h"
 #include "manager/schema.h"
 #include "manager/seed.h"
 #include "rpc/channel.h"
@@ -37,6 +38,9 @@ using Type = ManagerConfig::Database::Type;
 constexpr std::chrono::seconds kSweepInterval{15};
 // Schedulers keep alive every few seconds; who has said nothing for so long is gone.
 constexpr absl::Duration kLease = absl::Seconds(60);
+// Hashes take tens of milliseconds of a core: who signs in must not take all of them.
+constexpr size_t kPasswordThreads = 1;
+constexpr size_t kPasswordsWaitingMax = 64;
 constexpr std::uintmax_t kSecretFileMax = 64 << 10;
 
 std::chrono::milliseconds Milliseconds(absl::Duration duration) { return absl::ToChronoMilliseconds(duration); }
@@ -132,6 +136,13 @@ absl::StatusOr<std::string> Prepare(db::Database& database, const ManagerConfig&
   return made && config.auth.root_password.empty() ? password : "";
 }
 
+// The configured key, else the one that all managers on the database share.
+absl::StatusOr<std::string> JwtKey(db::Database& database, const ManagerConfig& config) {
+  DF_ASSIGN_OR_RETURN(std::string key, SecretOf("auth.jwt.keyFile", config.auth.jwt_key, config.auth.jwt_key_file));
+  if (!key.empty()) return key;
+  return database.RunHere<std::string>([](db::Connection& connection) { return SharedSecret(connection, "jwt_key"); });
+}
+
 // "10.0.0.1:8000", "[::1]:8000", ":8000".
 absl::StatusOr<http::ServerOptions> ToHttpOptions(std::string_view key, const std::string& address, bool ipv6) {
   std::string text = address.starts_with(':') ? StrCat(ipv6 ? "[::]" : "0.0.0.0", address) : address;
@@ -163,7 +174,8 @@ rpc::ServerOptions ToRpcOptions(const ManagerConfig& config) {
 
 // In the order of need: each member uses only those above it.
 struct Manager::State {
-  State(const ManagerConfig& given, runtime::IoThreads& threads, std::unique_ptr<db::Database> opened)
+  State(const ManagerConfig& given, runtime::IoThreads& threads, std::unique_ptr<db::Database> opened,
+        std::string jwt_key)
       : config(given),
         io(threads),
         database(std::move(opened)),
@@ -175,6 +187,10 @@ struct Manager::State {
                 SearchCounters{[this](const std::string& version, const std::string& commit) {
                   probe.CountSearch(version, commit);
                 }}),
+        audit(*database),
+        passwords(kPasswordThreads, kPasswordsWaitingMax),
+        rest_context{*database, passwords, throttle, audit, probe, config, std::move(jwt_key)},
+        rest(rest_context),
         upkeep(threads.At(0).get_executor()) {}
 
   asio::awaitable<void> SweepSchedulers() {
@@ -201,6 +217,11 @@ struct Manager::State {
   runtime::TaskGroup calls;
   KeepAlives keep_alives;
   GrpcService service;
+  AuditLog audit;
+  LoginThrottle throttle;
+  runtime::BlockingPool passwords;
+  RestContext rest_context;
+  RestApi rest;
   runtime::TaskGroup upkeep;
   std::string first_password;
   std::unique_ptr<rpc::Server> grpc_server;
@@ -222,17 +243,22 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
   DF_ASSIGN_OR_RETURN(std::unique_ptr<db::Database> database, db::Database::Open(database_options));
   DF_ASSIGN_OR_RETURN(std::string first_password, Prepare(*database, config));
 
-  std::unique_ptr<Manager> manager(new Manager(std::make_unique<State>(config, io, std::move(database))));
+  DF_ASSIGN_OR_RETURN(std::string jwt_key, JwtKey(*database, config));
+
+  std::unique_ptr<Manager> manager(
+      new Manager(std::make_unique<State>(config, io, std::move(database), std::move(jwt_key))));
   State& state = *manager->state_;
   state.first_password = std::move(first_password);
   state.upkeep.Spawn(state.SweepSchedulers());
+  state.upkeep.Spawn(state.audit.Run());
   const auto start = [&]() -> absl::Status {
     rpc::ServerOptions options = ToRpcOptions(config);
     options.services = {&state.service};
     DF_ASSIGN_OR_RETURN(state.grpc_server, rpc::Server::Start(options));
     rest_options.body_max = config.server.rest.body_max;
     rest_options.idle_timeout = Milliseconds(config.server.rest.timeout);
-    auto rest = http::Server::Start(rest_options, io, http::MakeHealthPages([] { return true; }, nullptr));
+    auto rest = http::Server::Start(rest_options, io,
+                                    [&rest = state.rest](http::Request request) { return rest(std::move(request)); });
     if (!rest.ok()) return Annotate(rest.status(), "server.rest.addr");
     state.rest_server = *std::move(rest);
     if (!config.metrics.enable) return absl::OkStatus();
@@ -264,6 +290,7 @@ void Manager::Stop(TimePoint deadline) {
   if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
   state.WaitFor(state.upkeep.Stop());
   state.WaitFor(state.calls.Stop());
+  state.audit.Flush();
 }
 
 }  // namespace dragonfly::manager

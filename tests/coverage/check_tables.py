@@ -5,7 +5,8 @@
     check_tables.py ROOT PROGRAM...
 
 The tables are docs/compatibility/[scheduler-]{configuration,calls,metrics,spans}.tsv, flags.tsv, of the scheduler errors
-and states, too, and of the manager configuration and calls: lines of fields with tabs between them, '#' begins a comment. The last field is the coverage:
+and states, too, and of the manager configuration, calls and routes: lines of fields with tabs between them, '#' begins a
+comment. The last field is the coverage:
   Suite.Name [Suite.Name...]  tests that cover it; each must stand in a file below tests/
   difference: REASON          ours is different on purpose, or does without
   open                        nobody has it yet; counted and printed
@@ -36,11 +37,12 @@ COLUMNS = {
     "scheduler-errors": ("code", "text"),
     "manager-configuration": ("key",),
     "manager-calls": ("service", "call"),
+    "manager-routes": ("method", "path"),
 }
 # How many of the first columns name the thing.
 NAMED_BY = {"configuration": 1, "flags": 2, "calls": 2, "metrics": 1, "spans": 1, "scheduler-configuration": 1,
             "scheduler-calls": 2, "scheduler-metrics": 1, "scheduler-spans": 1, "scheduler-states": 3, "scheduler-errors": 2,
-            "manager-configuration": 1, "manager-calls": 2}
+            "manager-configuration": 1, "manager-calls": 2, "manager-routes": 2}
 
 TEST = re.compile(r"\b(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 TEST_NAME = re.compile(r"^\w+\.\w+$")

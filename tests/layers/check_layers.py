@@ -9,7 +9,7 @@ Reads the include lines under src/ and apps/ and the USES lists of their CMakeLi
   - an include of a module that the includer's USES do not name,
   - a module in USES that stands above or beside,
   - a generated header (*.pb.h) below layer 3, which knows nothing of the wire, unless OWN_FORMATS names it,
-  - a heavy library in a header, except in the module that wraps it,
+  - a heavy library in a header, except in the module that wraps it, and except its forward declarations (_fwd.hpp),
   - a folder of src/ that LAYERS does not place.
 Prints one line each, as file:line: reason, and exits 1 when there is any.
 """
@@ -122,7 +122,7 @@ class Checker:
                 bracket, target = include.groups()
                 if path.endswith(".h"):
                     for prefix, wrappers in HEAVY.items():
-                        if target.startswith(prefix) and owner not in wrappers:
+                        if target.startswith(prefix) and owner not in wrappers and not target.endswith("_fwd.hpp"):
                             self.error(path, number, f"header includes {target}; include it in the .cc file")
                 if bracket == "<":
                     continue

@@ -127,11 +127,7 @@ SqlServer::SqlServer(Kind kind) : kind_(kind), port_(FreePort()) {
         user, log);
     StartPostgres();
     const std::string sql = dir_.Write("setup.sql", "CREATE DATABASE manager;\n");
-    ::setenv("PGPASSWORD", kPassword, 1);
-    Run({std::string(kPostgresBin) + "psql", "-h", "127.0.0.1", "-p", std::to_string(port_), "-U", "dragonfly", "-d",
-         "postgres", "-f", sql},
-        nullptr, log);
-    ::unsetenv("PGPASSWORD");
+    RunPsql("postgres", sql);
     return;
   }
   // A server that starts deletes temporary tables of others from a directory that they share.
@@ -148,6 +144,21 @@ SqlServer::SqlServer(Kind kind) : kind_(kind), port_(FreePort()) {
 }
 
 SqlServer::~SqlServer() { Kill(SIGKILL); }
+
+void SqlServer::RunPsql(const std::string& database, const std::string& file) {
+  ::setenv("PGPASSWORD", kPassword, 1);
+  Run({std::string(kPostgresBin) + "psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p",
+       std::to_string(port_), "-U", "dragonfly", "-d", database, "-f", file},
+      nullptr, dir_.path().string() + "/setup.log");
+  ::unsetenv("PGPASSWORD");
+}
+
+void SqlServer::Load(const std::string& file) {
+  if (kind_ == Kind::kPostgres) return RunPsql("manager", file);
+  Run({"/usr/bin/mariadb", "--no-defaults", "-S", dir_.path().string() + "/socket", "-u", "root", "manager", "-e",
+       "source " + file},
+      nullptr, dir_.path().string() + "/setup.log");
+}
 
 void SqlServer::Kill(int signal) {
   if (pid_ <= 0) return;

@@ -26,10 +26,13 @@ class SqlServer {
   // Has quotes, blanks and backslashes, which what passes it on must keep.
   static constexpr char kPassword[] = "it's a \\ pass=word;";
 
+  // Runs a file of statements on the database, with the server's own client. Throws with what it says.
+  void Load(const std::string& file);
   // Ends it without warning and starts it again on the same data and port.
   void Restart();
 
  private:
+  void RunPsql(const std::string& database, const std::string& file);
   void StartPostgres();
   void StartMariaDb();
   void Kill(int signal);

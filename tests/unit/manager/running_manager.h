@@ -69,6 +69,8 @@ class RunningManager {
     io_.reset();
   }
 
+  // Of PostgreSQL and MariaDB.
+  testing::SqlServer& server() { return *server_; }
   Manager& manager() { return *manager_; }
   std::unique_ptr<::manager::v2::Manager::Stub> Stub() const { return ::manager::v2::Manager::NewStub(channel_); }
   const testing::TempDir& dir() const { return dir_; }

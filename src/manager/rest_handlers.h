@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handlers of the routes that are more than rows of one table.
+#pragma once
+
+#include "manager/rest_call.h"
+
+namespace dragonfly::manager {
+
+// Users and their sessions.
+boost::asio::awaitable<RestAnswer> SignIn(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> SignOut(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> SignUp(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> RefreshToken(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> ResetPassword(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> ListUserRoles(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> AddUserRole(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> DeleteUserRole(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> CreateAccessToken(RestContext& context, RestCall call);
+
+// Roles.
+boost::asio::awaitable<RestAnswer> CreateRole(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> ListRoles(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> GetRole(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> DeleteRole(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> AddPermission(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> DeletePermission(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> ListPermissions(RestContext& context, RestCall call);
+
+// A cluster: a scheduler cluster with its seed peer cluster.
+boost::asio::awaitable<RestAnswer> CreateCluster(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> ListClusters(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> GetCluster(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> PatchCluster(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> DeleteCluster(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> MoveScheduler(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> MoveSeedPeer(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> LinkSchedulerCluster(RestContext& context, RestCall call);
+
+boost::asio::awaitable<RestAnswer> ListSchedulerFeatures(RestContext& context, RestCall call);
+
+// Answers 501 with what is not served yet.
+RestHandler NotServedYet(std::string what);
+
+// Who calls. Errors: UNAUTHENTICATED, PERMISSION_DENIED; the latter for a token that is known but may not: its code is
+// 403 in the API.
+boost::asio::awaitable<absl::StatusOr<Caller>> Authenticate(RestContext& context, const RestCall& call);
+boost::asio::awaitable<absl::Status> Authorize(RestContext& context, const Caller& caller, const std::string& object,
+                                               const std::string& action);
+// `scope`: "job" or "cluster".
+boost::asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& context, const RestCall& call,
+                                                                       const std::string& scope);
+
+}  // namespace dragonfly::manager

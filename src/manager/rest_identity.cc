@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who calls, and what they may do. Read anew with every request: what is taken away is gone at once, on all managers.
+#include <nlohmann/json.hpp>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "manager/jwt.h"
+#include "manager/rest_handlers.h"
+#include "manager/secret.h"
+
+namespace dragonfly::manager {
+namespace {
+
+namespace asio = boost::asio;
+using nlohmann::json;
+
+absl::Status Unauthorized() { return absl::UnauthenticatedError("Unauthorized"); }
+
+}  // namespace
+
+asio::awaitable<absl::StatusOr<Caller>> Authenticate(RestContext& context, const RestCall& call) {
+  if (call.token.empty()) co_return Unauthorized();
+  const auto claims = ParseToken(call.token, context.jwt_key);
+  if (!claims.ok() || claims->expires <= absl::Now()) co_return Unauthorized();
+  const int64_t id = claims->user_id;
+  const db::Database::Work<Caller> find = [id](db::Connection& connection) -> absl::StatusOr<Caller> {
+    DF_ASSIGN_OR_RETURN(const db::Rows rows,
+                        connection.Select({"name", "state"}, "FROM \"user\" WHERE id = ? AND is_del = 0", {id}));
+    if (rows.empty() || rows.front().Text(1) == "disable") return Unauthorized();
+    return Caller{Caller::Kind::kUser, id, rows.front().Text(0)};
+  };
+  co_return co_await context.database.Run<Caller>(find, Clock::now() + std::chrono::seconds(30));
+}
+
+asio::awaitable<absl::Status> Authorize(RestContext& context, const Caller& caller, const std::string& object,
+                                        const std::string& action) {
+  const std::string subject = std::to_string(caller.user_id);
+  const db::Database::Work<bool> check = [subject, object, action](db::Connection& connection) -> absl::StatusOr<bool> {
+    DF_ASSIGN_OR_RETURN(const db::Rows rows,
+                        connection.Select({"p.v2"},
+                                          "FROM casbin_rule g JOIN casbin_rule p ON p.ptype = 'p' AND p.v0 = g.v1 "
+                                          "WHERE g.ptype = 'g' AND g.v0 = ? AND p.v1 = ? AND (p.v2 = ? OR p.v2 = '*') "
+                                          "LIMIT 1",
+                                          {subject, object, action}));
+    return !rows.empty();
+  };
+  DF_CO_ASSIGN_OR_RETURN(const bool allowed,
+                         co_await context.database.Run<bool>(check, Clock::now() + std::chrono::seconds(30)));
+  if (!allowed) co_return absl::PermissionDeniedError("permission deny");
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& context, const RestCall& call,
+                                                                const std::string& scope) {
+  const std::string token = call.token;
+  // The stored form of a token is none itself: who reads the database cannot call with what it finds there.
+  if (token.empty() || token.size() > 256 || token.find(':') != std::string::npos) co_return Unauthorized();
+  const db::Database::Work<db::Rows> find = [token](db::Connection& connection) {
+    return connection.Select({"name", "state", "expired_at", "scopes", "user_id", "token"},
+                             "FROM personal_access_token WHERE (token = ? OR token = ?) AND is_del = 0",
+                             {StrCat("sha256:", Sha256Hex(token)), token});
+  };
+  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows,
+                         co_await context.database.Run<db::Rows>(find, Clock::now() + std::chrono::seconds(30)));
+  if (rows.empty()) co_return Unauthorized();
+  const db::Row& row = rows.front();
+  // MySQL compares without case.
+  if (!EqualInConstantTime(row.Text(5), StrCat("sha256:", Sha256Hex(token))) &&
+      !EqualInConstantTime(row.Text(5), token)) {
+    co_return Unauthorized();
+  }
+  if (row.Text(1) != "active") co_return absl::PermissionDeniedError("Token is inactive");
+  const auto expires = row.Time(2);
+  if (!expires.has_value() || *expires <= absl::Now()) co_return absl::PermissionDeniedError("Token has expired");
+  const json scopes = json::parse(row.Text(3), nullptr, /*allow_exceptions=*/false);
+  // Rows of early releases have none, and may do everything.
+  bool allowed = scopes.is_null() || (scopes.is_array() && scopes.empty());
+  if (scopes.is_array()) {
+    for (const json& have : scopes) allowed |= have == scope;
+  }
+  if (!allowed) {
+    co_return absl::PermissionDeniedError(
+        StrCat("Token doesn't have permission to access this resource. Required permission: ", scope));
+  }
+  co_return Caller{Caller::Kind::kToken, row.Int(4), row.Text(0)};
+}
+
+}  // namespace dragonfly::manager
