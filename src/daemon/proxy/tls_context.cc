@@ -244,7 +244,7 @@ TunnelCertificates::Context TunnelCertificates::MakeContext(const std::string& h
   SSL_CTX_set_alpn_select_cb(
       context.get(),
       [](SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in, unsigned in_length, void*) {
-        static constexpr unsigned char kOffered[] = "\x08http/1.1";
+        static constexpr unsigned char kOffered[] = "\x02h2\x08http/1.1";
         unsigned char* chosen = nullptr;
         if (SSL_select_next_proto(&chosen, length, kOffered, sizeof(kOffered) - 1, in, in_length) !=
             OPENSSL_NPN_NEGOTIATED) {

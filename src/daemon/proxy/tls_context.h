@@ -60,7 +60,8 @@ class TunnelCertificates {
   TunnelCertificates(const TunnelCertificates&) = delete;
   TunnelCertificates& operator=(const TunnelCertificates&) = delete;
 
-  // The server side of a tunnel to `host` (a name, or an IP literal; IPv6 in brackets): TLS 1.2 and later, HTTP/1.1.
+  // The server side of a tunnel to `host` (a name, or an IP literal; IPv6 in brackets): TLS 1.2 and later; by ALPN
+  // "h2", else "http/1.1".
   // Null when no certificate can be made.
   SSL* NewConnection(const std::string& host);
   size_t kept() const;

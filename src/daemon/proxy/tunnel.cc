@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/proxy/handler.h"
+#include "daemon/proxy/http2_session.h"
 #include "daemon/proxy/http_error.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
@@ -104,6 +105,10 @@ asio::awaitable<absl::Status> Handler::OpenTunnel(ClientTurn& turn, const Author
   }
   inside.SetDeadline(kNoDeadline);
   Handler handler(parts_, origin_, io_, client_, StrCat(authority.host, ":", authority.port));
+  if (inside.protocol() == "h2") {
+    co_await ServeHttp2(io_, handler, inside);
+    co_return absl::OkStatus();
+  }
   bool busy = false;
   const bool stopping = false;
   co_await ServeRequests(handler, inside, busy, stopping);

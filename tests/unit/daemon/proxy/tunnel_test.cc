@@ -88,7 +88,7 @@ TEST_F(ProxyTunnel, IsOpenedWhereARuleMayWantWhatIsInIt) {
     const CurlResult result = Curl(Through(*daemon) + trust + "-D - " + origin_.Url("/p2p/file.bin"));
     EXPECT_EQ(result.exit_code, 0) << pass << result.output;
     EXPECT_THAT(result.output, HasSubstr("through the tunnel"));
-    EXPECT_THAT(result.output, HasSubstr("X-Dragonfly-Task-ID: "));
+    EXPECT_THAT(ToLowerAscii(result.output), HasSubstr("x-dragonfly-task-id: "));
   }
   const CurlResult plain = Curl(Through(*daemon) + trust + origin_.Url("/plain"));
   EXPECT_EQ(plain.output, "plain");
@@ -111,10 +111,57 @@ TEST_F(ProxyTunnel, LargeBodiesGoThroughBothTlsConnections) {
   const dragonfly::testing::TempDir dir;
   const std::string file = dir.Write("body", daemon::test::RandomBytes(20 << 20));
   const std::string trust = "--cacert " + OwnAuthority() + " ";
-  for (const char* const how : {"", "-H 'Transfer-Encoding: chunked' ", "-H 'Expect: 100-continue' "}) {
+  for (const char* const how : {"--http2 ", "--http1.1 ", "--http1.1 -H 'Transfer-Encoding: chunked' ",
+                                "--http1.1 -H 'Expect: 100-continue' "}) {
     const CurlResult put = Curl(Through(*daemon) + trust + how + "-T " + file + " " + upload.Url("/up"));
     EXPECT_EQ(put.output, std::to_string(20 << 20)) << how;
   }
+}
+
+TEST_F(ProxyTunnel, SpeaksHttp2ToWhoWantsIt) {
+  const std::string big = daemon::test::RandomBytes((9 << 20) + 5);
+  origin_.Put("p2p/big.bin", big);
+  origin_.Put("big", big);
+  const auto daemon = Start(TunnelConfig("/p2p/"));
+  ASSERT_NE(daemon, nullptr);
+  const dragonfly::testing::TempDir dir;
+  const std::string trust = "--http2 --cacert " + OwnAuthority() + " ";
+  const std::string version = "-w '%{http_version} %{http_code} %{size_download}' ";
+  for (const char* const path : {"/p2p/big.bin", "/p2p/big.bin", "/big"}) {
+    const std::string out = (dir.path() / "out").string();
+    const CurlResult result = Curl(Through(*daemon) + trust + version + "-o " + out + " " + origin_.Url(path));
+    EXPECT_EQ(result.output, StrCat("2 200 ", big.size())) << path;
+    EXPECT_TRUE(daemon::test::ReadFile(out) == big) << path;
+  }
+  EXPECT_EQ(Curl(Through(*daemon) + trust + "-r 8-10 " + origin_.Url("/p2p/file.bin")).output, "the");
+  EXPECT_THAT(Curl(Through(*daemon) + trust + "-I " + origin_.Url("/p2p/big.bin")).output,
+              HasSubstr(StrCat("content-length: ", big.size())));
+  EXPECT_EQ(Curl(Through(*daemon) + trust + "-o /dev/null -w '%{http_code}' " + origin_.Url("/p2p/none")).output,
+            "404");
+
+  // Many at once over one connection, small and large.
+  std::string urls;
+  for (int i = 0; i < 60; ++i) {
+    origin_.Put(StrCat("p2p/", i), StrCat("file ", i));
+    urls +=
+        StrCat("url = \"", origin_.Url(StrCat("/p2p/", i)), "\"\noutput = \"", dir.path().string(), "/f", i, "\"\n");
+  }
+  for (int i = 0; i < 4; ++i) {
+    urls += StrCat("url = \"", origin_.Url(i % 2 == 0 ? "/big" : "/p2p/big.bin"), "\"\noutput = \"",
+                   dir.path().string(), "/b", i, "\"\n");
+  }
+  const std::string list = dir.Write("list", urls);
+  const CurlResult all = Curl(Through(*daemon) + trust + "-Z --parallel-max 64 -K " + list);
+  EXPECT_EQ(all.exit_code, 0) << all.output;
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(daemon::test::ReadFile((dir.path() / StrCat("f", i)).string()), StrCat("file ", i));
+  }
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(daemon::test::ReadFile((dir.path() / StrCat("b", i)).string()) == big);
+
+  // A client that leaves in the middle.
+  const CurlResult left = Curl(Through(*daemon) + trust + "--limit-rate 100k -m 1 -o /dev/null " + origin_.Url("/big"));
+  EXPECT_EQ(left.exit_code, 28);
+  EXPECT_EQ(Curl(Through(*daemon) + trust + origin_.Url("/plain")).output, "plain");
 }
 
 TEST_F(ProxyTunnel, TheConfiguredAuthoritySignsAndOriginsAreVerified) {
