@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "daemon/persistent_state.h"
+#include "runtime/timeout.h"
 #include "scheduler/v2/scheduler.pb.h"
 #include "telemetry/log.h"
 
@@ -28,6 +29,8 @@ namespace {
 
 constexpr size_t kStep = 1 << 20;  // bytes read at once
 constexpr uint64_t kReplicasMax = 5;
+constexpr int kFinishRetries = 20;
+constexpr Clock::duration kFinishPause = std::chrono::milliseconds(500);
 
 // The file as it was when it was named.
 struct SourceFile {
@@ -191,7 +194,8 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   DF_CO_ASSIGN_OR_RETURN(const PieceLayout layout, PieceLayout::Make(file->length, piece_length));
 
   // Before the scheduler hears of it, so that a full disk is nobody's business but ours.
-  const bool had_copy = records->Find(id).has_value();
+  const std::optional<PersistentRecord> known_here = records->Find(id);
+  const bool had_copy = known_here && !known_here->importing;
   storage::ContentShape shape;
   shape.content_length = file->length;
   shape.piece_length = piece_length;
@@ -243,7 +247,8 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
     co_return told;
   }
   if (!told.ok()) {
-    (co_await parts.blocking.Run(remove)).IgnoreError();
+    // A scheduler that cannot be reached may have heard of it all the same.
+    if (!had_copy) co_await Undo(record, told);
     co_return told;
   }
 
@@ -262,6 +267,11 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   absl::Status status = co_await parts.blocking.Run(copy);
   if (status.ok()) {
     auto finished = co_await parts.link.UploadFinished(id, peer_id);
+    // It is all here: a scheduler that is just being restarted is waited for.
+    for (int i = 0; i < kFinishRetries && absl::IsUnavailable(finished.status()); ++i) {
+      co_await runtime::SleepUntil(Clock::now() + kFinishPause);
+      finished = co_await parts.link.UploadFinished(id, peer_id);
+    }
     status = finished.status();
     if (finished.ok()) {
       const absl::MutexLock lock(&work->mutex);
@@ -269,13 +279,27 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
       co_return absl::OkStatus();
     }
   }
-  (co_await parts.blocking.Run(remove)).IgnoreError();
-  const absl::Status undone = co_await parts.link.UploadFailed(id, peer_id, std::string(MessageOf(status)));
-  if (!undone.ok()) {
-    DF_LOG(Warn, "persistent cache task {}: tell the scheduler that the import has failed: {}", id.str(),
-           MessageOf(undone));
-  }
+  if (had_copy) co_return status;
+  record.importing = true;
+  co_await Undo(record, status);
   co_return status;
+}
+
+asio::awaitable<void> PersistentTasks::State::Undo(PersistentRecord record, absl::Status why) {
+  const TaskId id = record.id;
+  const std::function<absl::Status()> give_up = [this, &record]() -> absl::Status {
+    DF_RETURN_IF_ERROR(records->Put(record));
+    return store->Delete(record.id);
+  };
+  (co_await parts.blocking.Run(give_up)).IgnoreError();
+  const absl::Status told = co_await parts.link.UploadFailed(id, record.peer_id, std::string(MessageOf(why)));
+  if (!told.ok() && !absl::IsNotFound(told)) {
+    DF_LOG(Warn, "persistent cache task {}: tell the scheduler that the import has failed: {}", id.str(),
+           MessageOf(told));
+    co_return;
+  }
+  const std::function<absl::Status()> remove = [this, &id] { return Remove(id); };
+  (co_await parts.blocking.Run(remove)).IgnoreError();
 }
 
 }  // namespace dragonfly::daemon

@@ -78,6 +78,9 @@ struct PersistentTasks::State {
   boost::asio::awaitable<void> RunImport(TaskId id, PersistentImport request, Work work);
   boost::asio::awaitable<absl::Status> ImportBody(const TaskId& id, const PersistentImport& request, Work work);
 
+  // Takes an import back, here and at the scheduler; what the scheduler cannot be told now it is told by the upkeep.
+  boost::asio::awaitable<void> Undo(PersistentRecord record, absl::Status why);
+
   // persistent_download.cc
   boost::asio::awaitable<absl::Status> Bring(PersistentDownloadRequest request, OutputRequest output,
                                              PersistentObserver& observer);

@@ -236,7 +236,12 @@ absl::Status PersistentCache::UploadFailed(const api::UploadPersistentCacheTaskF
          Quoted(request.description()));
   DF_RETURN_IF_ERROR(store_.Delete(peer));
   DF_ASSIGN_OR_RETURN(const std::vector<PersistentPeer> left, store_.PeersOf(request.task_id()));
-  if (!left.empty()) return absl::OkStatus();
+  // A replica that was made of it meanwhile is as good as the first copy; what is just being made of it is nothing.
+  const bool copied = std::any_of(left.begin(), left.end(), [](const PersistentPeer& other) {
+    return other.state == PersistentPeerState::kSucceeded;
+  });
+  if (copied) return absl::OkStatus();
+  for (const PersistentPeer& other : left) DF_RETURN_IF_ERROR(store_.Delete(other));
   return store_.DeleteTask(request.task_id());
 }
 

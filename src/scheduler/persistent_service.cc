@@ -33,6 +33,7 @@ constexpr size_t kInboxMax = 100'000;
 // Looks at a host without an answer after which it is away.
 constexpr int kSilentMax = 2;
 constexpr Clock::duration kLookTimeout = std::chrono::seconds(3);
+constexpr Clock::duration kLookPause = std::chrono::seconds(1);
 constexpr Clock::duration kCallTimeout = std::chrono::seconds(15);
 // A host that makes a replica tells of its pieces; of the largest one within this time.
 constexpr Clock::duration kReplicaSilenceMax = std::chrono::minutes(10);
@@ -174,7 +175,7 @@ void PersistentService::CountMessage(const AnnounceRequest& request, const absl:
     case AnnounceRequest::kDownloadPieceFinishedRequest:
       return probe_.Count(PersistentStep::kPieceFinished, type, result);
     case AnnounceRequest::kDownloadPieceFailedRequest:
-      return probe_.Count(PersistentStep::kPieceFinished, type, absl::UnknownError("piece failed"));
+      return probe_.Count(PersistentStep::kPieceFinished, type, absl::UnknownError("download failed"));
     default:
       break;
   }
@@ -342,6 +343,7 @@ asio::awaitable<void> PersistentService::LookAtHosts(std::set<std::string> host_
 asio::awaitable<void> PersistentService::HealForever() {
   for (;;) {
     const TimePoint next = Clock::now() + options_.healing_interval;
+    const uint64_t seen = wake_.version();
     std::vector<std::string> tasks;
     std::set<std::string> host_ids;
     const std::function<absl::Status()> collect = [&]() -> absl::Status {
@@ -374,7 +376,9 @@ asio::awaitable<void> PersistentService::HealForever() {
       it = idle && !known ? work_.erase(it) : std::next(it);
     }
     probe_.SetBelow(below);
-    co_await runtime::SleepUntil(next);
+    // A host that has left is looked at soon, but not each of many by itself.
+    co_await runtime::SleepUntil(std::min(next, Clock::now() + kLookPause));
+    co_await wake_.Wait(seen, next);
   }
 }
 

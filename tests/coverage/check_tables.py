@@ -60,7 +60,7 @@ SPAN = re.compile(r'(?:\bServerSpan|\bStartSpan|[.>]Start)\(\s*(?:[\w.>&*()-]+,\
 SPAN_CHOICE = re.compile(r'[?:]\s*"([a-z][a-z0-9_]*)"')
 
 CALL_MADE = re.compile(r"async\(\)->(\w+)\(")
-# kPeerStates = {"Pending", ...} in src/scheduler/state.cc.
+# kPeerStates = {"Pending", ...} in src/scheduler/state.cc and persistent_model.cc.
 NAMES = re.compile(r"\bk(Peer|Task)(State|Event)s\s*=\s*\{([^}]*)\}")
 # What src/scheduler/ says to its callers: the code, and the text up to its first variable part.
 ERROR = re.compile(r'absl::(\w+)Error\(\s*(?:StrCat\(\s*)?"([^"]+)"')
@@ -219,11 +219,12 @@ def calls_of(checker, package):
 
 
 def states_of(checker):
-    """"peer state Running" for each name in the tables of src/scheduler/state.cc."""
+    """"peer state Running" for each name in the tables of src/scheduler/."""
     states = set()
-    for text in checker.sources("src/scheduler", "state.cc"):
-        for of, kind, names in NAMES.findall(text):
-            states.update(f"{of} {kind} ".lower() + name for name in re.findall(r'"(\w+)"', names))
+    for file, prefix in (("state.cc", ""), ("persistent_model.cc", "persistent cache ")):
+        for text in checker.sources("src/scheduler", file):
+            for of, kind, names in NAMES.findall(text):
+                states.update(f"{prefix}{of} {kind} ".lower() + name for name in re.findall(r'"(\w+)"', names))
     return states
 
 

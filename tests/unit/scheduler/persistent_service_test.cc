@@ -213,6 +213,33 @@ TEST_P(PersistentService, KeepsNothingOfAFailedImport) {
   Import("b", "second");
 }
 
+// The answer to the end of an import was lost, and the importer takes it back.
+TEST_P(PersistentService, KeepsNothingOfAnImportThatIsTakenBackUnlessThereIsAReplica) {
+  api::UploadPersistentCacheTaskFailedRequest failed;
+  failed.set_host_id("a");
+  failed.set_task_id("task");
+  failed.set_peer_id("importer");
+  Empty empty;
+  {
+    Import("a", "importer");
+    Talk running(cluster_->stub(), "b", "running");
+    running.Register(true);
+    running.Parents();
+    ASSERT_TRUE(cluster_->Call(&Stub::UploadPersistentCacheTaskFailed, failed, &empty).ok());
+    EXPECT_EQ(Stat().first.error_code(), grpc::NOT_FOUND);
+  }
+  Import("a", "importer");
+  Talk replica(cluster_->stub(), "b", "replica");
+  replica.Register(true);
+  replica.Parents();
+  replica.Started();
+  replica.Finished();
+  EXPECT_TRUE(replica.End().ok());
+  ASSERT_TRUE(cluster_->Call(&Stub::UploadPersistentCacheTaskFailed, failed, &empty).ok());
+  EXPECT_EQ(Stat().second.state(), "Succeeded");
+  EXPECT_EQ(Stat().second.current_replica_count(), 1u);
+}
+
 TEST_P(PersistentService, RefusesWhatMakesNoSense) {
   auto request = Upload("a", "p");
   request.set_persistent_replica_count(0);
