@@ -173,7 +173,32 @@ class Schedulers : public ::testing::Test {
     ASSERT_EQ(dfget.Wait(kTimeout), 0) << dfget.Log();
     EXPECT_TRUE(SameContent(origin_.root() + "/" + name, Output(as)));
   }
-  // How many of some files the second peer takes from the first, while both use the schedulers that are there.
+  // Announcements that `peer` has made to the scheduler so far.
+  static size_t Announcements(const Peer& peer, const SchedulerProcess& scheduler) {
+    std::ifstream log(peer.dir() + "/log/dfdaemon.log");
+    const std::string wanted = "announced to scheduler 127.0.0.1:" + std::to_string(scheduler.port());
+    size_t count = 0;
+    for (std::string line; std::getline(log, line);) count += line.ends_with(wanted) ? 1 : 0;
+    return count;
+  }
+  // Starts it again, and waits until all of `peers` have seen it and announced themselves. Before that two peers may
+  // ask different schedulers for one file: they get it, but not from each other.
+  static void StartAgain(const std::vector<SchedulerProcess*>& schedulers, const std::vector<const Peer*>& peers) {
+    std::map<std::pair<const Peer*, SchedulerProcess*>, size_t> before;
+    for (const Peer* peer : peers) {
+      for (SchedulerProcess* scheduler : schedulers) before[{peer, scheduler}] = Announcements(*peer, *scheduler);
+    }
+    for (SchedulerProcess* scheduler : schedulers) scheduler->Start();
+    for (const auto& [key, count] : before) {
+      EXPECT_TRUE(Await([&] { return Announcements(*key.first, *key.second) > count; }, kTimeout))
+          << key.first->name() << " has not announced itself again to port " << key.second->port();
+    }
+    for (const Peer* peer : peers) {
+      EXPECT_TRUE(Await([&] { return peer->Readiness().find("schedulers: 2 serve") != std::string::npos; }, kTimeout))
+          << peer->Readiness();
+    }
+  }
+  // The second peer takes some files from the first, while both use the schedulers that are there.
   void ExpectSharing(const std::string& prefix) {
     constexpr int kFiles = 8;  // so that both schedulers have some
     for (int i = 0; i < kFiles; ++i) {
@@ -196,7 +221,7 @@ TEST_F(Schedulers, ADeadOneIsPassedOverAndTakesItsTasksBackLater) {
   ExpectSharing("both");
   b_.Kill();
   ExpectSharing("alone");
-  b_.Start();
+  StartAgain({&b_}, {peers_[0].get(), peers_[1].get()});
   ExpectSharing("again");
 }
 
@@ -211,8 +236,7 @@ TEST_F(Schedulers, ARestartedOneGetsItsHostsBackAndGivesNoWrongAnswers) {
   ExpectDownload(0, "kept", "before");
   a_.Kill();
   b_.Kill();
-  a_.Start();
-  b_.Start();
+  StartAgain({&a_, &b_}, {peers_[0].get(), peers_[1].get(), &seed});
   // Both peers are known again without having been restarted: new files are shared.
   ExpectSharing("new");
   // The file of before comes from the hosts that still have it.

@@ -68,6 +68,8 @@ class Peer {
   const std::string& dir() const { return dir_; }
   std::string socket() const { return dir_ + "/dfdaemon.sock"; }
   std::string storage() const { return dir_ + "/storage"; }
+  // What its /readyz says.
+  std::string Readiness() const { return HttpBody(health_port_, "/readyz"); }
   Process& process() { return process_; }
   int proxy_port() const { return proxy_port_; }
   // Again on the same directory.
