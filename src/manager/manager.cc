@@ -41,6 +41,8 @@ constexpr absl::Duration kLease = absl::Seconds(60);
 // Hashes take tens of milliseconds of a core: who signs in must not take all of them.
 constexpr size_t kPasswordThreads = 1;
 constexpr size_t kPasswordsWaitingMax = 64;
+constexpr std::chrono::hours kAuditInterval{1};
+constexpr int64_t kAuditBatch = 5000;
 constexpr std::uintmax_t kSecretFileMax = 64 << 10;
 
 std::chrono::milliseconds Milliseconds(absl::Duration duration) { return absl::ToChronoMilliseconds(duration); }
@@ -206,6 +208,23 @@ struct Manager::State {
     }
   }
 
+  // Small batches, so that nobody waits long for the table.
+  asio::awaitable<void> CollectAudits() {
+    for (;;) {
+      const absl::Time now = absl::Now();
+      const db::Database::Work<int64_t> expire = [now](db::Connection& connection) {
+        return ExpireAudits(connection, now, kAuditBatch);
+      };
+      const auto expired = co_await database->Run<int64_t>(expire, Clock::now() + std::chrono::minutes(1));
+      if (!expired.ok()) DF_LOG(Warn, "delete old audits: {}", MessageOf(expired.status()));
+      if (expired.ok() && *expired > 0) {
+        DF_LOG(Info, "{} old audits were deleted", *expired);
+        continue;
+      }
+      co_await runtime::SleepUntil(Clock::now() + kAuditInterval);
+    }
+  }
+
   void WaitFor(asio::awaitable<void> work) { asio::co_spawn(io.At(0), std::move(work), asio::use_future).get(); }
 
   const ManagerConfig config;
@@ -251,6 +270,7 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
   state.first_password = std::move(first_password);
   state.upkeep.Spawn(state.SweepSchedulers());
   state.upkeep.Spawn(state.audit.Run());
+  state.upkeep.Spawn(state.CollectAudits());
   const auto start = [&]() -> absl::Status {
     rpc::ServerOptions options = ToRpcOptions(config);
     options.services = {&state.service};

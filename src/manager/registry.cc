@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "manager/registry.h"
 
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "base/status.h"
 #include "base/text.h"
+#include "manager/cluster_config.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -171,6 +173,22 @@ absl::StatusOr<int64_t> ExpireSchedulers(Connection& connection, absl::Time sinc
       "UPDATE scheduler SET state = 'inactive', last_keep_alive_at = NULL, updated_at = ? "
       "WHERE state = 'active' AND last_keep_alive_at IS NOT NULL AND last_keep_alive_at < ?",
       {db::TimeText(absl::Now()), db::TimeText(since)});
+}
+
+absl::StatusOr<int64_t> ExpireAudits(Connection& connection, absl::Time now, int64_t most) {
+  absl::Duration age = absl::Hours(7 * 24);
+  DF_ASSIGN_OR_RETURN(const db::Rows configs, connection.Select({"value"}, "FROM config WHERE name = 'gc'"));
+  if (!configs.empty() && !CheckGcConfig(configs.front().Text(0)).has_value()) {
+    const auto value = nlohmann::json::parse(configs.front().Text(0));
+    age = absl::Nanoseconds(value.at("audit").at("ttl").get<int64_t>());
+  }
+  // The largest number of the batch: MySQL takes no LIMIT within a DELETE's own table.
+  DF_ASSIGN_OR_RETURN(const db::Rows batch,
+                      connection.Select({"id"}, "FROM audit WHERE created_at < ? ORDER BY id LIMIT ?",
+                                        {db::TimeText(now - age), most}));
+  if (batch.empty()) return 0;
+  return connection.Execute("DELETE FROM audit WHERE created_at < ? AND id <= ?",
+                            {db::TimeText(now - age), batch.back().Int(0)});
 }
 
 absl::StatusOr<std::vector<ApplicationRow>> ListApplications(Connection& connection) {

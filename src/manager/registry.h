@@ -58,6 +58,10 @@ absl::Status MakeInactive(db::Connection& connection, InstanceKind kind, const I
 // see them go. Returns how many.
 absl::StatusOr<int64_t> ExpireSchedulers(db::Connection& connection, absl::Time since);
 
+// Deletes at most `most` audits that are older than what the row "gc" of the configs says, the oldest first; a week
+// when it says nothing. Returns how many.
+absl::StatusOr<int64_t> ExpireAudits(db::Connection& connection, absl::Time now, int64_t most);
+
 struct ApplicationRow {
   uint64_t id = 0;
   std::string name, url, bio;

@@ -227,6 +227,60 @@ TEST_P(RestApi, WritesDownWhoChangedWhat) {
   EXPECT_EQ(AwaitAudits("operation=DELETE", 1)[0]["path"].get<std::string>().size(), 1024);
 }
 
+TEST_P(RestApi, ForgetsOldAudits) {
+  // Only what was there when the manager starts is looked at within the time of a test.
+  Call("PATCH", "/api/v1/users/1", R"({"bio":"x"})");
+  ASSERT_GE(AwaitAudits("operation=PATCH", 1).size(), 1u);
+  const std::string id = Call("GET", "/api/v1/configs?name=gc").json[0]["id"].dump();
+  const json value = {{"value", R"({"audit":{"ttl":1},"job":{"ttl":1}})"}};
+  ASSERT_EQ(Call("PATCH", "/api/v1/configs/" + id, value.dump()).status, 200);
+  running_.Stop();
+  running_.Start();
+  client_.emplace(running_.manager().rest_port());
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
+  while (!Call("GET", "/api/v1/audits").json.empty() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_THAT(Call("GET", "/api/v1/audits").json, IsEmpty());
+}
+
+// What is changed here is what the data plane hears next.
+TEST_P(RestApiRules, TellsTheDataPlaneAtOnce) {
+  namespace api = ::manager::v2;
+  EXPECT_EQ(
+      Call("POST", "/api/v1/applications",
+           R"({"name":"a","url":"https://a","priority":{"value":3,"urls":[{"regex":"x","value":5}]},"user_id":1})")
+          .status,
+      200);
+  api::ListApplicationsRequest request;
+  request.set_hostname("peer-1");
+  request.set_ip("10.0.0.9");
+  api::ListApplicationsResponse applications;
+  grpc::ClientContext first;
+  ASSERT_TRUE(running_.Stub()->ListApplications(&first, request, &applications).ok());
+  ASSERT_EQ(applications.applications_size(), 1);
+  EXPECT_EQ(applications.applications(0).priority().value(), common::v2::LEVEL3);
+  EXPECT_EQ(applications.applications(0).priority().urls(0).regex(), "x");
+  EXPECT_EQ(applications.applications(0).priority().urls(0).value(), common::v2::LEVEL5);
+
+  api::UpdateSchedulerRequest scheduler;
+  scheduler.set_hostname("scheduler-1");
+  scheduler.set_ip("10.0.0.1");
+  scheduler.set_port(8002);
+  scheduler.set_scheduler_cluster_id(1);
+  api::Scheduler registered;
+  grpc::ClientContext second;
+  ASSERT_TRUE(running_.Stub()->UpdateScheduler(&second, scheduler, &registered).ok());
+  EXPECT_EQ(Call("PATCH", "/api/v1/clusters/1", R"({"peer_cluster_config":{"load_limit":77}})").status, 200);
+  api::GetSchedulerRequest get;
+  get.set_hostname("scheduler-1");
+  get.set_ip("10.0.0.1");
+  get.set_scheduler_cluster_id(1);
+  grpc::ClientContext third;
+  ASSERT_TRUE(running_.Stub()->GetScheduler(&third, get, &registered).ok());
+  EXPECT_EQ(registered.scheduler_cluster().client_config(), R"({"load_limit":77})");
+}
+
 TEST_P(RestApiRules, SetsACookieThatTheConsoleCanRead) {
   const RestReply reply = client_->Call(
       "POST", "/api/v1/users/signin", json{{"name", "root"}, {"password", running_.manager().first_password()}}.dump());
