@@ -65,6 +65,14 @@ absl::Status CheckUpload(const api::UploadPersistentCacheTaskStartedRequest& req
   return absl::OkStatus();
 }
 
+// An order of all peers that every scheduler sees alike. A peer that is downloading itself is offered to younger ones
+// only: two that wait for each other's pieces would wait in vain when their common parent dies.
+bool IsOlder(const PersistentPeer& a, const PersistentPeer& b) {
+  const int64_t a_second = absl::ToUnixSeconds(a.created_at);
+  const int64_t b_second = absl::ToUnixSeconds(b.created_at);
+  return a_second != b_second ? a_second < b_second : a.id < b.id;
+}
+
 bool CanServe(PersistentPeerState state) {
   return state == PersistentPeerState::kRunning || state == PersistentPeerState::kSucceeded;
 }
@@ -345,6 +353,7 @@ absl::StatusOr<PersistentCache::Answer> PersistentCache::Offer(PersistentDownloa
   for (const PersistentPeer& peer : peers) {
     if (peer.id == download.peer.id || peer.host_id == download.peer.host_id || !CanServe(peer.state)) continue;
     if (std::find(blocked.begin(), blocked.end(), peer.id) != blocked.end() || !Alive(peer.host_id)) continue;
+    if (peer.state == PersistentPeerState::kRunning && !IsOlder(peer, download.peer)) continue;
     absl::StatusOr<common::v2::Host> host = FindHost(peer.host_id);
     if (!host.ok() || host->disable_shared()) continue;
     const double pieces =

@@ -282,6 +282,26 @@ TEST_P(PersistentService, OffersTheCopyAndCountsTheNewOne) {
   EXPECT_EQ(StatPeer("child").second.host().id(), "b");
 }
 
+TEST_P(PersistentService, OffersTwoThatAreDownloadingNeverToEachOther) {
+  Import("a", "importer");
+  // Of one second or not: the names decide as the times do.
+  Talk older(cluster_->stub(), "b", "child-1");
+  older.Register(true);
+  older.Parents();
+  older.Started();
+  const auto deadline = Clock::now() + testing::kPatience;
+  while (StatPeer("child-1").second.state() != "Running") ASSERT_LT(Clock::now(), deadline);
+  Talk younger(cluster_->stub(), "c", "child-2");
+  younger.Register(true);
+  const auto parents = younger.Parents();
+  ASSERT_EQ(parents.candidate_parents_size(), 2);
+  younger.Started();
+  api::NormalPersistentCacheTaskResponse importer;
+  importer.add_candidate_parents()->set_id("importer");
+  older.Reschedule(importer);
+  EXPECT_EQ(older.End().error_message(), "no candidate parents found");
+}
+
 TEST_P(PersistentService, BlocksTriedParents) {
   Import("a", "importer");
   Talk talk(cluster_->stub(), "b", "child");
