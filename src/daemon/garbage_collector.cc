@@ -207,7 +207,10 @@ asio::awaitable<void> GarbageCollector::State::Run() {
     PageCachePass();
     return AgePass();
   };
-  const std::function<size_t()> space = [this] { return SpacePass(); };
+  const std::function<size_t()> space = [this] {
+    parts.store.CloseIdleFiles();
+    return SpacePass();
+  };
   TimePoint next_age = Clock::now();
   for (;;) {
     if (Clock::now() >= next_age) {

@@ -18,8 +18,9 @@
 namespace dragonfly::daemon {
 
 // Runs its passes in the background, the first at once: ages and idle memory every `interval`, space every ten seconds
-// since a full disk fails downloads. A download that finds the disk or the budget full is given room at once, on its
-// own thread (ContentStore::SetRoomMaker). Thread rule: every method from any thread.
+// since a full disk fails downloads; as often, files that nobody has used meanwhile are closed. A download that finds
+// the disk or the budget full is given room at once, on its own thread (ContentStore::SetRoomMaker). Thread rule: every
+// method from any thread.
 class GarbageCollector {
  public:
   struct Parts {

@@ -41,8 +41,10 @@ constexpr long kReadBufferSize = 512 << 10;
 static_assert(size_t{kReadBufferSize} <= runtime::kBlockSize);
 
 // All running transfers of a client share about this much, in a harmonic series: many transfers get small buffers.
-constexpr size_t kReadBuffersShared = 4 << 20;
+constexpr size_t kReadBuffersShared = 2 << 20;
 constexpr long kReadBufferSizeMin = 16 << 10;
+// So many transfers gather what one action brings; others hand it on as it comes.
+constexpr size_t kGatheringMax = 2;
 
 // For one more transfer beside `others`.
 long ReadBufferSize(size_t others) {
@@ -206,6 +208,7 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
   void Resume(Transfer& transfer);
   void AfterAction();
   void Flush(Transfer& transfer);
+  void HandOn(Transfer& transfer, std::span<const std::byte> bytes);
   void Watch(const std::shared_ptr<Socket>& socket);
   void OnReady(const std::shared_ptr<Socket>& socket, int event, const boost::system::error_code& error);
 
@@ -362,15 +365,19 @@ void CurlClient::State::AfterAction() {
 void CurlClient::State::Flush(Transfer& transfer) {
   if (transfer.filled == 0 || !transfer.failure.ok()) return;
   const size_t size = std::exchange(transfer.filled, 0);
-  transfer.last_byte_at = Clock::now();
   // The next transfer that reads takes the same block, so that a thousand open transfers do not hold one each.
   const runtime::Block block = std::move(transfer.block);
-  absl::Status taken = transfer.sink.OnBody(block.span().first(size));
+  HandOn(transfer, block.span().first(size));
+}
+
+void CurlClient::State::HandOn(Transfer& transfer, std::span<const std::byte> bytes) {
+  transfer.last_byte_at = Clock::now();
+  absl::Status taken = transfer.sink.OnBody(bytes);
   if (!taken.ok()) {
     transfer.Fail(std::move(taken));
     return;
   }
-  const Clock::duration pause = transfer.sink.PauseFor(size);
+  const Clock::duration pause = transfer.sink.PauseFor(bytes.size());
   if (pause <= Clock::duration::zero()) return;
   const TimePoint resume_at = Clock::now() + pause;
   if (transfer.paused) {
@@ -393,7 +400,14 @@ size_t CurlClient::State::OnBody(char* data, size_t size, size_t count, void* us
     state.Flush(transfer);
     if (!transfer.failure.ok()) return 0;
   }
-  if (transfer.block.data() == nullptr) transfer.block = runtime::Block::Take();
+  if (transfer.block.data() == nullptr) {
+    // One action may bring bytes of every transfer. What comes behind the begin of a pause is kept all the same.
+    if (state.touched.size() >= kGatheringMax && !transfer.paused) {
+      state.HandOn(transfer, std::as_bytes(std::span(data, total)));
+      return transfer.failure.ok() ? total : 0;
+    }
+    transfer.block = runtime::Block::Take();
+  }
   std::memcpy(transfer.block.data() + transfer.filled, data, total);
   transfer.filled += total;
   if (!transfer.touched) {

@@ -2,6 +2,7 @@
 #include "runtime/buffer_pool.h"
 
 #include <array>
+#include <atomic>
 #include <new>
 
 namespace dragonfly::runtime {
@@ -9,7 +10,11 @@ namespace dragonfly::runtime {
 namespace {
 
 constexpr std::align_val_t kAlignment{4096};
-constexpr size_t kKeptBlocks = 16;  // per thread
+constexpr size_t kKeptBlocks = 4;      // per thread
+constexpr size_t kKeptBlocksMax = 32;  // of all threads
+
+std::atomic<size_t> in_use{0};
+std::atomic<size_t> kept{0};
 
 std::byte* Allocate() { return static_cast<std::byte*>(::operator new(kBlockSize, kAlignment)); }
 void Free(std::byte* data) { ::operator delete(data, kBlockSize, kAlignment); }
@@ -27,26 +32,38 @@ constinit thread_local FreeList free_list{};
 struct Cleaner {
   ~Cleaner() {
     free_list.ended = true;
+    kept.fetch_sub(free_list.count, std::memory_order_relaxed);
     while (free_list.count > 0) Free(free_list.blocks[--free_list.count]);
   }
 };
 
 void Give(std::byte* data) {
-  if (free_list.ended || free_list.count == kKeptBlocks) {
+  in_use.fetch_sub(1, std::memory_order_relaxed);
+  // Several threads may pass the common bound at once; by as many blocks it is no bound that matters.
+  if (free_list.ended || free_list.count == kKeptBlocks || kept.load(std::memory_order_relaxed) >= kKeptBlocksMax) {
     Free(data);
     return;
   }
   static thread_local const Cleaner cleaner;
   static_cast<void>(cleaner);
+  kept.fetch_add(1, std::memory_order_relaxed);
   free_list.blocks[free_list.count++] = data;
 }
 
 }  // namespace
 
+bool BlocksAreScarce() { return BlocksInUse() >= kBlocksScarce; }
+
+size_t BlocksInUse() { return in_use.load(std::memory_order_relaxed); }
+
 Block Block::Take() {
-  if (free_list.count > 0) return Block(free_list.blocks[--free_list.count]);
-  return Block(Allocate());
+  in_use.fetch_add(1, std::memory_order_relaxed);
+  if (free_list.count == 0) return Block(Allocate());
+  kept.fetch_sub(1, std::memory_order_relaxed);
+  return Block(free_list.blocks[--free_list.count]);
 }
+
+Block Block::TryTake() { return BlocksAreScarce() ? Block() : Take(); }
 
 Block& Block::operator=(Block&& other) noexcept {
   if (this != &other) {

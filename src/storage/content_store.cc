@@ -186,6 +186,15 @@ std::vector<std::shared_ptr<TaskContent>> ContentStore::List() const {
   return contents;
 }
 
+void ContentStore::CloseIdleFiles() {
+  state_->context->content_files.CloseIdle();
+  state_->context->log_files.CloseIdle();
+}
+
+size_t ContentStore::open_files() const {
+  return state_->context->content_files.size() + state_->context->log_files.size();
+}
+
 void ContentStore::SetRoomMaker(RoomMaker maker) {
   auto shared = std::make_shared<const RoomMaker>(std::move(maker));
   const absl::MutexLock lock(&state_->context->room_mutex);

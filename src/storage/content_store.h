@@ -70,6 +70,12 @@ class ContentStore {
 
   std::vector<std::shared_ptr<TaskContent>> List() const;
 
+  // Closes the files that were not used since the last call; they are opened again when they are. To be called every
+  // few seconds: what was in use keeps at most 1024 + 256 descriptors otherwise.
+  void CloseIdleFiles();
+  // How many files are open.
+  size_t open_files() const;
+
   // Who is asked when a download finds the disk or the budget full: before it begins, and in the middle of a piece. An
   // empty one is asked nothing; a call of the one before may still run then.
   void SetRoomMaker(RoomMaker maker);

@@ -41,6 +41,20 @@ void OpenFiles::Close(Slot& slot) {
   if (slot.index_ != SIZE_MAX) closed = Remove(slot);
 }
 
+void OpenFiles::CloseIdle() {
+  std::vector<std::shared_ptr<const UniqueFd>> closed;  // after the lock
+  const absl::MutexLock lock(&mutex_);
+  for (size_t i = slots_.size(); i-- > 0;) {
+    Slot& slot = *slots_[i];
+    if (slot.used_.exchange(false, std::memory_order_relaxed)) continue;
+    {
+      const absl::MutexLock slot_lock(&slot.mutex_);
+      if (slot.fd_.use_count() > 1) continue;
+    }
+    closed.push_back(Remove(slot));
+  }
+}
+
 size_t OpenFiles::size() const {
   const absl::MutexLock lock(&mutex_);
   return slots_.size();

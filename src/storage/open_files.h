@@ -45,6 +45,8 @@ class OpenFiles {
   std::shared_ptr<const UniqueFd> Put(Slot& slot, UniqueFd fd);
   // Empties the slot.
   void Close(Slot& slot);
+  // Empties the slots that were not used since the last call, and whose descriptors nobody holds.
+  void CloseIdle();
 
   size_t size() const;
 

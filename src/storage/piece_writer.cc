@@ -14,7 +14,7 @@
 namespace dragonfly::storage {
 namespace {
 
-// Smaller appends are gathered to blocks: one more copy costs less than that many calls.
+// Smaller appends are gathered to blocks, unless those are scarce: one more copy costs less than that many calls.
 constexpr size_t kDirectWriteMin = 64 << 10;
 // What a record of the log may need: a block or two.
 constexpr uint64_t kRecordRoom = 64 << 10;
@@ -39,6 +39,7 @@ struct PieceWriter::State {
   absl::Status Write(std::span<const std::byte> bytes, uint64_t offset) const;
   absl::Status Flush();
   absl::Status Gather(std::span<const std::byte> bytes);
+  absl::Status GiveBlockBack();
   absl::Status CheckDigest(const Digest& expected) const;
   // Commit() without the releasing on errors.
   absl::StatusOr<PieceRecord> Finish(const std::optional<Digest>& expected, std::string_view parent_id,
@@ -71,7 +72,12 @@ absl::Status PieceWriter::State::Gather(std::span<const std::byte> bytes) {
       written += bytes.size();
       return status;
     }
-    if (block.data() == nullptr) block = runtime::Block::Take();
+    if (block.data() == nullptr) block = runtime::Block::TryTake();
+    if (block.data() == nullptr) {
+      const absl::Status status = Write(bytes, written);
+      written += bytes.size();
+      return status;
+    }
     const auto part = bytes.first(std::min(bytes.size(), runtime::kBlockSize - gathered));
     std::memcpy(block.data() + gathered, part.data(), part.size());
     gathered += part.size();
@@ -80,6 +86,14 @@ absl::Status PieceWriter::State::Gather(std::span<const std::byte> bytes) {
     if (gathered == runtime::kBlockSize) DF_RETURN_IF_ERROR(Flush());
   }
   return absl::OkStatus();
+}
+
+// Who appends will wait for more bytes now: the block stays for them only as long as there are enough.
+absl::Status PieceWriter::State::GiveBlockBack() {
+  if (block.data() == nullptr || (gathered > 0 && !runtime::BlocksAreScarce())) return absl::OkStatus();
+  const absl::Status flushed = Flush();
+  block = {};
+  return flushed;
 }
 
 absl::Status PieceWriter::State::CheckDigest(const Digest& expected) const {
@@ -204,7 +218,8 @@ absl::Status PieceWriter::Append(std::span<const std::byte> bytes) {
         StrCat(state.content->Describe(state.number), ": more than its ", state.range.length, " bytes were sent"));
   }
   state.crc = Crc32(bytes, state.crc);
-  return state.Gather(bytes);
+  DF_RETURN_IF_ERROR(state.Gather(bytes));
+  return state.GiveBlockBack();
 }
 
 void PieceWriter::Restart() {

@@ -195,33 +195,38 @@ asio::awaitable<absl::Status> Client::State::ReadContent(Connection& connection,
   runtime::TokenBucket& bucket = request.limiter != nullptr ? *request.limiter : limiter;
   const runtime::TransferSize size = bucket.SizeOf(request.expected.length);
   const uint64_t step = std::min<uint64_t>(bucket.chunk(), runtime::kBlockSize);
-  const Block block = Block::Take();
+  Block block;
   uint64_t remaining = request.expected.length;
   int blocks = 0;
   while (remaining > 0) {
-    const std::span<std::byte> wanted = block.span().first(std::min(remaining, step));
+    const uint64_t wanted = std::min(remaining, step);
     if (!bucket.unlimited()) {
-      co_await bucket.Take(wanted.size(), size);
+      co_await bucket.Take(wanted, size);
       if (Clock::now() >= request.deadline) co_return absl::DeadlineExceededError("the download limit left no time");
     }
     connection.SetDeadline(Patience(request));
 
-    size_t filled = 0;    // of the block
-    size_t appended = 0;  // of what is filled
-    while (appended < wanted.size()) {
-      const absl::StatusOr<size_t> n = connection.ReceiveSome(wanted.subspan(filled));
+    size_t filled = 0;        // of the block
+    size_t missing = wanted;  // not received
+    while (missing > 0 || filled > 0) {
+      if (block.data() == nullptr) block = Block::Take();
+      const absl::StatusOr<size_t> n = connection.ReceiveSome(block.span().subspan(filled, missing));
       if (!n.ok()) co_return n.status();
       filled += *n;
-      const size_t ready = filled - appended;
-      if (filled == wanted.size() || (*n == 0 && ready >= kWorthAppending)) {
-        DF_CO_RETURN_IF_ERROR(sink.Append(wanted.subspan(appended, ready)));
-        appended = filled;
-      } else if (*n == 0) {
+      missing -= *n;
+      const bool pause = *n == 0;
+      if (missing == 0 || (pause && (filled >= kWorthAppending || (filled > 0 && runtime::BlocksAreScarce())))) {
+        DF_CO_RETURN_IF_ERROR(sink.Append(block.span().first(filled)));
+        filled = 0;
+      } else if (pause) {
+        if (filled == 0) block = Block();
         connection.SetDeadline(Patience(request));
         DF_CO_RETURN_IF_ERROR(co_await connection.WaitReadable());
       }
     }
-    remaining -= wanted.size();
+    remaining -= wanted;
+    // Whoever has the turn takes it.
+    block = Block();
     if (++blocks % kBlocksPerTurn == 0) co_await asio::post(asio::use_awaitable);
   }
   co_return absl::OkStatus();

@@ -78,9 +78,9 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
 }
 
 void Peer::Start() {
-  process_ = Process(
-      {Program("dfdaemon"), "--config", dir_ + "/dfdaemon.yaml", "--log-dir", dir_ + "/log", "--log-level", "debug"},
-      dir_ + "/dfdaemon.out");
+  process_ = Process({Program("dfdaemon"), "--config", dir_ + "/dfdaemon.yaml", "--log-dir", dir_ + "/log",
+                      "--log-level", settings_.log_level},
+                     dir_ + "/dfdaemon.out");
   EXPECT_TRUE(Await([&] { return HttpStatus(health_port_, "/healthy") == 200 || !process_.Running(); }, kStartTimeout));
   EXPECT_TRUE(process_.Running()) << process_.Log();
 }

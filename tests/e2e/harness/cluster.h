@@ -57,6 +57,7 @@ struct PeerSettings {
   std::string upload;                // likewise
   std::string proxy;                 // likewise
   std::vector<int> more_schedulers;  // ports on 127.0.0.1
+  std::string log_level = "debug";
 };
 
 class Peer {

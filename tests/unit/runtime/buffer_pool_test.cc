@@ -47,6 +47,20 @@ TEST(BufferPool, BlocksMayBeDroppedByAnotherThread) {
   EXPECT_NE(block.data(), nullptr);
 }
 
+TEST(BufferPool, TellsWhenBlocksAreScarce) {
+  ASSERT_EQ(BlocksInUse(), 0u);
+  std::vector<Block> blocks;
+  while (!BlocksAreScarce()) blocks.push_back(Block::TryTake());
+  EXPECT_EQ(blocks.size(), kBlocksScarce);
+  EXPECT_EQ(Block::TryTake().data(), nullptr);
+  // Who gives it back before it waits gets one all the same.
+  EXPECT_NE(Block::Take().data(), nullptr);
+  blocks.pop_back();
+  EXPECT_NE(Block::TryTake().data(), nullptr);
+  blocks.clear();
+  EXPECT_EQ(BlocksInUse(), 0u);
+}
+
 // A block in a thread-local object is dropped after the thread's pool may have gone.
 TEST(BufferPool, SurvivesTheEndOfItsThread) {
   std::thread([] {

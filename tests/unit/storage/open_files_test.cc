@@ -48,6 +48,23 @@ TEST(OpenFiles, KeepsADescriptorOpenForWhoHoldsIt) {
   EXPECT_TRUE(IsOpen(held->get()));
 }
 
+TEST(OpenFiles, ClosesWhatWasIdleBetweenTwoLooks) {
+  OpenFiles files(3);
+  OpenFiles::Slot idle(files), used(files), held(files);
+  const int idle_fd = files.Put(idle, OpenSomething())->get();
+  files.Put(used, OpenSomething());
+  const std::shared_ptr<const UniqueFd> holder = files.Put(held, OpenSomething());
+  files.CloseIdle();
+  EXPECT_EQ(files.size(), 3u);
+  EXPECT_NE(used.Get(), nullptr);
+  files.CloseIdle();
+  EXPECT_FALSE(IsOpen(idle_fd));
+  EXPECT_EQ(idle.Get(), nullptr);
+  EXPECT_NE(used.Get(), nullptr);
+  EXPECT_EQ(held.Get(), holder);
+  EXPECT_EQ(files.size(), 2u);
+}
+
 TEST(OpenFiles, GivesTheSecondOpenerWhatTheFirstHas) {
   OpenFiles files(2);
   OpenFiles::Slot slot(files);
