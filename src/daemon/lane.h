@@ -9,6 +9,7 @@
 
 #include "daemon/parent_client.h"
 #include "daemon/parent_loads.h"
+#include "runtime/soft_limit.h"
 #include "runtime/task_group.h"
 #include "source/source.h"
 #include "vortex/client.h"
@@ -26,7 +27,8 @@ struct Lane {
   std::unique_ptr<vortex::QuicClient> quic;
   std::unique_ptr<PieceFetcher> fetcher;
   std::unique_ptr<source::SourceSet> sources;
-  ParentLoads* loads = nullptr;  // of the whole daemon
+  ParentLoads* loads = nullptr;             // of the whole daemon
+  runtime::SoftLimit* downloads = nullptr;  // that fetch at once, of the whole daemon
   runtime::TaskGroup group;
   // The lanes of the other threads, which help with the pieces of a task that one core cannot keep up with. Set before
   // anything runs.

@@ -177,6 +177,7 @@ bool TaskDownload::NothingMissing() const {
 
 asio::awaitable<absl::Status> TaskDownload::Body() {
   if (predecessor_) co_await std::exchange(predecessor_, nullptr)->WhenEnded();
+  const runtime::SoftLimit::Slot slot = co_await lane_.downloads->Enter();
   DF_CO_RETURN_IF_ERROR(co_await Prepare());
   // Nothing will be fetched, but who waits for this host at the scheduler must learn that the file is empty.
   if (wire_->need_back_to_source() && layout_ && layout_->piece_count() == 0) {

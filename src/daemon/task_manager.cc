@@ -31,6 +31,13 @@ namespace asio = boost::asio;
 
 namespace {
 
+// A download under way takes some 150 KiB beside its blocks, mostly of the gRPC library. So many begin at once; a burst
+// of more is worked off a part at a time, and what is slow holds up others for moments only.
+constexpr size_t kDownloadsAtOnce = 128;
+constexpr auto kDownloadPace = std::chrono::milliseconds(50);
+// Connections to origins are kept this long without use, at most twice as long.
+constexpr auto kOriginIdle = std::chrono::seconds(30);
+
 source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
   source::SourceOptions options;
   options.request_header.insert(config.backend.request_header.begin(), config.backend.request_header.end());
@@ -62,6 +69,14 @@ PieceFetcher::Options MakeFetcherOptions(const TaskManagerParts& parts) {
   return options;
 }
 
+// Connections to origins that nobody needs any more.
+asio::awaitable<void> CloseIdleOrigins(Lane& lane) {
+  for (;;) {
+    co_await runtime::SleepUntil(Clock::now() + kOriginIdle);
+    lane.sources->CloseIdle();
+  }
+}
+
 }  // namespace
 
 struct TaskManager::State {
@@ -77,9 +92,11 @@ struct TaskManager::State {
                                                      parts.limiters.download, MakeFetcherOptions(parts));
       lane->sources = source::MakeSources(lane->io, source_options);
       lane->loads = &loads;
+      lane->downloads = &downloads;
       lanes.push_back(std::move(lane));
     }
     for (const auto& lane : lanes) {
+      lane->group.Spawn(CloseIdleOrigins(*lane));
       for (const auto& other : lanes) {
         if (other != lane) lane->others.push_back(other.get());
       }
@@ -116,6 +133,7 @@ struct TaskManager::State {
 
   const TaskManagerParts parts;
   ParentLoads loads;
+  runtime::SoftLimit downloads{kDownloadsAtOnce, kDownloadPace};
   std::vector<std::unique_ptr<Lane>> lanes;
   mutable absl::Mutex mutex;
   bool stopped ABSL_GUARDED_BY(mutex) = false;

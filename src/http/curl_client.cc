@@ -208,6 +208,7 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
   void Resume(Transfer& transfer);
   void AfterAction();
   void Flush(Transfer& transfer);
+  void MakeMulti();
   void HandOn(Transfer& transfer, std::span<const std::byte> bytes);
   void Watch(const std::shared_ptr<Socket>& socket);
   void OnReady(const std::shared_ptr<Socket>& socket, int event, const boost::system::error_code& error);
@@ -226,6 +227,7 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
   std::vector<Transfer*> touched;  // got bytes in the running action
   std::vector<EasyHandle> spare;   // reset, with their buffers
   size_t transfers_added = 0;
+  bool used = false;    // since CloseIdle()
   bool acting = false;  // inside a call into libcurl that may call back
   ShareHandle share;    // TLS sessions
   MultiHandle multi;
@@ -240,6 +242,10 @@ CurlClient::State::State(asio::io_context& io_in) : io(io_in), timer(io_in) {
   InitCurlOnce();
   share.reset(curl_share_init());
   curl_share_setopt(share.get(), CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+  MakeMulti();
+}
+
+void CurlClient::State::MakeMulti() {
   multi.reset(curl_multi_init());
   curl_multi_setopt(multi.get(), CURLMOPT_SOCKETFUNCTION, &State::OnSocket);
   curl_multi_setopt(multi.get(), CURLMOPT_SOCKETDATA, this);
@@ -528,6 +534,7 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   if (code != CURLM_OK) return absl::InternalError(curl_multi_strerror(code));
   transfer.added = true;
   ++transfers_added;
+  used = true;
   return absl::OkStatus();
 }
 
@@ -544,6 +551,14 @@ void CurlClient::State::Remove(Transfer& transfer) {
 CurlClient::CurlClient(asio::io_context& io) : state_(std::make_shared<State>(io)) {}
 
 CurlClient::~CurlClient() = default;
+
+// libcurl looks at its kept connections only when it needs one.
+void CurlClient::CloseIdle() {
+  State& state = *state_;
+  if (std::exchange(state.used, false) || state.transfers_added > 0 || state.acting) return;
+  state.spare.clear();
+  state.MakeMulti();
+}
 
 asio::awaitable<absl::StatusOr<CurlResponse>> CurlClient::Run(CurlRequest request, CurlSink& sink) {
   const std::shared_ptr<State> state = state_;

@@ -79,6 +79,9 @@ class CurlClient {
   // ends the transfer and throws boost::system::system_error(operation_aborted).
   boost::asio::awaitable<absl::StatusOr<CurlResponse>> Run(CurlRequest request, CurlSink& sink);
 
+  // Closes the kept connections and frees buffers, unless a transfer runs or began since the last call.
+  void CloseIdle();
+
  private:
   struct Socket;
   struct Transfer;

@@ -14,7 +14,7 @@ namespace dragonfly::runtime {
 
 inline constexpr size_t kBlockSize = 1 << 20;  // bytes
 // When so many blocks of the process are in use, they are scarce.
-inline constexpr size_t kBlocksScarce = 24;
+inline constexpr size_t kBlocksScarce = 16;
 
 // One block of kBlockSize bytes, given back to the pool of the thread that drops it. Contents are whatever the last
 // user left.

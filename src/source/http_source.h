@@ -37,6 +37,9 @@ class HttpSource : public Source {
   // Stat(); RESOURCE_EXHAUSTED when the body is longer than `body_max` bytes.
   boost::asio::awaitable<absl::StatusOr<HttpDocument>> Fetch(OriginRequest request, size_t body_max);
 
+  // As SourceSet::CloseIdle().
+  void CloseIdle() { client_.CloseIdle(); }
+
  private:
   // Of one call of the source.
   struct Renewal {

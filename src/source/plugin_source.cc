@@ -152,7 +152,8 @@ class PluginSource::Call {
     if (bytes.empty()) return !Cancelled();
     if (bytes.size() >= kDirectMin) return FlushSmall() && HandOver(bytes);
     while (!bytes.empty()) {
-      if (small_.data() == nullptr) small_ = runtime::Block::Take();
+      if (small_.data() == nullptr) small_ = runtime::Block::TryTake();
+      if (small_.data() == nullptr) return HandOver(bytes);
       const size_t size = std::min(bytes.size(), runtime::kBlockSize - small_size_);
       std::memcpy(small_.data() + small_size_, bytes.data(), size);
       small_size_ += size;

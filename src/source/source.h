@@ -160,6 +160,8 @@ class SourceSet {
   // A source is made when it is asked for first, and lives as long as the set. Errors: INVALID_ARGUMENT "unsupported
   // scheme ...", with the reason when a plugin for it could not be loaded.
   virtual absl::StatusOr<Source*> For(std::string_view url) = 0;
+  // Closes connections that were not used since the last call. To be called now and then.
+  virtual void CloseIdle() = 0;
 };
 
 // Whether this program knows `scheme` (lower case) without a plugin.

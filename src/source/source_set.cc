@@ -88,6 +88,9 @@ class Sources : public SourceSet {
     return absl::InvalidArgumentError(StrCat("unsupported scheme ", Quoted(scheme)));
   }
 
+  // The client of HTTP serves the others, too.
+  void CloseIdle() override { http_.CloseIdle(); }
+
  private:
   const SourceOptions options_;
   HttpSource http_;

@@ -46,6 +46,11 @@ void QuicFetch::Received(std::span<const std::byte> bytes, bool last) {
   } else {
     stream_->Consumed(came);
   }
+  // A block that waits for more of a slow stream is one that others lack.
+  if (filling_.size > 0 && ready_.empty() && runtime::BlocksAreScarce()) {
+    ready_.push_back(std::exchange(filling_, Filled()));
+    changed_.Notify();
+  }
   ended_ = ended_ || last;
   if (last && status_.ok() && (missing_ > 0 || !head_.wanted().empty())) {
     Broken(absl::UnavailableError("the parent ended the stream early"));

@@ -125,6 +125,25 @@ TEST_F(CurlClientTest, KeepsConnections) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+TEST_F(CurlClientTest, ClosesConnectionsThatWereIdleBetweenTwoLooks) {
+  ScriptedServer server([](ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  const auto run = [&] {
+    Collector sink;
+    EXPECT_TRUE(Run(Get(server.Url()), sink).ok());
+    EXPECT_EQ(sink.body, "ok");
+  };
+  run();
+  client_.CloseIdle();
+  run();
+  EXPECT_EQ(server.connections(), 1);
+  client_.CloseIdle();
+  client_.CloseIdle();
+  run();
+  EXPECT_EQ(server.connections(), 2);
+}
+
 TEST_F(CurlClientTest, AsksForTheBytesAsTheyAre) {
   ScriptedServer server({"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nraw"});
   Collector sink;

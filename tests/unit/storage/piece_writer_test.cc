@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <thread>
+#include <vector>
 
+#include "runtime/buffer_pool.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace dragonfly::storage {
@@ -27,6 +29,31 @@ TEST_F(PieceWriterTest, StoresWhatWasAppendedInStepsOfAnySize) {
     EXPECT_EQ(ReadFile((*content)->path()), bytes);
     EXPECT_EQ(ReadPiece(*(*content)->OpenPiece(PieceNumber(0))), bytes);
   }
+}
+
+TEST_F(PieceWriterTest, KeepsNoBlockWhenBlocksAreScarce) {
+  OpenStore();
+  const size_t size = 1 << 20;
+  const std::string bytes = BytesOf(1, size);
+  const auto content = store_->FindOrCreate(IdOf(1), Shape(size, size));
+  ASSERT_TRUE(content.ok()) << content.status();
+  absl::StatusOr<PieceWriter> writer = (*content)->BeginPiece(PieceNumber(0));
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const size_t step = 10'000;
+  ASSERT_TRUE(writer->Append(AsBytes(std::string_view(bytes).substr(0, step))).ok());
+  EXPECT_EQ(runtime::BlocksInUse(), 1u);
+  std::vector<runtime::Block> others;
+  while (!runtime::BlocksAreScarce()) others.push_back(runtime::Block::Take());
+  for (size_t at = step; at < size; at += step) {
+    if (at == size / 2 / step * step) others.clear();
+    ASSERT_TRUE(writer->Append(AsBytes(std::string_view(bytes).substr(at, step))).ok());
+    EXPECT_EQ(runtime::BlocksInUse(), others.empty() ? 1 : others.size()) << at;
+  }
+  const auto record = writer->Commit(std::nullopt, "", TrafficType::kBackToSource);
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->crc32, Crc32(bytes));
+  EXPECT_EQ(ReadFile((*content)->path()), bytes);
+  EXPECT_EQ(runtime::BlocksInUse(), 0u);
 }
 
 TEST_F(PieceWriterTest, ShowsNothingBeforeCommit) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/buffer_pool.h"
 #include "tests/unit/vortex/foreign_peer.h"
 #include "tests/unit/vortex/loopback.h"
 
@@ -381,7 +382,23 @@ TEST_F(ClientTest, HandsOnLargeRuns) {
   RunOn(io_.At(1), server->Stop(Clock::now()));
 }
 
-TEST_F(ClientTest, FetchesManyAtOnce) {
+// Sees how many blocks the fetches hold.
+class WatchingSink final : public ByteSink {
+ public:
+  WatchingSink(MemorySink& sink, size_t& most) : sink_(sink), most_(most) {}
+  absl::Status Append(std::span<const std::byte> bytes) override {
+    most_ = std::max(most_, runtime::BlocksInUse());
+    return sink_.Append(bytes);
+  }
+
+ private:
+  MemorySink& sink_;
+  size_t& most_;
+};
+
+TEST_F(ClientTest, FetchesManyAtOnceWithFewBlocks) {
+  size_t most_blocks = 0;  // written on the client's thread only
+  std::vector<std::unique_ptr<WatchingSink>> watches;
   FileProvider provider(Content(20 * kPieceLength), kPieceLength);
   ServerOptions options;
   options.ip = "127.0.0.1";
@@ -391,8 +408,9 @@ TEST_F(ClientTest, FetchesManyAtOnce) {
   std::vector<std::future<absl::StatusOr<ContentMetadata>>> results;
   for (uint32_t i = 0; i < 100; ++i) {
     sinks.push_back(std::make_unique<MemorySink>());
+    watches.push_back(std::make_unique<WatchingSink>(*sinks.back(), most_blocks));
     results.push_back(asio::co_spawn(
-        io_.At(0), client_->Fetch(Endpoint{"127.0.0.1", server->port()}, RequestFor(i % 20), *sinks.back()),
+        io_.At(0), client_->Fetch(Endpoint{"127.0.0.1", server->port()}, RequestFor(i % 20), *watches.back()),
         asio::use_future));
   }
   for (uint32_t i = 0; i < 100; ++i) {
@@ -400,6 +418,8 @@ TEST_F(ClientTest, FetchesManyAtOnce) {
     EXPECT_TRUE(sinks[i]->bytes() == provider.Piece(i % 20)) << i;
   }
   EXPECT_LE(IdleConnections(), options_.idle_per_endpoint);
+  EXPECT_LE(most_blocks, runtime::kBlocksScarce + 1);
+  EXPECT_EQ(runtime::BlocksInUse(), 0u);
   RunOn(io_.At(1), server->Stop(Clock::now() + kPatience));
 }
 
