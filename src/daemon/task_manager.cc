@@ -33,8 +33,8 @@ namespace {
 
 // A download under way takes some 150 KiB beside its blocks, mostly of the gRPC library. So many begin at once; a burst
 // of more is worked off a part at a time, and what is slow holds up others for moments only.
-constexpr size_t kDownloadsAtOnce = 128;
-constexpr auto kDownloadPace = std::chrono::milliseconds(50);
+constexpr size_t kDownloadsAtOnce = 64;
+constexpr auto kDownloadPace = std::chrono::milliseconds(100);
 // Connections to origins are kept this long without use, at most twice as long.
 constexpr auto kOriginIdle = std::chrono::seconds(30);
 
