@@ -25,7 +25,8 @@ namespace dragonfly::vortex {
 // connection.
 class QuicFetch final : public QuicStreamReader {
  public:
-  // Hands on at least `block` bytes at a time unless blocks are scarce, at most runtime::kBlockSize. All must outlive it.
+  // Hands on at least `block` bytes at a time unless blocks are scarce, at most runtime::kBlockSize. All must outlive
+  // it.
   QuicFetch(std::shared_ptr<QuicStream> stream, const FetchRequest& request, runtime::TokenBucket& limiter,
             size_t block);
   // Abandons a stream whose piece is not complete.
