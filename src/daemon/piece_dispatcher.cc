@@ -139,20 +139,25 @@ bool PieceDispatcher::HoldsUpTheEnd(Parent parent, PieceNumber piece) const {
 
 std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspects) {
   const auto live = std::count_if(parents_.begin(), parents_.end(), [](const ParentState& p) { return p.live; });
+  const bool partial = std::any_of(parents_.begin(), parents_.end(), [&](const ParentState& p) {
+    return p.live && p.news_open && p.has.size() < layout_.piece_count();
+  });
+  const size_t window_min = live > 1 ? 1 : options_.window_min;
+  const size_t concurrency = live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : options_.concurrency;
   std::optional<Parent> best;
   std::pair<size_t, double> best_key;
   uint64_t ties = 0;
   for (Parent parent = 0; parent < parents_.size(); ++parent) {
     const ParentState& state = parents_[parent];
     if (!state.live || Suspect(state) != suspects) continue;
-    const bool starving = state.outstanding < options_.window_min;
-    if (!starving && assigned_.size() >= options_.concurrency) continue;
-    // Nobody knows yet whether it answers at all.
-    if (!starving && live > 1 && rate(parent) == 0) continue;
+    const bool starving = state.outstanding < window_min;
+    if (!starving && (assigned_.size() >= concurrency || (partial && state.has.size() == layout_.piece_count())))
+      continue;
+    if (!starving && rate(parent) == 0) continue;
     if (!HasOpen(state)) continue;
     const PieceNumber piece = *PieceSet::NextCommon(open_, state.has, PieceNumber(0));
     if (HoldsUpTheEnd(parent, piece)) continue;
-    const std::pair<size_t, double> key(starving ? state.outstanding : options_.window_min,
+    const std::pair<size_t, double> key(starving ? state.outstanding : window_min,
                                         ChoiceSeconds(state, LengthOf(piece)));
     if (!best || key < best_key) {
       best = parent;

@@ -10,14 +10,16 @@
 //   5. per parent which pieces it has, its measured rate, its outstanding bytes, and whether more news may come.
 //
 // How it chooses:
-//   - A parent with fewer than `window_min` pieces under way is served first, so that request latency is hidden; the
-//   rest
-//     of the `concurrency` goes to the parent that is expected to finish first (outstanding bytes over rate). One of
-//     several parents must have finished a piece before it gets more than `window_min`.
+//   - Each of several parents is given one piece before any gets a second, and half of `concurrency` is the most for
+//     all seconds together: many children that ask for several pieces each would all wait long for their first, and
+//     nobody could pass anything on. Beyond one, the parent is taken that is expected to finish first (outstanding
+//     bytes over rate), never one that has not finished a piece yet.
+//   - A parent that has everything gets no second piece while others are not complete and tell what they get: what it
+//     sends to two children is lost to the rest of the swarm.
+//   - A parent alone gets `window_min` pieces, and the whole `concurrency` once it has finished one.
 //   - For that parent the rarest of the next `lookahead` open pieces is taken; ties are broken at random by `seed`, so
-//   that
-//     the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly in
-//     order.
+//     that the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly
+//     in order.
 //   - A slow parent gets nothing near the end, when the others would be done with everything before it with one piece.
 //   - A piece that fails goes back to open, without the parent that failed it.
 //   - When nothing is open and an assigned piece is overdue, an idle parent that has it takes it over. The caller
@@ -41,8 +43,8 @@ namespace dragonfly::daemon {
 struct DispatcherOptions {
   DispatcherOptions() = default;
   size_t concurrency = 8;  // pieces under way in all, as far as window_min lets
-  size_t window_min = 2;   // pieces under way per parent before others get more
-  size_t lookahead = 64;   // open pieces among which the rarest is taken
+  size_t window_min = 2;   // pieces under way of a parent that is alone and was not measured yet
+  size_t lookahead = 256;  // open pieces among which the rarest is taken
   // An assignment is overdue after four times its expected time, and no sooner than this ...
   Clock::duration patience_min = std::chrono::milliseconds(500);
   // ... or after this while no rate is known.

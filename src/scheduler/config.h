@@ -64,7 +64,7 @@ struct SchedulerConfig {
   } server;
 
   struct Scheduling {
-    std::string algorithm = "default";
+    std::string algorithm = "load";
     int64_t back_to_source_count = 200;
     int64_t retry_back_to_source_limit = 4;
     int64_t retry_limit = 5;

@@ -13,6 +13,7 @@ namespace {
 constexpr int kSeedAttemptsMax = 3;  // seeds tried one after another for one trigger
 constexpr int kWorkerPatience = 5;   // times patience(), for a worker that has begun: a large piece of a slow origin
 constexpr size_t kParentsLookedAt = 64;
+constexpr size_t kSiblingsMax = 7;
 constexpr int kRefusalsMax = 10;  // groups of 2^kRefusalsMax waiters at most
 
 // Priority of common.v2: who is started for a task that nobody has.
@@ -26,7 +27,7 @@ bool IsReachFailure(const absl::Status& status) {
 
 Dispatcher::Dispatcher(const DispatchOptions& options, const Evaluator& evaluator, HostTable& hosts,
                        SeedLauncher& seeds)
-    : options_(options), hosts_(hosts), seeds_(seeds), finder_(evaluator, options.limits) {}
+    : options_(options), evaluator_(evaluator), hosts_(hosts), seeds_(seeds), finder_(evaluator, options.limits) {}
 
 bool Dispatcher::CanBackToSource(const Task& task) const {
   return task.about().type != TaskType::kPersistentCache &&
@@ -110,21 +111,93 @@ void Dispatcher::Ask(Peer& peer, TimePoint now) {
       return;
     }
   }
-  if (TryParents(peer, now)) return;
+  if (TryParents(peer, now, /*spare_full=*/true)) return;
   task.waiters().Add(peer, now);
-  Arm(task, std::min(DueOf(peer, now).when, now + options_.retry_interval));
+  const bool spared = finder_.has_spared();
+  Arm(task, std::min({DueOf(peer, now).when, now + (spared ? options_.full_wait : options_.retry_interval),
+                      now + options_.retry_interval}));
 }
 
-bool Dispatcher::TryParents(Peer& peer, TimePoint now) {
+bool Dispatcher::TryParents(Peer& peer, TimePoint now, bool spare_full) {
   Task& task = peer.task();
   task.DropParents(peer);
-  std::vector<Peer*> parents = finder_.Find(peer, now);
+  std::vector<Peer*> parents = finder_.Find(peer, now, spare_full);
   // Another shard may have taken a slot since the test: only parents with an edge are told.
   std::erase_if(parents, [&](Peer* parent) { return !task.Connect(*parent, peer); });
   if (parents.empty()) return false;
   task.waiters().Remove(peer);
   peer.stream->SendParents(peer, parents);
+  peer.widenings_ = 0;
+  ScheduleWidening(peer, now);
+  Introduce(peer, parents);
   return true;
+}
+
+void Dispatcher::Introduce(Peer& child, const std::vector<Peer*>& parents) {
+  if (!options_.widening.enabled || !child.host_facts().takes_more_parents) return;
+  Task& task = child.task();
+  std::vector<Peer*> siblings;
+  for (Peer* parent : parents) {
+    if (!parent->parents().empty()) continue;
+    // The latest first: each has so many before it and as many behind it.
+    for (auto node = parent->children().rbegin(); node != parent->children().rend(); ++node) {
+      Peer& sibling = static_cast<Peer&>(**node);
+      if (&sibling == &child || siblings.size() >= kSiblingsMax || sibling.state() != PeerState::kRunning ||
+          sibling.lost() || sibling.stream == nullptr || evaluator_.IsFull(sibling) ||
+          std::find(siblings.begin(), siblings.end(), &sibling) != siblings.end()) {
+        continue;
+      }
+      siblings.push_back(&sibling);
+    }
+  }
+  const auto connect = [&](Peer& helper, Peer& helped) {
+    return helped.host_facts().takes_more_parents && !ParentGraph::HasEdge(helper, helped) &&
+           !Task::IsHelper(helper, helped) && task.ConnectHelper(helper, helped);
+  };
+  std::vector<Peer*> taken;
+  for (Peer* sibling : siblings) {
+    if (connect(*sibling, child)) taken.push_back(sibling);
+    Peer* const self = &child;
+    if (connect(child, *sibling)) sibling->stream->SendParents(*sibling, {&self, 1});
+  }
+  if (!taken.empty()) child.stream->SendParents(child, taken);
+}
+
+void Dispatcher::ScheduleWidening(Peer& peer, TimePoint now) {
+  const DispatchOptions::Widening& widening = options_.widening;
+  if (!widening.enabled || !peer.host_facts().takes_more_parents || peer.widenings_ >= widening.times) return;
+  peer.task().WidenAt(peer, now + widening.first * (1 << peer.widenings_));
+  ++peer.widenings_;
+  ArmWidening(peer.task());
+}
+
+void Dispatcher::ArmWidening(Task& task) {
+  const TimePoint when = task.NextWidening();
+  if (when == task.widen_at) return;
+  if (task.widen_at != kNoDeadline) widenings_.erase({task.widen_at, &task});
+  task.widen_at = when;
+  if (when != kNoDeadline) widenings_.emplace(when, &task);
+}
+
+void Dispatcher::Widen(Task& task, TimePoint now) {
+  while (task.NextWidening() <= now) {
+    Peer& peer = task.TakeWidening();
+    if (peer.lost() || peer.stream == nullptr || peer.waiting()) continue;
+    const size_t lacking = options_.widening.helpers - std::min(peer.helpers().size(), options_.widening.helpers);
+    std::vector<Peer*> more = finder_.FindMore(peer, now, std::min(lacking, options_.widening.step));
+    std::erase_if(more, [&](Peer* helper) { return !task.ConnectHelper(*helper, peer); });
+    if (!more.empty()) peer.stream->SendParents(peer, more);
+    ScheduleWidening(peer, now);
+  }
+  ArmWidening(task);
+}
+
+void Dispatcher::Adopt(Peer& orphan, TimePoint now) {
+  Task& task = orphan.task();
+  if (!orphan.parents().empty() || orphan.waiting() || orphan.lost() || orphan.stream == nullptr) return;
+  std::vector<Peer*> parents = finder_.Find(orphan, now);
+  std::erase_if(parents, [&](Peer* parent) { return !task.Connect(*parent, orphan); });
+  if (!parents.empty()) orphan.stream->SendParents(orphan, parents);
 }
 
 void Dispatcher::SendToSource(Peer& peer, std::string_view description, TimePoint now) {
@@ -140,6 +213,7 @@ void Dispatcher::Settle(Task& task, TimePoint now) {
     for (Peer* parent : task.TakeNews()) {
       if (!task.waiters().empty()) WakeFor(*parent, now);
     }
+    for (Peer* orphan : task.TakeOrphans()) Adopt(*orphan, now);
   }
 }
 
@@ -148,7 +222,9 @@ void Dispatcher::WakeFor(Peer& parent, TimePoint now) {
   for (Peer* waiter = waiters.first(); waiter != nullptr && parent.FreeUploadSlots() > 0;) {
     Peer* const next = WaitList::Next(*waiter);
     finder_.Prepare(*waiter);
-    if (finder_.Test(parent, *waiter, now) == Refusal::kNone) TryParents(*waiter, now);
+    if (finder_.Test(parent, *waiter, now) == Refusal::kNone) {
+      TryParents(*waiter, now, now - WaitList::Since(*waiter) < options_.full_wait);
+    }
     waiter = next;
   }
 }
@@ -199,7 +275,7 @@ void Dispatcher::Check(Task& task, TimePoint now) {
   // Slots of a host may have been freed by other tasks, which nobody reports.
   for (Peer* waiter = waiters.first(); waiter != nullptr;) {
     Peer* const next = WaitList::Next(*waiter);
-    TryParents(*waiter, now);
+    TryParents(*waiter, now, now - WaitList::Since(*waiter) < options_.full_wait);
     waiter = next;
   }
   TimePoint next_due = kNoDeadline;
@@ -207,6 +283,8 @@ void Dispatcher::Check(Task& task, TimePoint now) {
   for (Peer* waiter = waiters.first(); waiter != nullptr;) {
     Peer* const next = WaitList::Next(*waiter);
     const Due due = DueOf(*waiter, now);
+    const TimePoint not_full = WaitList::Since(*waiter) + options_.full_wait;
+    if (not_full > now) next_due = std::min(next_due, not_full);
     if (due.when > now) {
       next_due = std::min(next_due, due.when);
     } else if (due.fails) {
@@ -301,12 +379,18 @@ void Dispatcher::SeedEnded(Task& task, uint64_t trigger_id, const absl::Status& 
 
 void Dispatcher::Arm(Task& task, TimePoint when) {
   if (task.waiters().empty() || when >= task.check_at) return;
-  Forget(task);
+  Disarm(task);
   task.check_at = when;
   checks_.emplace(when, &task);
 }
 
 void Dispatcher::Forget(Task& task) {
+  Disarm(task);
+  if (task.widen_at != kNoDeadline) widenings_.erase({task.widen_at, &task});
+  task.widen_at = kNoDeadline;
+}
+
+void Dispatcher::Disarm(Task& task) {
   if (task.check_at == kNoDeadline) return;
   checks_.erase({task.check_at, &task});
   task.check_at = kNoDeadline;
@@ -315,9 +399,10 @@ void Dispatcher::Forget(Task& task) {
 void Dispatcher::Tick(TimePoint now) {
   while (!checks_.empty() && checks_.begin()->first <= now) {
     Task& task = *checks_.begin()->second;
-    Forget(task);
+    Disarm(task);
     Check(task, now);
   }
+  while (!widenings_.empty() && widenings_.begin()->first <= now) Widen(*widenings_.begin()->second, now);
 }
 
 }  // namespace dragonfly::scheduler

@@ -27,6 +27,19 @@ struct DispatchOptions {
   int retry_limit = 5;  // times retry_interval: how long a peer waits that may not use the origin
   Clock::duration retry_interval = std::chrono::milliseconds(500);
   bool seeds_enabled = true;
+  // A peer that may take more parents at any time is given helpers while it downloads: first after this time, then each
+  // time after twice as long.
+  struct Widening {
+    Widening() = default;
+    bool enabled = true;
+    Clock::duration first = std::chrono::milliseconds(250);
+    int times = 5;
+    size_t step = 2;     // helpers added at a time ...
+    size_t helpers = 4;  // ... up to so many
+  };
+  Widening widening;
+  // So long a peer without a parent waits for one that is not full; then it gets a full one.
+  Clock::duration full_wait = std::chrono::milliseconds(100);
   // When nothing can come that a peer could wait for, it waits this long for others in the same case: the one with the
   // most pieces is sent to the origin.
   Clock::duration gather = std::chrono::milliseconds(100);
@@ -99,7 +112,10 @@ class Dispatcher {
   void Forget(Task& task);
 
   // When Tick() is due; kNoDeadline: not by the clock.
-  TimePoint NextDeadline() const { return checks_.empty() ? kNoDeadline : checks_.begin()->first; }
+  TimePoint NextDeadline() const {
+    return std::min(checks_.empty() ? kNoDeadline : checks_.begin()->first,
+                    widenings_.empty() ? kNoDeadline : widenings_.begin()->first);
+  }
   void Tick(TimePoint now);
 
   // For decisions from now on.
@@ -109,11 +125,20 @@ class Dispatcher {
   bool CanBackToSource(const Task& task) const;
 
  private:
-  bool TryParents(Peer& peer, TimePoint now);
+  bool TryParents(Peer& peer, TimePoint now, bool spare_full);
+  // Notes when the task's next peer must be widened.
+  void ArmWidening(Task& task);
+  void ScheduleWidening(Peer& peer, TimePoint now);
+  void Widen(Task& task, TimePoint now);
+  // A peer that has lost its parents and goes on with its helpers.
+  void Adopt(Peer& orphan, TimePoint now);
+  // The children of a peer that has everything tell one another what they have, so that each asks it for other pieces.
+  void Introduce(Peer& child, const std::vector<Peer*>& parents);
   void SendToSource(Peer& peer, std::string_view description, TimePoint now);
   void WakeFor(Peer& parent, TimePoint now);
   void Check(Task& task, TimePoint now);
   void Arm(Task& task, TimePoint when);
+  void Disarm(Task& task);
   bool IsActive(const Peer& peer) const;
   bool LaunchSeed(Task& task, TimePoint now);
   // Sends up to `count` waiters to the origin, those with the most pieces first.
@@ -130,11 +155,13 @@ class Dispatcher {
   Due DueOf(Peer& peer, TimePoint now);
 
   const DispatchOptions options_;
+  const Evaluator& evaluator_;
   HostTable& hosts_;
   SeedLauncher& seeds_;
   ParentFinder finder_;
   uint64_t last_trigger_id_ = 0;
   std::set<std::pair<TimePoint, Task*>> checks_;
+  std::set<std::pair<TimePoint, Task*>> widenings_;
 };
 
 }  // namespace dragonfly::scheduler

@@ -7,6 +7,13 @@
 #include "scheduler/task.h"
 
 namespace dragonfly::scheduler {
+namespace {
+
+// A parent that nobody has tried for this long gets another chance: without children no better cost can come in.
+constexpr Clock::duration kVerdictLifetime = std::chrono::seconds(60);
+
+}  // namespace
+
 namespace score {
 namespace {
 
@@ -58,38 +65,21 @@ double Location(std::string_view a, std::string_view b) {
 
 }  // namespace score
 
-namespace {
-
-// A parent that nobody has tried for this long gets another chance: without children no better cost can come in.
-constexpr Clock::duration kVerdictLifetime = std::chrono::seconds(60);
-
-class DefaultEvaluator : public Evaluator {
- public:
-  double Score(const Peer& parent, const Peer& child) const override {
-    const HostFacts& p = parent.host_facts();
-    const HostFacts& c = child.host_facts();
-    return 0.20 * score::Piece(parent, child) + 0.20 * score::UploadSuccess(parent) + 0.15 * score::FreeUpload(parent) +
-           0.15 * score::HostType(parent) + 0.15 * score::Idc(p.idc, c.idc) +
-           0.15 * score::Location(p.location, c.location);
+bool IsBadParent(const Peer& parent, TimePoint now) {
+  switch (parent.state()) {
+    case PeerState::kRunning:
+    case PeerState::kBackToSource:
+    case PeerState::kSucceeded:
+      break;
+    default:
+      return true;
   }
-
-  bool IsBad(const Peer& parent, TimePoint now) const override {
-    switch (parent.state()) {
-      case PeerState::kRunning:
-      case PeerState::kBackToSource:
-      case PeerState::kSucceeded:
-        break;
-      default:
-        return true;
-    }
-    return now - parent.costs_at < kVerdictLifetime && parent.costs.LastIsOutlier();
-  }
-};
-
-}  // namespace
+  return now - parent.costs_at < kVerdictLifetime && parent.costs.LastIsOutlier();
+}
 
 absl::StatusOr<std::unique_ptr<Evaluator>> MakeEvaluator(std::string_view algorithm) {
-  if (algorithm == "default" || algorithm == "ml") return std::make_unique<DefaultEvaluator>();
+  if (algorithm == "default" || algorithm == "ml") return MakeDefaultEvaluator();
+  if (algorithm == "load") return MakeLoadEvaluator();
   if (algorithm == "plugin") {
     return absl::InvalidArgumentError("evaluator plugins are shared objects of the Go runtime and cannot be loaded");
   }

@@ -17,6 +17,8 @@ class Evaluator {
   virtual double Score(const Peer& parent, const Peer& child) const = 0;
   // True when no child should be sent to `parent`, however alone it stands.
   virtual bool IsBad(const Peer& parent, TimePoint now) const = 0;
+  // True when `parent` serves as many children as it can serve well, so that others should be used first.
+  virtual bool IsFull(const Peer& parent) const = 0;
 };
 
 // The terms of the default evaluator, each between 0 and 1 (piece is unbounded while the piece count is not known).
@@ -31,7 +33,16 @@ double Idc(std::string_view a, std::string_view b);
 double Location(std::string_view a, std::string_view b);
 }  // namespace score
 
-// `scheduler.algorithm`: "default" (and "ml", its other name). Errors: INVALID_ARGUMENT for any other.
+// The rule for bad parents that both evaluators share: a state that gives nothing, or a last cost of a piece that is an
+// outlier (CostStatistics) and not older than a minute.
+bool IsBadParent(const Peer& parent, TimePoint now);
+
+// evaluator_default.cc
+std::unique_ptr<Evaluator> MakeDefaultEvaluator();
+// evaluator_load.cc
+std::unique_ptr<Evaluator> MakeLoadEvaluator();
+
+// `scheduler.algorithm`: "load", "default" (and "ml", its other name). Errors: INVALID_ARGUMENT for any other.
 absl::StatusOr<std::unique_ptr<Evaluator>> MakeEvaluator(std::string_view algorithm);
 
 }  // namespace dragonfly::scheduler

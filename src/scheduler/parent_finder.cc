@@ -37,20 +37,38 @@ Refusal ParentFinder::Test(const Peer& parent, const Peer& child, TimePoint now)
   return Refusal::kNone;
 }
 
-std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now) {
-  std::vector<Peer*> found;
-  if (child.state() != PeerState::kReceivedNormal && child.state() != PeerState::kRunning) return found;
+// A partial shuffle: each draw is uniform among those not drawn yet.
+Peer& ParentFinder::Draw(Task& task, size_t drawn) {
+  task.SwapParents(drawn, drawn + random_() % (task.parent_count() - drawn));
+  return task.parent(drawn);
+}
+
+std::vector<Peer*> ParentFinder::Best(size_t count) {
+  const size_t take = std::min(count, scored_.size());
+  std::partial_sort(scored_.begin(), scored_.begin() + static_cast<std::ptrdiff_t>(take), scored_.end(),
+                    [](const Scored& a, const Scored& b) { return a.score > b.score; });
+  std::vector<Peer*> best;
+  best.reserve(take);
+  for (size_t i = 0; i < take; ++i) best.push_back(scored_[i].peer);
+  return best;
+}
+
+std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_full) {
+  has_spared_ = false;
+  if (child.state() != PeerState::kReceivedNormal && child.state() != PeerState::kRunning) return {};
   Task& task = child.task();
-  if (!task.content_length().has_value() && !child.host_facts().knows_length) return found;
+  if (!task.content_length().has_value() && !child.host_facts().knows_length) return {};
   Prepare(child);
   scored_.clear();
   slow_.clear();
-  // A partial shuffle: each draw is uniform among those not drawn yet.
   const size_t count = task.parent_count();
   for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
-    const size_t index = drawn + random_() % (count - drawn);
-    task.SwapParents(drawn, index);
-    Peer& parent = task.parent(drawn);
+    if (limits_.refused_count && drawn >= limits_.sample) break;
+    Peer& parent = Draw(task, drawn);
+    if (spare_full && evaluator_.IsFull(parent)) {
+      has_spared_ = true;
+      continue;
+    }
     const Refusal refusal = Test(parent, child, now);
     if (refusal == Refusal::kNone) scored_.push_back({evaluator_.Score(parent, child), &parent});
     if (refusal == Refusal::kSlow && slow_.size() < limits_.sample) {
@@ -58,13 +76,22 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now) {
     }
   }
   // A slow parent is worse than a fast one and better than the origin.
-  if (scored_.empty()) scored_.swap(slow_);
-  const size_t take = std::min(limits_.candidates, scored_.size());
-  std::partial_sort(scored_.begin(), scored_.begin() + static_cast<std::ptrdiff_t>(take), scored_.end(),
-                    [](const Scored& a, const Scored& b) { return a.score > b.score; });
-  found.reserve(take);
-  for (size_t i = 0; i < take; ++i) found.push_back(scored_[i].peer);
-  return found;
+  if (scored_.empty() && !limits_.refused_count) scored_.swap(slow_);
+  return Best(limits_.candidates);
+}
+
+std::vector<Peer*> ParentFinder::FindMore(Peer& child, TimePoint now, size_t count) {
+  Task& task = child.task();
+  Prepare(child);
+  scored_.clear();
+  for (size_t drawn = 0; drawn < task.parent_count() && scored_.size() < limits_.sample; ++drawn) {
+    Peer& parent = Draw(task, drawn);
+    if (Task::IsHelper(parent, child) || evaluator_.IsFull(parent)) continue;
+    const Refusal refusal = Test(parent, child, now);
+    if (refusal != Refusal::kNone && refusal != Refusal::kCircle) continue;
+    scored_.push_back({evaluator_.Score(parent, child), &parent});
+  }
+  return Best(count);
 }
 
 }  // namespace dragonfly::scheduler

@@ -30,6 +30,8 @@ enum class Refusal {
 struct ParentLimits {
   size_t candidates = 4;  // parents returned (candidate_parent_limit)
   size_t sample = 15;     // eligible peers compared (filter_parent_limit)
+  // Peers that are refused use up the sample, as in the original.
+  bool refused_count = false;
 };
 
 // Source of the rules: dragonfly v2.3.0, scheduler/scheduling/scheduling.go. Other than there, peers that are refused
@@ -42,7 +44,13 @@ class ParentFinder {
   void SetLimits(ParentLimits limits) { limits_ = limits; }
 
   // The best parents, best first; empty when there is none, or when the child's state takes no parents.
-  std::vector<Peer*> Find(Peer& child, TimePoint now);
+  // `spare_full`: hosts that the evaluator calls full are left alone.
+  std::vector<Peer*> Find(Peer& child, TimePoint now, bool spare_full = false);
+  // The last Find() has left a host alone because it was full.
+  bool has_spared() const { return has_spared_; }
+  // Up to `count` more parents for a child that downloads, best first. They may download from the child themselves:
+  // each gives the other what it lacks.
+  std::vector<Peer*> FindMore(Peer& child, TimePoint now, size_t count);
 
   // Begins tests of `child` (one search of the graph), to be followed by Test() of any number of peers.
   void Prepare(Peer& child) { child.task().graph().SearchFrom(child); }
@@ -56,6 +64,9 @@ class ParentFinder {
     double score;
     Peer* peer;
   };
+  Peer& Draw(Task& task, size_t drawn);
+  std::vector<Peer*> Best(size_t count);
+  bool has_spared_ = false;
   std::vector<Scored> scored_;
   std::vector<Scored> slow_;
 };

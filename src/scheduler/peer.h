@@ -53,6 +53,11 @@ class Peer : public GraphNode {
   bool lost() const { return lost_at.has_value(); }
   bool waiting() const { return waiting_; }
 
+  // Peers that it may take pieces from and that may take pieces from it in turn, and the other end of the same. Unlike
+  // parents they may form circles, so that each gives what the other lacks; a peer that downloads has a parent beside.
+  const std::vector<Peer*>& helpers() const { return helpers_; }
+  const std::vector<Peer*>& helped() const { return helped_; }
+
   int32_t FreeUploadSlots() const { return slot_->facts->upload_limit - slot_->host->upload_slots(); }
 
   bool Blocks(std::string_view parent_id) const;
@@ -78,6 +83,7 @@ class Peer : public GraphNode {
   std::optional<TimePoint> lost_at;
 
  private:
+  friend class Dispatcher;
   friend class Shard;
   friend class Task;
   friend class WaitList;
@@ -86,6 +92,10 @@ class Peer : public GraphNode {
   Task* const task_;
   HostSlot* const slot_;
   std::vector<std::string> blocked_;
+  std::vector<Peer*> helpers_;
+  std::vector<Peer*> helped_;
+  TimePoint widen_at_ = kNoDeadline;
+  uint8_t widenings_ = 0;
   PeerState state_ = PeerState::kPending;
   bool waiting_ = false;
   TimePoint waiting_since_{};

@@ -100,6 +100,8 @@ void Task::Remove(Peer& peer) {
   peer.state_ = PeerState::kLeave;
   UpdateParentList(peer);
   std::erase(news_, &peer);
+  std::erase(orphans_, &peer);
+  WidenAt(peer, kNoDeadline);
   std::vector<Peer*>& siblings = peer.slot_->peers;
   siblings[peer.slot_index_] = siblings.back();
   siblings[peer.slot_index_]->slot_index_ = peer.slot_index_;
@@ -110,6 +112,7 @@ void Task::Remove(Peer& peer) {
 absl::Status Task::Fire(Peer& peer, PeerEvent event, TimePoint now) {
   DF_ASSIGN_OR_RETURN(peer.state_, Next(peer.state_, event));
   peer.updated_at = now;
+  if (peer.state_ != PeerState::kRunning) WidenAt(peer, kNoDeadline);
   switch (peer.state_) {
     case PeerState::kBackToSource:
       DropParents(peer);
@@ -144,6 +147,8 @@ void Task::Restart(Peer& peer, TimePoint now) {
   peer.state_ = PeerState::kPending;
   peer.need_back_to_source = false;
   peer.lost_at.reset();
+  WidenAt(peer, kNoDeadline);
+  peer.widenings_ = 0;
   peer.updated_at = peer.piece_updated_at = now;
   UpdateParentList(peer);
 }
@@ -165,12 +170,49 @@ void Task::Disconnect(Peer& parent, Peer& child) {
   if (parent.parent_index_ >= 0 && !waiters_.empty()) news_.push_back(&parent);
 }
 
+bool Task::ConnectHelper(Peer& helper, Peer& child) {
+  if (!helper.host().TakeUploadSlot(helper.host_facts().upload_limit)) return false;
+  child.helpers_.push_back(&helper);
+  helper.helped_.push_back(&child);
+  return true;
+}
+
+bool Task::IsHelper(const Peer& helper, const Peer& child) {
+  return std::find(child.helpers_.begin(), child.helpers_.end(), &helper) != child.helpers_.end();
+}
+
+void Task::DisconnectHelper(Peer& helper, Peer& child) {
+  std::erase(child.helpers_, &helper);
+  std::erase(helper.helped_, &child);
+  helper.host().GiveUploadSlot();
+  if (helper.parent_index_ >= 0 && !waiters_.empty()) news_.push_back(&helper);
+}
+
 void Task::DropParents(Peer& child) {
   while (!child.parents().empty()) Disconnect(static_cast<Peer&>(*child.parents().back()), child);
+  while (!child.helpers_.empty()) DisconnectHelper(*child.helpers_.back(), child);
 }
 
 void Task::DropChildren(Peer& parent) {
-  while (!parent.children().empty()) Disconnect(parent, static_cast<Peer&>(*parent.children().back()));
+  while (!parent.helped_.empty()) DisconnectHelper(parent, *parent.helped_.back());
+  while (!parent.children().empty()) {
+    Peer& child = static_cast<Peer&>(*parent.children().back());
+    Disconnect(parent, child);
+    if (child.parents().empty() && !child.helpers_.empty()) orphans_.push_back(&child);
+  }
+}
+
+void Task::WidenAt(Peer& peer, TimePoint when) {
+  if (peer.widen_at_ != kNoDeadline) widenings_.erase({peer.widen_at_, &peer});
+  peer.widen_at_ = when;
+  if (when != kNoDeadline) widenings_.emplace(when, &peer);
+}
+
+Peer& Task::TakeWidening() {
+  Peer& peer = *widenings_.begin()->second;
+  widenings_.erase(widenings_.begin());
+  peer.widen_at_ = kNoDeadline;
+  return peer;
 }
 
 void Task::SwapParents(size_t a, size_t b) {

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -120,8 +122,14 @@ class Task {
   // -- Edges. An edge takes an upload slot of the parent's host.
   // Call SearchFrom(child) before and do not add an edge that closes a circle. False when the parent has no slot left.
   bool Connect(Peer& parent, Peer& child);
+  // The same for an edge that may close a circle.
+  bool ConnectHelper(Peer& helper, Peer& child);
+  static bool IsHelper(const Peer& helper, const Peer& child);
+  // Those of both kinds.
   void DropParents(Peer& child);
   void DropChildren(Peer& parent);
+  // The peers that have lost their last parent and still have helpers, since the last call.
+  std::vector<Peer*> TakeOrphans() { return std::exchange(orphans_, {}); }
   ParentGraph& graph() { return graph_; }
   const ParentGraph& graph() const { return graph_; }
 
@@ -129,9 +137,15 @@ class Task {
   size_t parent_count() const { return parents_.size(); }
   Peer& parent(size_t index) const { return *parents_[index]; }
   void SwapParents(size_t a, size_t b);
+  // -- Peers that shall be given helpers, by the time when.
+  void WidenAt(Peer& peer, TimePoint when);  // kNoDeadline: not any more
+  TimePoint NextWidening() const { return widenings_.empty() ? kNoDeadline : widenings_.begin()->first; }
+  // The first of them, which is then no longer among them.
+  Peer& TakeWidening();
+
   // The possible parents that are new or have got a free slot since the last call. Each may appear twice.
   std::vector<Peer*> TakeNews() { return std::exchange(news_, {}); }
-  bool has_news() const { return !news_.empty(); }
+  bool has_news() const { return !news_.empty() || !orphans_.empty(); }
 
   // -- The origin.
   const std::vector<SourceWorker>& sources() const { return sources_; }
@@ -151,6 +165,8 @@ class Task {
   const WaitList& waiters() const { return waiters_; }
   // When the waiters must be looked at again; kNoDeadline: not by the clock.
   TimePoint check_at = kNoDeadline;
+  // When peers must be widened, as the dispatcher has noted it.
+  TimePoint widen_at = kNoDeadline;
 
   TimePoint created_at;
   TimePoint updated_at;
@@ -163,6 +179,7 @@ class Task {
   static bool CanServe(const Peer& peer);
   void UpdateParentList(Peer& peer);
   void Disconnect(Peer& parent, Peer& child);
+  void DisconnectHelper(Peer& helper, Peer& child);
 
   const std::string id_;
   TaskAbout about_;
@@ -175,6 +192,8 @@ class Task {
   ParentGraph graph_;
   std::vector<Peer*> parents_;
   std::vector<Peer*> news_;
+  std::vector<Peer*> orphans_;
+  std::set<std::pair<TimePoint, Peer*>> widenings_;
   std::vector<SourceWorker> sources_;
   SeedTrigger trigger_;
   WaitList waiters_;

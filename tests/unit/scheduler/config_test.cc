@@ -72,7 +72,7 @@ TEST(SchedulerConfig, HasTheDefaultsOfTheReference) {
   EXPECT_EQ(config.job.local_workers, 1000);
   EXPECT_EQ(config.metrics.addr, ":8000");
   EXPECT_FALSE(config.enable_ipv6);
-  EXPECT_EQ(config.scheduling.algorithm, "default");
+  EXPECT_EQ(config.scheduling.algorithm, "load");
   EXPECT_EQ(config.scheduling.back_to_source_count, 200);
   EXPECT_EQ(config.scheduling.retry_back_to_source_limit, 4);
   EXPECT_EQ(config.scheduling.retry_limit, 5);

@@ -367,5 +367,58 @@ TEST(Dispatcher, IgnoresWhatAnOlderTriggerTells) {
   EXPECT_EQ(SentToSource(peers), 0);
 }
 
+// A child with one parent, and another peer that downloads from the child.
+struct Wide {
+  explicit Wide(bool takes_more) {
+    world.AddHost("host-child").takes_more_parents = takes_more;
+    EXPECT_TRUE(world.Register(child).ok());
+    world.Begin(child);
+    EXPECT_TRUE(world.Register(below).ok());
+    world.Begin(below);
+  }
+  World world;
+  World::Peer parent = world.Complete("parent");
+  World::Peer child{"child"};
+  World::Peer below{"below"};
+};
+
+TEST(Widening, GivesAPeerMoreToDownloadFromEvenThoseThatDownloadFromIt) {
+  Wide wide(true);
+  ASSERT_EQ(wide.child.stream->answers.size(), 1u);
+  const int32_t slots = wide.world.Get(wide.below).host().upload_slots();
+  wide.world.Pass(300ms);
+  ASSERT_EQ(wide.child.stream->answers.size(), 2u);
+  EXPECT_EQ(wide.child.stream->parents(), std::vector<std::string>{"below"});
+  EXPECT_EQ(wide.world.Get(wide.below).host().upload_slots(), slots + 1);
+  // When it has everything, the slot is free.
+  wide.world.Finish(wide.child, Origin::kPeers);
+  EXPECT_EQ(wide.world.Get(wide.below).host().upload_slots(), slots);
+  wide.world.Pass(10s);
+  EXPECT_EQ(wide.child.stream->answers.size(), 2u);
+}
+
+TEST(Widening, LeavesAPeerAloneThatTakesParentsOnlyWhenItAsks) {
+  Wide wide(false);
+  wide.world.Pass(10s);
+  EXPECT_EQ(wide.child.stream->answers.size(), 1u);
+}
+
+TEST(Widening, APeerThatHasOnlyHelpersLeftGetsAParent) {
+  Wide wide(true);
+  wide.world.Pass(300ms);
+  const World::Peer other = wide.world.Complete("other");
+  ASSERT_TRUE(wide.world.shard.DeletePeer("task", "parent", wide.world.now));
+  EXPECT_EQ(wide.child.stream->parents(), std::vector<std::string>{"other"});
+}
+
+TEST(Widening, AHelperThatLeavesGivesItsSlotsBackAndIsForgotten) {
+  Wide wide(true);
+  wide.world.Pass(300ms);
+  ASSERT_EQ(wide.world.Get(wide.child).helpers().size(), 1u);
+  ASSERT_TRUE(wide.world.shard.DeletePeer("task", "below", wide.world.now));
+  EXPECT_TRUE(wide.world.Get(wide.child).helpers().empty());
+  EXPECT_EQ(wide.world.hosts.Find("host-below")->upload_slots(), 0);
+}
+
 }  // namespace
 }  // namespace dragonfly::scheduler

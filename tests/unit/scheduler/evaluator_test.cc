@@ -143,5 +143,60 @@ TEST(MakeEvaluator, KnowsTheNamesOfTheReferenceAndRefusesOthers) {
   EXPECT_EQ(MakeEvaluator("best").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(LoadEvaluator, PrefersTheHostWithFewerChildrenForItsBandwidth) {
+  World world;
+  world.AddHost("host-slow").max_tx_rate = 125e6;
+  world.AddHost("host-fast").max_tx_rate = 1250e6;
+  const World::Peer slow = world.Complete("slow");
+  const World::Peer fast = world.Complete("fast");
+  World::Peer child("child");
+  ASSERT_TRUE(world.Register(child).ok());
+  const auto load = *MakeEvaluator("load");
+  EXPECT_GT(load->Score(world.Get(fast), world.Get(child)), load->Score(world.Get(slow), world.Get(child)));
+  const double before = load->Score(world.Get(fast), world.Get(child));
+  world.Get(fast).host().TakeUploadSlot(200);
+  EXPECT_LT(load->Score(world.Get(fast), world.Get(child)), before);
+}
+
+TEST(LoadEvaluator, PrefersAnyHostOfTheSameDataCentre) {
+  World world;
+  HostFacts& near = world.AddHost("host-near");
+  HostFacts& far = world.AddHost("host-far");
+  near.max_tx_rate = far.max_tx_rate = 125e6;
+  near.idc = "a";
+  far.idc = "b";
+  world.AddHost("host-child").idc = "a";
+  const World::Peer near_peer = world.Complete("near");
+  const World::Peer far_peer = world.Complete("far");
+  World::Peer child("child");
+  ASSERT_TRUE(world.Register(child).ok());
+  for (int i = 0; i < 7; ++i) world.Get(near_peer).host().TakeUploadSlot(200);
+  const auto load = *MakeEvaluator("load");
+  EXPECT_GT(load->Score(world.Get(near_peer), world.Get(child)), load->Score(world.Get(far_peer), world.Get(child)));
+}
+
+TEST(LoadEvaluator, JudgesAHostThatSaysNothingOfItsBandwidthAsBefore) {
+  World world;
+  const World::Peer parent = world.Complete("parent");
+  World::Peer child("child");
+  ASSERT_TRUE(world.Register(child).ok());
+  const auto load = *MakeEvaluator("load");
+  const auto plain = *MakeEvaluator("default");
+  EXPECT_EQ(load->Score(world.Get(parent), world.Get(child)), plain->Score(world.Get(parent), world.Get(child)));
+  EXPECT_FALSE(load->IsFull(world.Get(parent)));
+}
+
+TEST(LoadEvaluator, CallsAHostFullThatServesTwiceWhatFillsIt) {
+  World world;
+  world.AddHost("host-parent").max_tx_rate = 125e6;
+  const World::Peer parent = world.Complete("parent");
+  const auto load = *MakeEvaluator("load");
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_FALSE(load->IsFull(world.Get(parent))) << i;
+    world.Get(parent).host().TakeUploadSlot(200);
+  }
+  EXPECT_TRUE(load->IsFull(world.Get(parent)));
+}
+
 }  // namespace
 }  // namespace dragonfly::scheduler

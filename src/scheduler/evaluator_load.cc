@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Spreads the children over the upload bandwidth that there is, so that no host becomes the bottleneck of a large file
+// while others idle. The terms are those of the first stage of dragonfly v2.3.4 and later
+// (scheduler/scheduling/evaluator/evaluator_default.go); load is measured otherwise: there it is 0 for all hosts above
+// four children a gigabit, which tells a busy host from a swamped one no longer.
+#include <algorithm>
+#include <memory>
+
+#include "scheduler/evaluator.h"
+
+namespace dragonfly::scheduler {
+namespace {
+
+// What one child is expected to take: its share of a gigabit when it has four parents.
+constexpr double kChildRate = 125e6 / 4;  // bytes a second
+// Children beyond which others are used first, in multiples of what fills the host.
+constexpr double kFullFactor = 2;
+// The same for one that has nobody to download from, since it has everything or reads the origin. What it sends twice
+// while others lack it is lost to all of them, so it has few children, which know of one another.
+constexpr double kRootFactor = 2;
+constexpr int32_t kFullMin = 4;
+
+class LoadEvaluator final : public Evaluator {
+ public:
+  // A host that does not say what it can send is judged as before.
+  LoadEvaluator() : fallback_(MakeDefaultEvaluator()) {}
+
+  double Score(const Peer& parent, const Peer& child) const override {
+    const HostFacts& p = parent.host_facts();
+    const HostFacts& c = child.host_facts();
+    if (p.max_tx_rate <= 0) return fallback_->Score(parent, child);
+    return 0.45 * Load(parent) * score::UploadSuccess(parent) + 0.35 * score::Idc(p.idc, c.idc) +
+           0.1 * score::Location(p.location, c.location) + 0.1 * score::HostType(parent);
+  }
+  bool IsBad(const Peer& parent, TimePoint now) const override { return IsBadParent(parent, now); }
+  bool IsFull(const Peer& parent) const override {
+    const double rate = parent.host_facts().max_tx_rate;
+    if (rate <= 0) return false;
+    const double factor = parent.parents().empty() ? kRootFactor : kFullFactor;
+    return parent.host().upload_slots() >= std::max(kFullMin, static_cast<int32_t>(factor * rate / kChildRate));
+  }
+
+ private:
+  // What is left of the host's bandwidth for one more child, as a share of it; never 0, so that of two busy hosts the
+  // less busy one wins.
+  static double Load(const Peer& parent) {
+    const double used = (parent.host().upload_slots() + 1) * kChildRate / parent.host_facts().max_tx_rate;
+    return 1 / (1 + used);
+  }
+
+  const std::unique_ptr<Evaluator> fallback_;
+};
+
+}  // namespace
+
+std::unique_ptr<Evaluator> MakeLoadEvaluator() { return std::make_unique<LoadEvaluator>(); }
+
+}  // namespace dragonfly::scheduler
