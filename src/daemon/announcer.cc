@@ -50,8 +50,10 @@ struct Announcer::State {
 asio::awaitable<absl::Status> Announcer::State::AnnounceTo(std::string address) {
   using scheduler::v2::AnnounceHostRequest;
   AnnounceHostRequest request;
+  telemetry::Span span = options.trace.Start("make_announce_host_request");
   host.Fill(*request.mutable_host());
   request.mutable_interval()->set_seconds(absl::ToInt64Seconds(options.interval));
+  span.End();
   const std::shared_ptr<scheduler::v2::Scheduler::Stub> stub =
       scheduler::v2::Scheduler::NewStub(schedulers.ChannelTo(address));
   const auto start = [stub](grpc::ClientContext* context, const AnnounceHostRequest* asked,

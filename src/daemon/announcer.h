@@ -14,6 +14,7 @@
 #include "daemon/host_info.h"
 #include "daemon/scheduler_set.h"
 #include "runtime/clock.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -22,6 +23,7 @@ struct AnnouncerOptions {
   absl::Duration interval = absl::Seconds(300);             // told to the schedulers, and kept
   Clock::duration retry_interval{std::chrono::seconds(2)};  // after a failed announcement
   Clock::duration call_timeout{std::chrono::seconds(15)};
+  telemetry::SpanParent trace;
 };
 
 // Announces to a scheduler when it is first seen, when its connection was lost and has come back, and every interval.

@@ -7,6 +7,7 @@
 #include "base/task_id.h"
 #include "base/text.h"
 #include "common/v2/common.pb.h"
+#include "daemon/traced.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
 
@@ -137,10 +138,13 @@ asio::awaitable<absl::Status> Caller::Follow(uint64_t piece_length, const TaskDo
   started_ = true;
   parts_.probe.DownloadStarted(Labels());
   DF_CO_RETURN_IF_ERROR(co_await observer_.Started(started));
+  telemetry::Span local;
+  if (!started.present.empty()) local = parts_.probe.Under(trace()).Start("download_partial_from_local");
   for (const storage::PieceRecord& record : started.present) {
     parts_.probe.Traffic(storage::TrafficType::kLocalPeer, TaskType::kStandard, record.range.length);
     DF_CO_RETURN_IF_ERROR(co_await observer_.PieceReady(record));
   }
+  local.End();
   if (!started.complete) {
     DF_CO_RETURN_IF_ERROR(co_await FollowPieces(*download, static_cast<uint32_t>(started.present.size())));
   }
@@ -155,7 +159,9 @@ asio::awaitable<absl::Status> Caller::Follow(uint64_t piece_length, const TaskDo
 
 // A content that is not what it should be must not be given to anybody: neither here, nor to other peers.
 asio::awaitable<absl::Status> Caller::MakeOutputOrGiveUp(OutputRequest output) {
-  absl::Status made = co_await MakeOutput(parts_.blocking, content_, std::move(output));
+  telemetry::Span span;
+  if (!output.path.empty()) span = parts_.probe.Under(trace()).Start("copy_task");
+  absl::Status made = co_await Traced(std::move(span), MakeOutput(parts_.blocking, content_, std::move(output)));
   if (!IsDigestMismatch(made) || parts_.store.Find(id_) != content_) co_return made;
   DF_LOG(Warn, "task {}: {}; its content is given up", id_.str(), MessageOf(made));
   if (const absl::Status deleted = parts_.store.Delete(id_); !deleted.ok()) {

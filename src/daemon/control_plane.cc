@@ -41,7 +41,7 @@ struct ControlPlane::State {
         scheduler_tls(TlsOf(config.scheduler.tls, "scheduler")),
         channels(ChannelsWith(scheduler_tls)) {}
 
-  absl::Status MakeDynconfig(const HostIdentity& identity);
+  absl::Status MakeDynconfig(const HostIdentity& identity, const telemetry::SpanParent& trace);
 
   const DaemonConfig config;
   asio::io_context& io;
@@ -56,7 +56,7 @@ struct ControlPlane::State {
   std::unique_ptr<ManagerAnnouncer> announcer;
 };
 
-absl::Status ControlPlane::State::MakeDynconfig(const HostIdentity& identity) {
+absl::Status ControlPlane::State::MakeDynconfig(const HostIdentity& identity, const telemetry::SpanParent& trace) {
   if (!config.manager.addr.empty()) {
     DF_ASSIGN_OR_RETURN(manager, ManagerLink::Make(config.manager.addr, TlsOf(config.manager.tls, "manager")));
   }
@@ -76,6 +76,7 @@ absl::Status ControlPlane::State::MakeDynconfig(const HostIdentity& identity) {
     options.seed = identity.seed;
     options.scheduler_cluster_id = config.host.scheduler_cluster_id;
     options.refresh_interval = absl::ToChronoNanoseconds(config.dynconfig.refresh_interval);
+    options.trace = trace;
     dynconfig = std::make_unique<ManagerDynconfig>(std::move(options), *manager, io, channels, blocking);
   }
   return absl::OkStatus();
@@ -88,11 +89,13 @@ absl::StatusOr<std::unique_ptr<ControlPlane>> ControlPlane::Make(const DaemonCon
   auto state = std::make_unique<State>(config, io, blocking);
   state->channels.UseTracer(tracer);
   DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(state->scheduler_tls));
-  DF_RETURN_IF_ERROR(state->MakeDynconfig(identity));
+  const telemetry::SpanParent trace = tracer != nullptr ? tracer->Root() : telemetry::SpanParent();
+  DF_RETURN_IF_ERROR(state->MakeDynconfig(identity, trace));
   if (state->manager != nullptr) state->manager->UseTracer(tracer);
   SchedulerSetOptions options;
   options.refresh_interval = absl::ToChronoNanoseconds(config.dynconfig.refresh_interval);
   options.tls = state->scheduler_tls;
+  options.trace = trace;
   state->schedulers =
       std::make_unique<SchedulerSet>(std::move(options), io, *state->dynconfig, state->channels, blocking);
   return std::unique_ptr<ControlPlane>(new ControlPlane(std::move(state)));

@@ -331,6 +331,7 @@ void Daemon::State::Announce() {
 
   AnnouncerOptions options;
   options.interval = config.scheduler.announce_interval;
+  options.trace = probe.Root();
   announcer_owner = std::make_unique<Announcer>(options, loop, control->schedulers(), *host_owner);
   announcer = announcer_owner.get();
   announcer_owner->Start();
@@ -449,10 +450,12 @@ void Daemon::State::CollectGarbage() {
   policy.high_percent = config.gc.high_percent;
   policy.low_percent = config.gc.low_percent;
   policy.page_cache_idle = config.gc.page_cache_idle_timeout;
-  GarbageCollector::Parts parts{
-      .io = loop, .blocking = blocking, .store = *store, .schedulers = *link, .running = [this](const TaskId& id) {
-        return tasks->Running(id);
-      }};
+  GarbageCollector::Parts parts{.io = loop,
+                                .blocking = blocking,
+                                .store = *store,
+                                .schedulers = *link,
+                                .running = [this](const TaskId& id) { return tasks->Running(id); },
+                                .trace = probe.Root()};
   garbage = std::make_unique<GarbageCollector>(policy, config.gc.interval, std::move(parts));
   garbage->Start();
   persistent->Start();

@@ -8,6 +8,7 @@
 #include "daemon/service_calls.h"
 #include "daemon/task_calls.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/trace_metadata.h"
 
 namespace dragonfly::daemon {
 
@@ -42,8 +43,9 @@ class DownloadService final : public PersistentDownloadCalls, public Service {
 
   grpc::ServerUnaryReactor* StatTask(grpc::CallbackServerContext* context, const wire::StatTaskRequest* request,
                                      common::v2::Task* response) override {
-    return calls_.Unary(context, request->task_id(),
-                        [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
+    return calls_.Unary(context, request->task_id(), [this, context, request, response] {
+      return daemon::StatTask(tasks_, rpc::TraceOf(*context), *request, response);
+    });
   }
 
   grpc::ServerUnaryReactor* StatLocalTask(grpc::CallbackServerContext* context,
@@ -67,15 +69,17 @@ class DownloadService final : public PersistentDownloadCalls, public Service {
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,
                                        google::protobuf::Empty*) override {
-    return calls_.Unary(context, request->task_id(),
-                        [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
+    return calls_.Unary(context, request->task_id(), [this, context, request] {
+      return daemon::DeleteTask(tasks_, rpc::TraceOf(*context), request->task_id());
+    });
   }
 
   grpc::ServerUnaryReactor* DeleteLocalTask(grpc::CallbackServerContext* context,
                                             const wire::DeleteLocalTaskRequest* request,
                                             google::protobuf::Empty*) override {
-    return calls_.Unary(context, request->task_id(),
-                        [this, request] { return daemon::DeleteLocalTask(tasks_, request->task_id()); });
+    return calls_.Unary(context, request->task_id(), [this, context, request] {
+      return daemon::DeleteLocalTask(tasks_, rpc::TraceOf(*context), request->task_id());
+    });
   }
 
   grpc::ServerUnaryReactor* DeleteHost(grpc::CallbackServerContext* context, const google::protobuf::Empty*,

@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "daemon/traced.h"
 #include "runtime/signal.h"
 #include "runtime/task_group.h"
 #include "runtime/timeout.h"
@@ -48,7 +49,8 @@ struct GarbageCollector::State {
   // With the bytes that each takes when `with_blocks`: a stat(2) or two of each.
   std::vector<GarbageCandidate> Candidates(bool with_blocks, DiskUse* blocks_in_use) const;
   bool Evict(const TaskId& id, std::string_view why);
-  size_t EvictAll(const std::vector<TaskId>& ids, std::string_view why);
+  // `span`: what the pass is called in traces; there is none when nothing goes.
+  size_t EvictAll(const std::vector<TaskId>& ids, std::string_view why, telemetry::Span span);
 
   const GarbagePolicy policy;
   const absl::Duration interval;
@@ -109,15 +111,17 @@ bool GarbageCollector::State::Evict(const TaskId& id, std::string_view why) {
   return true;
 }
 
-size_t GarbageCollector::State::EvictAll(const std::vector<TaskId>& ids, std::string_view why) {
+size_t GarbageCollector::State::EvictAll(const std::vector<TaskId>& ids, std::string_view why, telemetry::Span span) {
   size_t evicted = 0;
   for (const TaskId& id : ids) evicted += Evict(id, why) ? 1 : 0;
+  span.Set("tasks", evicted);
   return evicted;
 }
 
 size_t GarbageCollector::State::AgePass() {
-  return EvictAll(ExpiredTasks(Candidates(/*with_blocks=*/false, nullptr), policy, absl::Now()),
-                  "not used for its time to live");
+  const std::vector<TaskId> expired = ExpiredTasks(Candidates(/*with_blocks=*/false, nullptr), policy, absl::Now());
+  if (expired.empty()) return 0;
+  return EvictAll(expired, "not used for its time to live", parts.trace.Start("evict_task_by_ttl"));
 }
 
 size_t GarbageCollector::State::SpacePass() {
@@ -132,7 +136,9 @@ size_t GarbageCollector::State::SpacePass() {
   DiskUse blocks;
   std::vector<GarbageCandidate> candidates = Candidates(/*with_blocks=*/true, &blocks);
   if (usage.budget) use.used_bytes = std::max(use.used_bytes, blocks.used_bytes);
-  return EvictAll(TasksOverBudget(std::move(candidates), use, policy, absl::Now()), "the disk is too full");
+  const std::vector<TaskId> excess = TasksOverBudget(std::move(candidates), use, policy, absl::Now());
+  if (excess.empty()) return 0;
+  return EvictAll(excess, "the disk is too full", parts.trace.Start("evict_task_by_disk_usage"));
 }
 
 void GarbageCollector::State::PageCachePass() {
@@ -162,9 +168,11 @@ uint64_t GarbageCollector::State::MakeRoom(const TaskId& keep, uint64_t bytes) {
   absl::flat_hash_map<TaskId, uint64_t> bytes_of;
   for (const GarbageCandidate& candidate : candidates) bytes_of.emplace(candidate.id, candidate.bytes);
   uint64_t freed = 0;
+  telemetry::Span span = parts.trace.Start("evict_task_space");
   for (const TaskId& id : TasksToMakeRoom(std::move(candidates), wanted, policy, absl::Now())) {
     if (Evict(id, "a download needs the room")) freed += bytes_of[id];
   }
+  span.Set("bytes", freed);
   return freed;
 }
 
@@ -188,7 +196,9 @@ asio::awaitable<void> GarbageCollector::State::Tell() {
   for (const TaskId& id : ids) {
     // It may be back meanwhile; then the scheduler hears of it by the new download.
     if (parts.running(id)) continue;
-    const absl::Status told = co_await parts.schedulers.DeleteTask(id);
+    telemetry::Span span = parts.trace.Start("delete_task_from_scheduler");
+    span.Set("task_id", id.str());
+    const absl::Status told = co_await Traced(std::move(span), parts.schedulers.DeleteTask(id));
     if (!told.ok()) DF_LOG(Debug, "task {}: tell the scheduler that it is gone: {}", id.str(), MessageOf(told));
   }
 }

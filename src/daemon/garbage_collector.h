@@ -14,6 +14,7 @@
 #include "daemon/scheduler_link.h"
 #include "runtime/blocking_pool.h"
 #include "storage/content_store.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -29,6 +30,7 @@ class GarbageCollector {
     storage::ContentStore& store;
     SchedulerLink& schedulers;                   // told of every task that goes
     std::function<bool(const TaskId&)> running;  // any thread
+    telemetry::SpanParent trace;                 // of the spans of what is evicted
   };
   // Everything must outlive the collector, and be good until Stop() has completed.
   GarbageCollector(GarbagePolicy policy, absl::Duration interval, Parts parts);

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "daemon/traced.h"
 #include "manager/v2/manager.grpc.pb.h"
 #include "rpc/client_call.h"
 #include "rpc/health_check.h"
@@ -185,7 +186,9 @@ asio::awaitable<absl::Status> ManagerDynconfig::Refresh() {
     co_return absl::NotFoundError(
         StrCat("names no scheduler of cluster ", state.options.scheduler_cluster_id, " (host.schedulerClusterID)"));
   }
+  telemetry::Span span = state.options.trace.Start("get_available_schedulers");
   const std::optional<size_t> chosen = co_await state.FirstThatServes(candidates);
+  span.End();
   if (!chosen) {
     co_return absl::UnavailableError(StrCat("none of the ", candidates.size(), " schedulers that it names serves"));
   }
@@ -220,7 +223,7 @@ asio::awaitable<void> ManagerDynconfig::Run() {
   Clock::duration retry = state.options.retry_min;
   for (;;) {
     const uint64_t seen = state.wake.version();
-    const absl::Status status = co_await Refresh();
+    const absl::Status status = co_await Traced(state.options.trace.Start("refresh"), Refresh());
     const TimePoint now = Clock::now();
     if (status.ok()) {
       retry = state.options.retry_min;

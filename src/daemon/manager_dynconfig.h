@@ -13,6 +13,7 @@
 #include "rpc/channel.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -29,6 +30,7 @@ struct ManagerDynconfigOptions {
   Clock::duration retry_max{std::chrono::seconds(30)};  // at most refresh_interval
   Clock::duration call_timeout{std::chrono::seconds(10)};
   Clock::duration probe_timeout{std::chrono::seconds(2)};  // of one scheduler
+  telemetry::SpanParent trace;
 };
 
 // Asks the manager (manager.v2.Manager/ListSchedulers) at the start, every interval, and when no scheduler serves any

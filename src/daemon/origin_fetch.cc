@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/piece_splitter.h"
+#include "daemon/traced.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -45,9 +46,8 @@ OriginFetch::OriginFetch(asio::any_io_executor executor, std::shared_ptr<storage
       group_(executor_) {}
 
 template <typename T>
-asio::awaitable<T> OriginFetch::Measured(asio::awaitable<T> call) {
+asio::awaitable<T> OriginFetch::Measured(asio::awaitable<T> call, telemetry::Span span) {
   const TimePoint begin = Clock::now();
-  telemetry::Span span = options_.trace.Start("get", telemetry::SpanKind::kClient);
   probe_.BackendStarted(options_.scheme, "GET");
   T result = co_await std::move(call);
   span.SetStatus(StatusOf(result));
@@ -92,12 +92,14 @@ asio::awaitable<absl::Status> OriginFetch::ReadRun(PieceRun run) {
     finished_(record);
     return absl::OkStatus();
   };
-  PieceSplitter splitter(content_, run.first, layout_, piece_length_, std::move(on_piece));
+  telemetry::Span span = options_.trace.Start("get", telemetry::SpanKind::kClient);
+  PieceSplitter splitter(content_, run.first, layout_, piece_length_, std::move(on_piece), span.AsParent());
   source::OriginRequest request = origin_.request;
+  SendTrace(span, request.header);
   request.deadline = DeadlineOf(run.pieces);
   source::ObjectVersion version = source::VersionOf(origin_.stat);
   auto call = origin_.source->Read(std::move(request), run.range, std::move(version), splitter, Bucket());
-  co_return co_await Measured(std::move(call));
+  co_return co_await Measured(std::move(call), std::move(span));
 }
 
 asio::awaitable<void> OriginFetch::Worker() {
@@ -151,12 +153,14 @@ asio::awaitable<absl::Status> OriginFetch::ReadWhole() {
     return layout_ && wishes_.Satisfied(*content_) ? Enough() : absl::OkStatus();
   };
   const PieceNumber first(0);
-  PieceSplitter splitter(content_, first, layout_, piece_length_, std::move(on_piece));
+  telemetry::Span span = options_.trace.Start("get", telemetry::SpanKind::kClient);
+  PieceSplitter splitter(content_, first, layout_, piece_length_, std::move(on_piece), span.AsParent());
   source::OriginRequest request = origin_.request;
+  SendTrace(span, request.header);
   if (layout_) request.deadline = DeadlineOf(layout_->piece_count());
   source::ObjectVersion version = source::VersionOf(origin_.stat);
   auto call = origin_.source->ReadAll(std::move(request), std::move(version), splitter, Bucket());
-  const absl::StatusOr<uint64_t> length = co_await Measured(std::move(call));
+  const absl::StatusOr<uint64_t> length = co_await Measured(std::move(call), std::move(span));
   if (!length.ok()) {
     if (layout_ && absl::IsCancelled(length.status()) && wishes_.Satisfied(*content_)) co_return absl::OkStatus();
     co_return length.status();

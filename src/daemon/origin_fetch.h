@@ -67,7 +67,7 @@ class OriginFetch {
   TimePoint DeadlineOf(uint32_t pieces) const;
   runtime::TokenBucket& Bucket() const;
   template <typename T>
-  boost::asio::awaitable<T> Measured(boost::asio::awaitable<T> call);
+  boost::asio::awaitable<T> Measured(boost::asio::awaitable<T> call, telemetry::Span span);
 
   const boost::asio::any_io_executor executor_;
   const std::shared_ptr<storage::TaskContent> content_;

@@ -6,19 +6,24 @@
 
 #include "base/status.h"
 #include "daemon/interrupt.h"
+#include "daemon/traced.h"
 
 namespace dragonfly::daemon {
 
 namespace asio = boost::asio;
 
 OriginOpening::OriginOpening(source::Source& source, source::OriginRequest request, uint64_t first_bytes,
-                             runtime::TokenBucket& limiter, Probe& probe, std::string scheme)
+                             runtime::TokenBucket& limiter, Probe& probe, std::string scheme,
+                             telemetry::SpanParent trace)
     : source_(source),
       request_(std::move(request)),
       first_bytes_(first_bytes),
       limiter_(limiter),
       probe_(probe),
-      scheme_(std::move(scheme)) {}
+      scheme_(std::move(scheme)),
+      span_(trace.Start("get", telemetry::SpanKind::kClient)) {
+  SendTrace(span_, request_.header);
+}
 
 void OriginOpening::Start(Lane& lane, uint64_t piece_length, MakeContent make_content) {
   piece_length_ = piece_length;
@@ -49,7 +54,7 @@ absl::StatusOr<ByteSink*> OriginOpening::OnStat(const source::OriginStat& stat) 
     return absl::OkStatus();
   };
   const std::optional<PieceLayout> layout = content->layout();
-  splitter_.emplace(std::move(content), PieceNumber(0), layout, piece_length_, std::move(on_piece));
+  splitter_.emplace(std::move(content), PieceNumber(0), layout, piece_length_, std::move(on_piece), span_.AsParent());
   return &*splitter_;
 }
 
@@ -98,6 +103,8 @@ asio::awaitable<void> OriginOpening::Run(std::shared_ptr<OriginOpening> self) {
   }
   // A piece that has not come to its end is free for the next writer.
   self->splitter_.reset();
+  self->span_.SetStatus(absl::IsCancelled(status) ? absl::OkStatus() : status);
+  self->span_.End();
   self->done_ = std::move(status);
   self->changed_.Notify();
 }

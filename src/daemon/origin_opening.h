@@ -31,9 +31,10 @@ class OriginOpening : public std::enable_shared_from_this<OriginOpening> {
       std::function<absl::StatusOr<std::shared_ptr<storage::TaskContent>>(const source::OriginStat& stat)>;
   using OnPiece = std::function<void(const storage::PieceRecord&)>;
 
-  // Asks for `first_bytes`. `source`, `limiter` and `probe` must outlive the lane's group. `scheme`: of the metrics.
+  // Asks for `first_bytes`. `source`, `limiter` and `probe` must outlive the lane's group. `scheme`: of the metrics;
+  // `trace`: of its span.
   OriginOpening(source::Source& source, source::OriginRequest request, uint64_t first_bytes,
-                runtime::TokenBucket& limiter, Probe& probe, std::string scheme);
+                runtime::TokenBucket& limiter, Probe& probe, std::string scheme, telemetry::SpanParent trace = {});
 
   // Begins, in the group of `lane`. `piece_length`: of the pieces while the length is unknown.
   void Start(Lane& lane, uint64_t piece_length, MakeContent make_content);
@@ -62,6 +63,7 @@ class OriginOpening : public std::enable_shared_from_this<OriginOpening> {
   runtime::TokenBucket& limiter_;
   Probe& probe_;
   const std::string scheme_;
+  telemetry::Span span_;
   uint64_t piece_length_ = 0;
   MakeContent make_content_;
   OnPiece on_piece_;

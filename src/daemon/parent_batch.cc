@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/interrupt.h"
 #include "daemon/object_tag.h"
+#include "daemon/traced.h"
 #include "runtime/run_on.h"
 #include "telemetry/log.h"
 
@@ -136,8 +137,8 @@ bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
 
 asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers) {
   const std::string address = parents_[index].address.grpc;
-  const std::unique_ptr<PieceNewsStream> stream =
-      OpenPieceNews(channels_, address, options_.host_id, content_->id(), numbers, options_.trace, options_.type);
+  const std::unique_ptr<PieceNewsStream> stream = OpenPieceNews(channels_, address, options_.host_id, content_->id(),
+                                                                numbers, options_.trace.context(), options_.type);
   bool tag_seen = false;
   while (dispatcher_.live(index)) {
     absl::StatusOr<std::optional<PieceNews>> news = co_await stream->Next(Clock::now() + options_.news_timeout);
@@ -239,8 +240,11 @@ void ParentBatch::BlamePiece(size_t index, PieceNumber number, const absl::Statu
 asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel) {
   const size_t index = assignment.parent;
   const PieceNumber number = assignment.piece;
+  telemetry::Span span = options_.trace.Start("download_from_parent");
+  NamePiece(span, content_->id().str(), number.value());
+  span.Set("parent_id", parents_[index].candidate.peer_id);
   const std::optional<absl::StatusOr<storage::PieceRecord>> record =
-      co_await RunUntil(Move(index, number), std::move(cancel), 0);
+      co_await RunUntil(Traced(std::move(span), Move(index, number)), std::move(cancel), 0);
   running_.erase({number.value(), index});
   if (!record) {
     // Taken over by another parent, or the parent was dropped: the books say so already.

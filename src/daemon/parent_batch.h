@@ -47,7 +47,7 @@ class ParentBatch {
     std::string peer_id;           // own
     // Asked for each piece: the bandwidth that it counts against; null: that of downloads.
     std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
-    telemetry::SpanContext trace;  // sent along with SyncPieces
+    telemetry::SpanParent trace;  // of the spans of pieces, and sent along with SyncPieces
   };
   struct Reports {
     Reports() = default;

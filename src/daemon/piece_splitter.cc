@@ -5,20 +5,25 @@
 #include <utility>
 
 #include "base/status.h"
+#include "daemon/traced.h"
 
 namespace dragonfly::daemon {
 
 PieceSplitter::PieceSplitter(std::shared_ptr<storage::TaskContent> content, PieceNumber first,
-                             std::optional<PieceLayout> layout, uint64_t piece_length, OnPiece on_piece)
+                             std::optional<PieceLayout> layout, uint64_t piece_length, OnPiece on_piece,
+                             telemetry::SpanParent trace)
     : content_(std::move(content)),
       layout_(std::move(layout)),
       piece_length_(piece_length),
       on_piece_(std::move(on_piece)),
+      trace_(std::move(trace)),
       piece_(first) {}
 
 absl::Status PieceSplitter::Fail(absl::Status status) {
   failed_ = true;
   writer_.reset();
+  span_.SetStatus(status);
+  span_.End();
   return status;
 }
 
@@ -31,6 +36,8 @@ absl::Status PieceSplitter::BeginPiece() {
   absl::StatusOr<storage::PieceWriter> writer = content_->BeginPiece(piece_);
   if (writer.ok()) {
     writer_.emplace(*std::move(writer));
+    span_ = trace_.Start("download_from_source");
+    NamePiece(span_, content_->id().str(), piece_.value());
   } else if (!absl::IsAlreadyExists(writer.status()) && !absl::IsFailedPrecondition(writer.status())) {
     return Fail(writer.status());
   }
@@ -45,6 +52,7 @@ absl::Status PieceSplitter::EndPiece() {
   absl::StatusOr<storage::PieceRecord> record = writer_->Commit(std::nullopt, "", storage::TrafficType::kBackToSource);
   writer_.reset();
   if (!record.ok()) return Fail(record.status());
+  span_.End();
   return on_piece_(*record);
 }
 

@@ -13,6 +13,7 @@
 #include "base/byte_sink.h"
 #include "base/piece.h"
 #include "storage/task_content.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -25,9 +26,9 @@ class PieceSplitter final : public ByteSink {
   using OnPiece = std::function<absl::Status(const storage::PieceRecord&)>;
 
   // `first`: the piece whose first byte comes first. `layout`: nullopt while the length is unknown; pieces of
-  // `piece_length` bytes are cut then, and Finish() ends the last one.
+  // `piece_length` bytes are cut then, and Finish() ends the last one. `trace`: of the spans of the pieces.
   PieceSplitter(std::shared_ptr<storage::TaskContent> content, PieceNumber first, std::optional<PieceLayout> layout,
-                uint64_t piece_length, OnPiece on_piece);
+                uint64_t piece_length, OnPiece on_piece, telemetry::SpanParent trace = {});
 
   // Errors: OUT_OF_RANGE when more bytes come than the layout has; RESOURCE_EXHAUSTED when the disk is full; errors of
   // the content; what on_piece returned.
@@ -51,6 +52,8 @@ class PieceSplitter final : public ByteSink {
   const std::optional<PieceLayout> layout_;
   const uint64_t piece_length_;
   const OnPiece on_piece_;
+  const telemetry::SpanParent trace_;
+  telemetry::Span span_;  // of the piece that comes
   PieceNumber piece_;
   bool in_piece_ = false;
   uint64_t left_ = 0;                           // bytes to the end of the piece

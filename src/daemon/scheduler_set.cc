@@ -216,6 +216,8 @@ asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, s
 }
 
 asio::awaitable<void> SchedulerSet::State::Check(bool all) {
+  const telemetry::Span span =
+      options.trace.Start(all ? "refresh_available_scheduler_addrs" : "update_available_scheduler_addrs");
   const auto round = std::make_shared<Round>();
   round->all = all;
   round->endpoints = co_await FindEndpoints();

@@ -21,6 +21,7 @@
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
 #include "runtime/signal.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::daemon {
 
@@ -30,6 +31,7 @@ struct SchedulerSetOptions {
   Clock::duration retry_interval{std::chrono::seconds(1)};     // between checks of those that do not serve
   Clock::duration probe_timeout{std::chrono::seconds(2)};      // of one health check, connecting included
   rpc::TlsFiles tls;                                           // of the channels, to say what is wrong with one
+  telemetry::SpanParent trace;
 };
 
 // Thread rule: every method from any thread; coroutines resume on the caller's executor.

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/piece_message.h"
+#include "daemon/traced.h"
 #include "daemon/tracing.h"
 #include "telemetry/log.h"
 
@@ -38,9 +39,10 @@ absl::StatusOr<std::string> ReadAll(const storage::PieceBytes& piece) {
 class ProgressStream final : public DownloadObserver {
  public:
   using Writer = rpc::ResponseWriter<wire::DownloadTaskResponse>;
-  ProgressStream(std::shared_ptr<Writer> writer, runtime::BlockingPool& blocking, const common::v2::Download& wanted)
+  ProgressStream(std::shared_ptr<Writer> writer, TaskManager& tasks, const common::v2::Download& wanted)
       : writer_(std::move(writer)),
-        blocking_(blocking),
+        blocking_(tasks.blocking()),
+        trace_(tasks.probe().Under(writer_->trace())),
         with_content_(wanted.need_piece_content()),
         url_(UrlToShow(wanted.url())) {}
 
@@ -78,7 +80,10 @@ class ProgressStream final : public DownloadObserver {
     SetPiece(record, &piece);
     if (with_content_) {
       DF_CO_ASSIGN_OR_RETURN(storage::PieceBytes bytes, content_->OpenPiece(record.number));
-      DF_CO_ASSIGN_OR_RETURN(*piece.mutable_content(), co_await ReadPiece(blocking_, std::move(bytes)));
+      telemetry::Span span = trace_.Start("download_from_local_into_async_read");
+      NamePiece(span, task_id_, record.number.value());
+      DF_CO_ASSIGN_OR_RETURN(*piece.mutable_content(),
+                             co_await Traced(std::move(span), ReadPiece(blocking_, std::move(bytes))));
     }
     co_return co_await writer_->Write(std::move(response));
   }
@@ -112,6 +117,7 @@ class ProgressStream final : public DownloadObserver {
 
   const std::shared_ptr<Writer> writer_;
   runtime::BlockingPool& blocking_;
+  const telemetry::SpanParent trace_;
   const bool with_content_;
   const std::string url_;
   std::string host_id_;
@@ -152,7 +158,7 @@ asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, const CallGate& g
   DF_CO_RETURN_IF_ERROR(gate.CheckDownload(request.download()));
   DownloadRequest download;
   download.trace = writer->trace();
-  ProgressStream progress(std::move(writer), tasks.blocking(), request.download());
+  ProgressStream progress(std::move(writer), tasks, request.download());
   download.wire = std::make_shared<common::v2::Download>(std::move(*request.mutable_download()));
   download.local = local;
   const absl::Status status = co_await tasks.Download(std::move(download), progress);
@@ -160,11 +166,12 @@ asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, const CallGate& g
   co_return status;
 }
 
-asio::awaitable<absl::Status> StatTask(TaskManager& tasks, const wire::StatTaskRequest& request,
-                                       common::v2::Task* response) {
+asio::awaitable<absl::Status> StatTask(TaskManager& tasks, telemetry::SpanContext trace,
+                                       const wire::StatTaskRequest& request, common::v2::Task* response) {
   DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(request.task_id()));
   tasks.probe().StatTaskStarted(TaskType::kStandard);
-  const absl::StatusOr<std::string> task = co_await tasks.schedulers().StatTask(std::move(id));
+  telemetry::Span span = tasks.probe().Under(std::move(trace)).Start("stat");
+  const absl::StatusOr<std::string> task = co_await Traced(std::move(span), tasks.schedulers().StatTask(std::move(id)));
   if (!task.ok()) {
     tasks.probe().StatTaskFailed(TaskType::kStandard);
     co_return task.status();
@@ -187,17 +194,18 @@ asio::awaitable<absl::Status> ListLocalTasks(TaskManager& tasks, wire::ListLocal
   co_return absl::OkStatus();
 }
 
-asio::awaitable<absl::Status> DeleteLocalTask(TaskManager& tasks, std::string task_id) {
+asio::awaitable<absl::Status> DeleteLocalTask(TaskManager& tasks, telemetry::SpanContext trace, std::string task_id) {
   DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(task_id));
   tasks.probe().DeleteTaskStarted(TaskType::kStandard);
-  const absl::Status deleted = co_await tasks.Delete(std::move(id));
+  telemetry::Span span = tasks.probe().Under(std::move(trace)).Start("delete");
+  const absl::Status deleted = co_await Traced(std::move(span), tasks.Delete(std::move(id)));
   if (!deleted.ok()) tasks.probe().DeleteTaskFailed(TaskType::kStandard);
   co_return deleted;
 }
 
-asio::awaitable<absl::Status> DeleteTask(TaskManager& tasks, std::string task_id) {
+asio::awaitable<absl::Status> DeleteTask(TaskManager& tasks, telemetry::SpanContext trace, std::string task_id) {
   DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(task_id));
-  absl::Status deleted = co_await DeleteLocalTask(tasks, std::move(task_id));
+  absl::Status deleted = co_await DeleteLocalTask(tasks, std::move(trace), std::move(task_id));
   // The reference answers INTERNAL for a task that is not here.
   if (absl::IsNotFound(deleted)) co_return absl::InternalError(StrCat("task ", id.str(), " not found"));
   if (!deleted.ok()) co_return deleted;

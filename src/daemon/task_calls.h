@@ -27,16 +27,17 @@ boost::asio::awaitable<absl::Status> DownloadTask(
     TaskManager& tasks, const CallGate& gate, dfdaemon::v2::DownloadTaskRequest request, bool local,
     std::shared_ptr<rpc::ResponseWriter<dfdaemon::v2::DownloadTaskResponse>> writer);
 
-boost::asio::awaitable<absl::Status> StatTask(TaskManager& tasks, const dfdaemon::v2::StatTaskRequest& request,
-                                              common::v2::Task* response);
+boost::asio::awaitable<absl::Status> StatTask(TaskManager& tasks, telemetry::SpanContext trace,
+                                              const dfdaemon::v2::StatTaskRequest& request, common::v2::Task* response);
 boost::asio::awaitable<absl::Status> StatLocalTask(TaskManager& tasks,
                                                    const dfdaemon::v2::StatLocalTaskRequest& request,
                                                    dfdaemon::v2::StatLocalTaskResponse* response);
 boost::asio::awaitable<absl::Status> ListLocalTasks(TaskManager& tasks, dfdaemon::v2::ListLocalTasksResponse* response);
 // From this host, and this host from the scheduler's books.
-boost::asio::awaitable<absl::Status> DeleteTask(TaskManager& tasks, std::string task_id);
+boost::asio::awaitable<absl::Status> DeleteTask(TaskManager& tasks, telemetry::SpanContext trace, std::string task_id);
 // From this host only.
-boost::asio::awaitable<absl::Status> DeleteLocalTask(TaskManager& tasks, std::string task_id);
+boost::asio::awaitable<absl::Status> DeleteLocalTask(TaskManager& tasks, telemetry::SpanContext trace,
+                                                     std::string task_id);
 boost::asio::awaitable<absl::Status> DeleteHost(TaskManager& tasks);
 
 }  // namespace dragonfly::daemon

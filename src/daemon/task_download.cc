@@ -15,6 +15,7 @@
 #include "daemon/interrupt.h"
 #include "daemon/origin_access.h"
 #include "daemon/revalidation.h"
+#include "daemon/traced.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -165,6 +166,9 @@ asio::awaitable<void> TaskDownload::Run() {
     DF_LOG(Warn, "task {}: download failed: {}", id_.str(), outcome.ToString());
   }
   if (recorder_) recorder_->Causes(causes_);
+  telemetry::Span end = span_.AsParent().Start(outcome.ok() ? "download_finished" : "download_failed");
+  end.SetStatus(outcome);
+  end.End();
   if (layout_) span_.Set("content_length", layout_->content_length());
   span_.SetStatus(outcome);
   span_.End();
@@ -178,7 +182,7 @@ bool TaskDownload::NothingMissing() const {
 asio::awaitable<absl::Status> TaskDownload::Body() {
   if (predecessor_) co_await std::exchange(predecessor_, nullptr)->WhenEnded();
   const runtime::SoftLimit::Slot slot = co_await lane_.downloads->Enter();
-  DF_CO_RETURN_IF_ERROR(co_await Prepare());
+  DF_CO_RETURN_IF_ERROR(co_await Traced(span_.AsParent().Start("download_started"), Prepare()));
   // Nothing will be fetched, but who waits for this host at the scheduler must learn that the file is empty.
   if (wire_->need_back_to_source() && layout_ && layout_->piece_count() == 0) {
     lane_.group.Spawn(AnnounceCopy(parts_, id_, wire_));
@@ -280,6 +284,8 @@ asio::awaitable<absl::StatusOr<source::OriginStat>> TaskDownload::AskOrigin() {
   request.deadline =
       Clock::now() + absl::ToChronoNanoseconds(std::min(parts_.config.download.piece_timeout, absl::Hours(24)));
   asked_at_ = Clock::now();
+  telemetry::Span span = span_.AsParent().Start("head", telemetry::SpanKind::kClient);
+  SendTrace(span, request.header);
   parts_.probe.BackendStarted(scheme, "HEAD");
   absl::StatusOr<source::OriginStat> stat = co_await source_->Stat(std::move(request));
   if (stat.ok()) {
@@ -288,6 +294,7 @@ asio::awaitable<absl::StatusOr<source::OriginStat>> TaskDownload::AskOrigin() {
   } else {
     parts_.probe.BackendFailed(scheme, "HEAD");
   }
+  span.SetStatus(stat.status());
   co_return stat;
 }
 
@@ -327,7 +334,7 @@ asio::awaitable<absl::Status> TaskDownload::OpenOrigin() {
   asked_at_ = Clock::now();
   opening_ = std::make_shared<OriginOpening>(*source_, std::move(request), piece_length_,
                                              awaited_ ? parts_.limiters.back_to_source : parts_.limiters.prefetch,
-                                             parts_.probe, url.ok() ? url->scheme : "");
+                                             parts_.probe, url.ok() ? url->scheme : "", span_.AsParent());
   const auto make_content =
       [this](const source::OriginStat& stat) -> absl::StatusOr<std::shared_ptr<storage::TaskContent>> {
     const uint64_t piece_length = piece_length_;

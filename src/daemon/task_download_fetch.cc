@@ -225,7 +225,7 @@ asio::awaitable<absl::Status> TaskDownload::RunBatch(PeerSession& session, std::
                                                      PieceLayout layout, bool provisional) {
   telemetry::Span span = span_.AsParent().Start("download_partial_with_scheduler_from_parent");
   ParentBatch::Options options;
-  options.trace = span.context();
+  options.trace = span.AsParent();
   options.host_id = parts_.identity.host_id;
   options.concurrency = concurrency_;
   options.news_timeout = ToDuration(parts_.config.download.collected_piece_timeout);
@@ -433,7 +433,10 @@ asio::awaitable<TaskDownload::Scheduled> TaskDownload::Schedule() {
 }
 
 asio::awaitable<absl::Status> TaskDownload::Fetch() {
+  telemetry::Span span = span_.AsParent().Start("download_partial_with_scheduler");
   const Scheduled end = co_await Schedule();
+  span.SetStatus(end.status);
+  span.End();
   if (!end.ask_origin || NothingMissing()) co_return end.status;
   if (!origin_allowed_) co_return FailureWithoutOrigin();
   DF_LOG(Info, "task {}: directly from the origin: {}", id_.str(), absl::StrJoin(causes_, "; "));

@@ -124,7 +124,8 @@ struct TaskManager::State {
   // One caller's way through a download that is not on this host yet.
   asio::awaitable<absl::Status> Follow(Caller& caller, const TaskId& id);
   asio::awaitable<absl::Status> FollowShaped(Caller& caller, TaskDownload& download, Wishes::Id wish);
-  void StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id);
+  void StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id,
+                     const telemetry::SpanContext& trace);
   // Of a caller that wants the bytes in memory.
   asio::awaitable<void> ReadAhead(std::shared_ptr<storage::TaskContent> content) const;
   asio::awaitable<void> Prefetch(TaskManager& manager, TaskId id, DownloadRequest request);
@@ -240,16 +241,24 @@ asio::awaitable<void> TaskManager::State::Prefetch(TaskManager& manager, TaskId 
   };
   const Turn turn{*this, id};
   const TaskLabels labels = LabelsOf(*request.wire);
+  telemetry::Span span = parts.probe.Under(request.trace).Start("prefetch_task");
+  span.Set("task_id", id.str());
+  request.trace = span.context();
+  span.AsParent().Start("prefetch_task_started").End();
   parts.probe.PrefetchStarted(labels);
   NobodyLooks observer;
   const absl::Status status = co_await manager.Download(std::move(request), observer);
+  span.SetStatus(status);
   if (status.ok()) co_return;
+  telemetry::Span failed = span.AsParent().Start("prefetch_task_failed");
+  failed.SetStatus(status);
   parts.probe.PrefetchFailed(labels);
   DF_LOG(Warn, "task {}: prefetch: {}", id.str(), status.ToString());
 }
 
 // A range of the file is asked for, and the rest is expected to be soon.
-void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id) {
+void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id,
+                                       const telemetry::SpanContext& trace) {
   {
     absl::MutexLock lock(&mutex);
     if (stopped || !prefetching.insert(id).second) return;
@@ -269,6 +278,7 @@ void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::D
   DownloadRequest request;
   request.wire = std::move(whole);
   request.local = true;
+  request.trace = trace;
   LaneFor(id).group.Spawn(Prefetch(manager, id, std::move(request)));
 }
 
@@ -347,7 +357,7 @@ asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, Dow
     here = complete || (resolved.ok() && caller.range() && content->HasRange(*caller.range()));
     if (complete) DF_CO_RETURN_IF_ERROR(resolved);
   }
-  if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, *wire, id);
+  if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, *wire, id, caller.trace());
   if (!here) content = nullptr;
   const TimePoint deadline = DeadlineOf(*wire);
   absl::Status status;

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "telemetry/trace.h"
@@ -34,6 +36,15 @@ template <typename Result>
 boost::asio::awaitable<Result> Traced(telemetry::Span span, boost::asio::awaitable<Result> work) {
   if (!span.recording()) return work;
   return traced_internal::Run(std::move(span), std::move(work));
+}
+
+// Sends the trace of `span` along with a request to an origin, as headers of W3C Trace Context; nothing is sent without
+// tracing, and what the user sends goes first.
+void SendTrace(const telemetry::Span& span, std::vector<std::pair<std::string, std::string>>& header);
+
+// Names the piece that `span` is about.
+inline void NamePiece(telemetry::Span& span, std::string_view task_id, uint32_t number) {
+  if (span.recording()) span.Set("piece_id", std::string(task_id) + "-" + std::to_string(number));
 }
 
 // The span of a call that this daemon answers, with the fields that all of them have. `name`: a literal, the name of

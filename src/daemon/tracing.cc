@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/url.h"
 #include "daemon/task_manager.h"
+#include "daemon/traced.h"
 #include "dfdaemon/v2/dfdaemon.pb.h"
 #include "tracing/tracer.h"
 
@@ -86,6 +87,16 @@ std::string UrlToShow(const std::string& url) {
   parsed->query.clear();
   parsed->fragment.clear();
   return parsed->ToString();
+}
+
+// Declared in daemon/traced.h.
+void SendTrace(const telemetry::Span& span, std::vector<std::pair<std::string, std::string>>& header) {
+  if (!span.recording()) return;
+  for (const auto& [name, value] : header) {
+    if (EqualsIgnoreCase(name, "traceparent")) return;
+  }
+  header.emplace_back("traceparent", span.context().ToTraceparent());
+  if (!span.context().state.empty()) header.emplace_back("tracestate", span.context().state);
 }
 
 }  // namespace dragonfly::daemon

@@ -14,8 +14,10 @@
 #include "daemon/piece_set.h"
 #include "daemon/service_calls.h"
 #include "daemon/task_calls.h"
+#include "daemon/traced.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/capability.h"
+#include "rpc/trace_metadata.h"
 #include "runtime/timeout.h"
 
 namespace dragonfly::daemon {
@@ -81,8 +83,9 @@ class UploadService final : public PersistentUploadCalls, public Service {
 
   grpc::ServerUnaryReactor* StatTask(grpc::CallbackServerContext* context, const wire::StatTaskRequest* request,
                                      common::v2::Task* response) override {
-    return calls_.Unary(context, request->task_id(),
-                        [this, request, response] { return daemon::StatTask(tasks_, *request, response); });
+    return calls_.Unary(context, request->task_id(), [this, context, request, response] {
+      return daemon::StatTask(tasks_, rpc::TraceOf(*context), *request, response);
+    });
   }
 
   grpc::ServerUnaryReactor* StatLocalTask(grpc::CallbackServerContext* context,
@@ -101,8 +104,9 @@ class UploadService final : public PersistentUploadCalls, public Service {
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,
                                        google::protobuf::Empty*) override {
-    return calls_.Unary(context, request->task_id(),
-                        [this, request] { return daemon::DeleteTask(tasks_, request->task_id()); });
+    return calls_.Unary(context, request->task_id(), [this, context, request] {
+      return daemon::DeleteTask(tasks_, rpc::TraceOf(*context), request->task_id());
+    });
   }
 
   grpc::ServerWriteReactor<wire::SyncPiecesResponse>* SyncPieces(grpc::CallbackServerContext* context,
@@ -118,8 +122,9 @@ class UploadService final : public PersistentUploadCalls, public Service {
   grpc::ServerUnaryReactor* DownloadPiece(grpc::CallbackServerContext* context,
                                           const wire::DownloadPieceRequest* request,
                                           wire::DownloadPieceResponse* response) override {
-    return calls_.Unary(context, request->task_id(),
-                        [this, request, response] { return SendPiece(*request, response); });
+    return calls_.Unary(context, request->task_id(), [this, context, request, response] {
+      return SendPiece(rpc::TraceOf(*context), *request, response);
+    });
   }
 
   grpc::ServerWriteReactor<common::v2::Host>* SyncHost(grpc::CallbackServerContext* context,
@@ -138,7 +143,7 @@ class UploadService final : public PersistentUploadCalls, public Service {
   asio::awaitable<absl::Status> TellOfTask(grpc::CallbackServerContext* context,
                                            const wire::StatLocalTaskRequest& request,
                                            wire::StatLocalTaskResponse* response);
-  asio::awaitable<absl::Status> SendPiece(const wire::DownloadPieceRequest& request,
+  asio::awaitable<absl::Status> SendPiece(telemetry::SpanContext trace, const wire::DownloadPieceRequest& request,
                                           wire::DownloadPieceResponse* response);
   asio::awaitable<absl::Status> SendHost(std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer);
   wire::SyncPiecesResponse NewsOf(const storage::PieceRecord& record) const;
@@ -223,7 +228,8 @@ asio::awaitable<absl::Status> UploadService::TellOfTask(grpc::CallbackServerCont
   co_return co_await daemon::StatLocalTask(tasks_, request, response);
 }
 
-asio::awaitable<absl::Status> UploadService::SendPiece(const wire::DownloadPieceRequest& request,
+asio::awaitable<absl::Status> UploadService::SendPiece(telemetry::SpanContext trace,
+                                                       const wire::DownloadPieceRequest& request,
                                                        wire::DownloadPieceResponse* response) {
   DF_CO_ASSIGN_OR_RETURN(const TaskId id, TaskId::Parse(request.task_id()));
   const PieceNumber number(request.piece_number());
@@ -239,7 +245,10 @@ asio::awaitable<absl::Status> UploadService::SendPiece(const wire::DownloadPiece
   const storage::PieceRecord record = bytes.record;
   co_await limiter_.TakeInChunks(record.range.length);
   common::v2::Piece& piece = *response->mutable_piece();
-  DF_CO_ASSIGN_OR_RETURN(*piece.mutable_content(), co_await ReadPiece(tasks_.blocking(), std::move(bytes)));
+  telemetry::Span span = tasks_.probe().Under(std::move(trace)).Start("upload_from_local_into_async_read");
+  NamePiece(span, id.str(), number.value());
+  DF_CO_ASSIGN_OR_RETURN(*piece.mutable_content(),
+                         co_await Traced(std::move(span), ReadPiece(tasks_.blocking(), std::move(bytes))));
   SetPiece(record, &piece);
   response->set_digest(PieceMetadataDigest(number, record.range, piece.digest()));
   count.Finish(record.range.length);

@@ -4,12 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 #include <span>
 #include <string>
 
 #include "base/digest.h"
+#include "rpc/otlp_exporter.h"
 #include "runtime/io_threads.h"
+#include "tests/support/otlp_collector.h"
 #include "tests/unit/daemon/daemon_fixture.h"
 #include "tests/unit/daemon/scripted_link.h"
 #include "tests/unit/daemon/scripted_scheduler.h"
@@ -57,7 +60,8 @@ class GarbageCollectorTest : public testing::Test {
                                   .blocking = blocking_,
                                   .store = *store_,
                                   .schedulers = link_,
-                                  .running = [this](const TaskId& id) { return running_.contains(id); }};
+                                  .running = [this](const TaskId& id) { return running_.contains(id); },
+                                  .trace = trace_};
     return std::make_unique<GarbageCollector>(policy_, absl::Hours(1), std::move(parts));
   }
   size_t Collect() { return Await(io_.At(0), MakeCollector()->RunOnce()); }
@@ -69,6 +73,7 @@ class GarbageCollectorTest : public testing::Test {
   ScriptedLink link_;
   GarbagePolicy policy_;
   std::set<TaskId> running_;
+  telemetry::SpanParent trace_;
 };
 
 TEST_F(GarbageCollectorTest, RemovesWhatIsTooOldAndTellsTheScheduler) {
@@ -147,6 +152,35 @@ TEST_F(GarbageCollectorTest, EvictsNothingWhenItWouldNotBeEnough) {
   EXPECT_GE(collector->MakeRoom(other, 400 * kKiB), 300 * kKiB);
   EXPECT_EQ(store_->Find(kept), nullptr);
   EXPECT_NE(store_->Find(busy), nullptr);
+}
+
+TEST_F(GarbageCollectorTest, TellsTracesWhatItEvicts) {
+  dragonfly::testing::OtlpCollector collector;
+  telemetry::TracerOptions options;
+  options.name = "test";
+  options.batch_delay = std::chrono::milliseconds(1);
+  telemetry::Tracer tracer(options, *rpc::MakeOtlpExporter({.endpoint = collector.endpoint()}));
+  trace_ = tracer.Root();
+  const TaskId old = Add("old", 100 * kKiB);
+  EXPECT_EQ(Collect(), 1u);
+  policy_.task_ttl = absl::Hours(1);
+  Add("large", 900 * kKiB);
+  EXPECT_EQ(Collect(), 1u);
+  const TaskId kept = Add("kept", 500 * kKiB);
+  EXPECT_EQ(MakeCollector()->MakeRoom(kept, 400 * kKiB), 0u);  // and says nothing about it
+  Add("other", 300 * kKiB);
+  EXPECT_GE(MakeCollector()->MakeRoom(kept, 300 * kKiB), 300 * kKiB);
+  const std::vector<std::string> names = {"evict_task_by_ttl", "evict_task_by_disk_usage", "evict_task_space",
+                                          "delete_task_from_scheduler"};
+  std::map<std::string, std::string> seen;  // by name: the first one's attributes
+  for (const auto& one : collector.WaitForNames(names)) {
+    seen.emplace(one.span.name(), one.Attribute("tasks") + one.Attribute("task_id"));
+  }
+  EXPECT_EQ(seen["evict_task_by_ttl"], "1");
+  EXPECT_EQ(seen["evict_task_by_disk_usage"], "1");
+  EXPECT_TRUE(seen.contains("evict_task_space"));
+  EXPECT_EQ(seen["delete_task_from_scheduler"], old.str());
+  tracer.Stop(Clock::now());
 }
 
 TEST_F(GarbageCollectorTest, NeverEvictsTheTaskThatNeedsTheRoom) {
