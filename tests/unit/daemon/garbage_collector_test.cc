@@ -26,7 +26,7 @@ using ::testing::IsEmpty;
 
 constexpr uint64_t kKiB = 1024;
 
-class GarbageCollectorTest : public testing::Test {
+class GarbageCollectorTest : public ::testing::Test {
  protected:
   GarbageCollectorTest() {
     storage::StoreOptions options;

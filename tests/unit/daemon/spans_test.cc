@@ -86,12 +86,17 @@ class SpansTest : public test::DaemonFixture {
 };
 
 TEST_F(SpansTest, ADownloadFromTheOriginTellsItsSteps) {
-  const ScriptedOrigin origin(RandomBytes((9 << 20) + 5));
+  // Pieces that fit into a message.
+  constexpr uint64_t kPieceLength = 1 << 20;
+  const ScriptedOrigin origin(RandomBytes(2 * kPieceLength + 5));
   auto daemon = StartTraced(Config("alone"));
   ASSERT_NE(daemon, nullptr);
-  EXPECT_TRUE(DownloadBy(*daemon, origin.Url()).ok());
+  EXPECT_TRUE(DownloadBy(*daemon, origin.Url(), [](common::v2::Download& download) {
+                download.set_piece_length(kPieceLength);
+              }).ok());
   // It is here now: pieces with their bytes, and an output.
   EXPECT_TRUE(DownloadBy(*daemon, origin.Url(), [&](common::v2::Download& download) {
+                download.set_piece_length(kPieceLength);
                 download.set_need_piece_content(true);
                 download.set_output_path(dir_.path() + "/out");
               }).ok());
@@ -152,7 +157,8 @@ TEST_F(SpansTest, AnOriginGetsTheContextOfItsRequests) {
   EXPECT_THAT(failed.span.status().message(), HasSubstr("404"));
   const auto hex = [](const std::string& bytes) {
     std::string text;
-    for (const unsigned char byte : bytes) {
+    for (const char c : bytes) {
+      const auto byte = static_cast<unsigned char>(c);
       constexpr char kDigits[] = "0123456789abcdef";
       text += {kDigits[byte >> 4], kDigits[byte & 15]};
     }
