@@ -119,6 +119,11 @@ void ScriptedServer::Serve(int fd) {
     }
     script_(connection, request, number);
   }
+  if (connection.closing()) {
+    // What the client has sent and nobody has read would turn the close into a reset, which takes the answer with it.
+    ::shutdown(fd, SHUT_WR);
+    connection.AwaitClientGone();
+  }
   const std::lock_guard lock(mutex_);
   std::erase_if(sockets_, [fd](const UniqueFd& socket) { return socket.get() == fd; });
 }

@@ -147,6 +147,22 @@ TEST_F(ParentDownload, FallsBackToTheOriginWhenTheScheduleCountIsUsedUp) {
   EXPECT_EQ(observer_.BytesFrom(TrafficType::kRemotePeer), 5 * kTestPieceLength);
 }
 
+TEST_F(ParentDownload, WaitsForTheSchedulerAsLongAsIsConfigured) {
+  child_.Stop();
+  child_.config.scheduler.schedule_timeout = absl::Minutes(7);
+  child_.Start();
+  TestPeer partial(io_, "partial");
+  Warm(partial, 0, 4);
+  Offer({partial.AsParent()});
+  ASSERT_TRUE(child_.Download(wire_, observer_).ok());
+  const std::vector<Clock::duration> patience = child_.link.patience();
+  EXPECT_EQ(patience.size(), 5u);  // a registration and four reschedules
+  for (const Clock::duration wait : patience) {
+    EXPECT_GT(wait, std::chrono::minutes(6));
+    EXPECT_LE(wait, std::chrono::minutes(7));
+  }
+}
+
 TEST_F(ParentDownload, NamesTheCausesWhenTheOriginIsDisabled) {
   TestPeer empty(io_, "empty");
   Offer({empty.AsParent()});

@@ -132,7 +132,8 @@ TEST_F(GarbageCollectorTest, MakesRoomAtOnceForADownloadThatNeedsIt) {
   const TaskId second = Add("second", 300 * kKiB);
   const std::unique_ptr<GarbageCollector> collector = MakeCollector();
   collector->Start();
-  const TaskId third = Add("third", 600 * kKiB);
+  // With the second no more than what the pass at the start leaves alone, whenever that comes.
+  const TaskId third = Add("third", 550 * kKiB);
   EXPECT_EQ(store_->Find(first), nullptr);
   EXPECT_NE(store_->Find(second), nullptr);
   EXPECT_NE(store_->Find(third), nullptr);

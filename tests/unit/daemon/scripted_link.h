@@ -56,6 +56,11 @@ class ScriptedLink final : public SchedulerLink {
     };
     return mutex_.AwaitWithTimeout(absl::Condition(&there), absl::Seconds(30));
   }
+  // How long each registration and reschedule was ready to wait.
+  std::vector<Clock::duration> patience() const {
+    absl::MutexLock lock(&mutex_);
+    return patience_;
+  }
   common::v2::Download registration() const {
     absl::MutexLock lock(&mutex_);
     return registration_;
@@ -88,16 +93,21 @@ class ScriptedLink final : public SchedulerLink {
    public:
     explicit Session(ScriptedLink& link) : link_(link) {}
     boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Register(const common::v2::Download& download, TaskFacts,
-                                                                    TimePoint) override {
+                                                                    TimePoint deadline) override {
       {
         absl::MutexLock lock(&link_.mutex_);
         link_.registration_ = download;
+        link_.patience_.push_back(deadline - Clock::now());
       }
       link_.Add("register");
       co_return link_.Next();
     }
     boost::asio::awaitable<absl::StatusOr<ScheduleAnswer>> Reschedule(std::vector<CandidateParent>, std::string,
-                                                                      TimePoint) override {
+                                                                      TimePoint deadline) override {
+      {
+        absl::MutexLock lock(&link_.mutex_);
+        link_.patience_.push_back(deadline - Clock::now());
+      }
       link_.Add("reschedule");
       co_return link_.Next();
     }
@@ -151,6 +161,7 @@ class ScriptedLink final : public SchedulerLink {
   bool takes_unknown_length_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
   common::v2::Download registration_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Clock::duration> patience_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dragonfly::daemon
