@@ -8,6 +8,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -22,7 +23,8 @@ class SoftLimitTest : public ::testing::Test {
  protected:
   void Spawn(SoftLimit& limit, int name) {
     if (slots_.size() <= static_cast<size_t>(name)) slots_.resize(static_cast<size_t>(name) + 1);
-    asio::co_spawn(io_, Use(limit, name), asio::bind_cancellation_slot(cancel_.slot(), [](std::exception_ptr) {}));
+    asio::co_spawn(io_, Use(limit, name),
+                   asio::bind_cancellation_slot(cancel_[name].slot(), [](std::exception_ptr) {}));
   }
   asio::awaitable<void> Use(SoftLimit& limit, int name) {
     SoftLimit::Slot slot = co_await limit.Enter();
@@ -37,7 +39,7 @@ class SoftLimitTest : public ::testing::Test {
   }
 
   asio::io_context io_;
-  asio::cancellation_signal cancel_;
+  std::map<int, asio::cancellation_signal> cancel_;  // one slot serves one coroutine
   std::vector<std::optional<SoftLimit::Slot>> slots_;
   std::vector<int> order_;
 };
@@ -87,7 +89,7 @@ TEST_F(SoftLimitTest, WhoIsCancelledWaitsNoLonger) {
   Spawn(limit, 1);
   Poll();
   ASSERT_EQ(limit.waiting(), 1u);
-  cancel_.emit(asio::cancellation_type::terminal);
+  cancel_[1].emit(asio::cancellation_type::terminal);
   Poll();
   EXPECT_EQ(limit.waiting(), 0u);
   Spawn(limit, 2);
