@@ -111,11 +111,17 @@ void Dispatcher::Ask(Peer& peer, TimePoint now) {
       return;
     }
   }
-  if (TryParents(peer, now, /*spare_full=*/true)) return;
+  if (TryParents(peer, now, SparesFull(task, Clock::duration::zero()))) return;
   task.waiters().Add(peer, now);
   const bool spared = finder_.has_spared();
   Arm(task, std::min({DueOf(peer, now).when, now + (spared ? options_.full_wait : options_.retry_interval),
                       now + options_.retry_interval}));
+}
+
+// Who wants no more than one piece has it sooner than a parent that is not full.
+bool Dispatcher::SparesFull(const Task& task, Clock::duration waited) const {
+  const bool one_piece = task.content_length().has_value() && *task.content_length() <= kPieceLengthMin;
+  return !one_piece && waited < options_.full_wait;
 }
 
 bool Dispatcher::TryParents(Peer& peer, TimePoint now, bool spare_full) {
@@ -223,7 +229,7 @@ void Dispatcher::WakeFor(Peer& parent, TimePoint now) {
     Peer* const next = WaitList::Next(*waiter);
     finder_.Prepare(*waiter);
     if (finder_.Test(parent, *waiter, now) == Refusal::kNone) {
-      TryParents(*waiter, now, now - WaitList::Since(*waiter) < options_.full_wait);
+      TryParents(*waiter, now, SparesFull(parent.task(), now - WaitList::Since(*waiter)));
     }
     waiter = next;
   }
@@ -275,7 +281,7 @@ void Dispatcher::Check(Task& task, TimePoint now) {
   // Slots of a host may have been freed by other tasks, which nobody reports.
   for (Peer* waiter = waiters.first(); waiter != nullptr;) {
     Peer* const next = WaitList::Next(*waiter);
-    TryParents(*waiter, now, now - WaitList::Since(*waiter) < options_.full_wait);
+    TryParents(*waiter, now, SparesFull(task, now - WaitList::Since(*waiter)));
     waiter = next;
   }
   TimePoint next_due = kNoDeadline;

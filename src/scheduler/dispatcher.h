@@ -126,6 +126,8 @@ class Dispatcher {
 
  private:
   bool TryParents(Peer& peer, TimePoint now, bool spare_full);
+  // Whether a peer of `task` that has waited for `waited` goes on waiting for a parent that is not full.
+  bool SparesFull(const Task& task, Clock::duration waited) const;
   // Notes when the task's next peer must be widened.
   void ArmWidening(Task& task);
   void ScheduleWidening(Peer& peer, TimePoint now);

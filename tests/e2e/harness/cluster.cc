@@ -58,8 +58,8 @@ Peer::Peer(const std::string& dir, int scheduler_port, PeerSettings settings)
   std::filesystem::create_directories(dir_);
   std::string addresses = "127.0.0.1:" + std::to_string(scheduler_port);
   for (const int port : settings_.more_schedulers) addresses += "\n    - 127.0.0.1:" + std::to_string(port);
-  std::ofstream(dir_ + "/dfdaemon.yaml") << "host:\n  ip: 127.0.0.1\n  hostname: " << settings_.name
-                                         << "\nscheduler:\n  addrs:\n    - " << addresses
+  std::ofstream(dir_ + "/dfdaemon.yaml") << "host:\n  ip: 127.0.0.1\n  hostname: " << settings_.name << "\nscheduler:\n"
+                                         << settings_.scheduler << "  addrs:\n    - " << addresses
                                          << "\nseedPeer:\n  enable: " << (settings_.seed ? "true" : "false")
                                          << "\ndownload:\n  concurrentPieceCount: " << settings_.concurrent_pieces
                                          << "\n  pieceTimeout: " << settings_.piece_timeout

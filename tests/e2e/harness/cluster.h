@@ -53,7 +53,8 @@ struct PeerSettings {
   std::string extra;          // YAML lines appended to the configuration
   int concurrent_pieces = 8;  // download.concurrentPieceCount
   std::string piece_timeout = "120s";
-  std::string download;              // further lines of the section, with their indentation
+  std::string scheduler;             // further lines of the section, with their indentation
+  std::string download;              // likewise
   std::string upload;                // likewise
   std::string proxy;                 // likewise
   std::vector<int> more_schedulers;  // ports on 127.0.0.1
