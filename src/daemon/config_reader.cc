@@ -11,27 +11,25 @@
 #include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "config/options.h"
 
 namespace dragonfly::daemon {
 namespace {
 
+using config::Between;
+using config::Ip;
+using config::kDurationMaxSeconds;
+using config::OneOf;
+using config::Path;
 using config::Section;
+using config::Text;
 using Opts = Section::Opts;
-using Wrong = std::optional<std::string>;
+using config::Wrong;
 
-// Longest interval or timeout that still fits every clock; also keeps a typing error from switching something off.
-constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
 constexpr double kBufferMin = 4 << 10;
 constexpr double kBufferMax = 256 << 20;
 constexpr double kRequestBufferMax = 1'000'000;
 constexpr uint64_t kPieceLengthMax = 64 << 20;
-
-Opts Between(double min, double max) {
-  Opts opts;
-  opts.min = min;
-  opts.max = max;
-  return opts;
-}
 
 Opts AtLeast(double min) {
   Opts opts;
@@ -41,12 +39,6 @@ Opts AtLeast(double min) {
 
 Opts Interval() { return Between(1, kDurationMaxSeconds); }
 Opts Timeout() { return Between(0.001, kDurationMaxSeconds); }
-
-Opts OneOf(std::vector<std::string> allowed) {
-  Opts opts;
-  opts.one_of = std::move(allowed);
-  return opts;
-}
 
 Opts Renamed(std::string older, Opts opts = Opts()) {
   opts.older.push_back(std::move(older));
@@ -58,28 +50,10 @@ Opts NoEffect(std::string why, Opts opts = Opts()) {
   return opts;
 }
 
-Opts Text(std::string kind, std::function<Wrong(const std::string&)> check) {
-  Opts opts;
-  opts.kind = std::move(kind);
-  opts.check = std::move(check);
-  return opts;
-}
-
-Opts Path() {
-  return Text("path", [](const std::string&) -> Wrong { return std::nullopt; });
-}
-
 Opts AbsolutePath() {
   return Text("absolute path", [](const std::string& text) -> Wrong {
     if (text.starts_with('/')) return std::nullopt;
     return StrCat(Quoted(text), " must be an absolute path");
-  });
-}
-
-Opts Ip() {
-  return Text("IP address", [](const std::string& text) -> Wrong {
-    if (text.empty() || IsIpLiteral(text)) return std::nullopt;
-    return StrCat(Quoted(text), " is not an IP address");
   });
 }
 

@@ -1,98 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "manager/config_reader.h"
 
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "base/host_port.h"
-#include "base/status.h"
 #include "base/text.h"
+#include "config/options.h"
 
 namespace dragonfly::manager {
 namespace {
 
+using config::Address;
+using config::Between;
+using config::Directory;
+using config::IgnoreAll;
+using config::Ip;
+using config::kDurationMaxSeconds;
+using config::ListenAddress;
+using config::OneOf;
+using config::Path;
+using config::Secret;
 using config::Section;
+using config::Text;
+using config::Wrong;
 using Opts = Section::Opts;
-using Wrong = std::optional<std::string>;
 using Tls = ManagerConfig::TlsFiles;
 using Type = ManagerConfig::Database::Type;
 
-constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
 constexpr double kCountMax = 1e6;
 // The key of the examples that come with the original: who knows it can sign in as anyone.
 constexpr char kExampleKey[] = "ZHJhZ29uZmx5Cg==";
 
-Opts Between(double min, double max) {
-  Opts opts;
-  opts.min = min;
-  opts.max = max;
-  return opts;
-}
 Opts Positive() { return Between(0.001, kDurationMaxSeconds); }
-
-Opts OneOf(std::vector<std::string> allowed) {
-  Opts opts;
-  opts.one_of = std::move(allowed);
-  return opts;
-}
-
-Opts Text(std::string kind, std::function<Wrong(const std::string&)> check) {
-  Opts opts;
-  opts.kind = std::move(kind);
-  opts.check = std::move(check);
-  return opts;
-}
-
-Opts Path() {
-  return Text("path", [](const std::string&) -> Wrong { return std::nullopt; });
-}
-
-Opts Secret() {
-  Opts opts;
-  opts.secret = true;
-  return opts;
-}
-
-Opts Ip() {
-  return Text("IP address", [](const std::string& text) -> Wrong {
-    if (text.empty() || IsIpLiteral(text)) return std::nullopt;
-    return StrCat(Quoted(text), " is not an IP address");
-  });
-}
-
-Wrong CheckAddress(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  const auto parts = SplitHostPort(text);
-  if (parts.ok()) return std::nullopt;
-  return std::string(MessageOf(parts.status()));
-}
-Opts Address() { return Text("host:port", CheckAddress); }
-
-// "[ip]:port", where the ip may be missing.
-Opts ListenAddress() {
-  return Text("[ip]:port", [](const std::string& text) -> Wrong {
-    return CheckAddress(text.starts_with(':') ? StrCat("0.0.0.0", text) : text);
-  });
-}
 
 Opts Origin() {
   return Text("", [](const std::string& text) -> Wrong {
     if ((text.starts_with("http://") || text.starts_with("https://")) && !text.ends_with('/')) return std::nullopt;
     return StrCat(Quoted(text), " is not an origin, like https://console.example.com");
   });
-}
-
-void IgnoreAll(Section& section, std::initializer_list<std::string_view> keys) {
-  for (const std::string_view key : keys) section.Ignore(key);
-}
-
-// A directory for which the original takes the empty text as its default.
-void Directory(Section& section, std::string_view key, std::string* out) {
-  const std::string otherwise = *out;
-  section.String(key, out, Path());
-  if (out->empty()) *out = otherwise;
 }
 
 void ReadTls(Section& parent, Tls& files) {

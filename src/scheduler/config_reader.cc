@@ -1,94 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/config_reader.h"
 
-#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "config/options.h"
 #include "scheduler/evaluator.h"
 
 namespace dragonfly::scheduler {
 namespace {
 
+using config::Address;
+using config::Between;
+using config::Directory;
+using config::IgnoreAll;
+using config::Ip;
+using config::kDurationMaxSeconds;
+using config::ListenAddress;
+using config::OneOf;
+using config::Path;
+using config::Secret;
 using config::Section;
+using config::Text;
+using config::Wrong;
 using Opts = Section::Opts;
-using Wrong = std::optional<std::string>;
 using Tls = SchedulerConfig::TlsFiles;
 
-constexpr double kDurationMaxSeconds = 10.0 * 366 * 24 * 3600;
 constexpr double kShortest = 1e-9;  // "greater than 0", as the original writes it
 constexpr double kCountMax = 1e6;
 
-Opts Between(double min, double max) {
-  Opts opts;
-  opts.min = min;
-  opts.max = max;
-  return opts;
-}
 Opts Positive() { return Between(kShortest, kDurationMaxSeconds); }
 // Of what costs work each time.
 Opts Interval() { return Between(0.001, kDurationMaxSeconds); }
-
-Opts OneOf(std::vector<std::string> allowed) {
-  Opts opts;
-  opts.one_of = std::move(allowed);
-  return opts;
-}
-
-Opts Text(std::string kind, std::function<Wrong(const std::string&)> check) {
-  Opts opts;
-  opts.kind = std::move(kind);
-  opts.check = std::move(check);
-  return opts;
-}
-
-Opts Path() {
-  return Text("path", [](const std::string&) -> Wrong { return std::nullopt; });
-}
-
-Opts Secret() {
-  Opts opts;
-  opts.secret = true;
-  return opts;
-}
-
-Opts Ip() {
-  return Text("IP address", [](const std::string& text) -> Wrong {
-    if (text.empty() || IsIpLiteral(text)) return std::nullopt;
-    return StrCat(Quoted(text), " is not an IP address");
-  });
-}
-
-Wrong CheckAddress(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  const auto parts = SplitHostPort(text);
-  if (parts.ok()) return std::nullopt;
-  return std::string(MessageOf(parts.status()));
-}
-Opts Address() { return Text("host:port", CheckAddress); }
-
-// "[ip]:port", where the ip may be missing.
-Opts ListenAddress() {
-  return Text("[ip]:port", [](const std::string& text) -> Wrong {
-    return CheckAddress(text.starts_with(':') ? StrCat("0.0.0.0", text) : text);
-  });
-}
-
-void IgnoreAll(Section& section, std::initializer_list<std::string_view> keys) {
-  for (const std::string_view key : keys) section.Ignore(key);
-}
-
-// A directory for which the original takes the empty text as its default.
-void Directory(Section& section, std::string_view key, std::string* out) {
-  const std::string otherwise = *out;
-  section.String(key, out, Path());
-  if (out->empty()) *out = otherwise;
-}
 
 void NotZero(Section& section, std::string_view key, int64_t* out) {
   constexpr double kMin = std::numeric_limits<int32_t>::min();
