@@ -6,6 +6,7 @@
 #include "http/curl_client.h"
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -135,6 +136,22 @@ std::string UpperCaseHttpProxy() {
   return proxy == nullptr ? "" : proxy;
 }
 
+absl::Status ForbiddenAddress(const asio::ip::address& address) {
+  return absl::PermissionDeniedError(StrCat("it leads to ", address.to_string(), ", which is in a forbidden network"));
+}
+
+// nullopt: of another family than IPv4 and IPv6.
+std::optional<asio::ip::address> AddressOf(const sockaddr* address) {
+  if (address->sa_family == AF_INET) {
+    const auto* const v4 = reinterpret_cast<const sockaddr_in*>(address);
+    return asio::ip::address_v4(ntohl(v4->sin_addr.s_addr));
+  }
+  if (address->sa_family != AF_INET6) return std::nullopt;
+  asio::ip::address_v6::bytes_type bytes;
+  std::memcpy(bytes.data(), &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, bytes.size());
+  return asio::ip::address_v6(bytes);
+}
+
 CURLcode UseCaStore(CURL* /*easy*/, void* ssl_context, void* store) {
   SSL_CTX_set1_cert_store(static_cast<SSL_CTX*>(ssl_context), static_cast<X509_STORE*>(store));
   return CURLE_OK;
@@ -165,6 +182,9 @@ struct CurlClient::Transfer {
   ~Transfer();
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
+
+  // For messages.
+  std::string What() const { return StrCat(request.method, " ", UrlForMessages(request.url)); }
 
   void Fail(absl::Status status) {
     if (failure.ok()) failure = std::move(status);
@@ -199,7 +219,7 @@ struct CurlClient::Transfer {
 };
 
 struct CurlClient::State : std::enable_shared_from_this<State> {
-  explicit State(asio::io_context& io_in);
+  State(asio::io_context& io_in, Networks forbidden_in);
   ~State();
 
   absl::Status Start(Transfer& transfer);
@@ -216,10 +236,12 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
   // libcurl's callbacks.
   static int OnSocket(CURL* easy, curl_socket_t fd, int what, void* user, void* socket);
   static int OnTimer(CURLM* multi, long milliseconds, void* user);
+  static curl_socket_t OnOpen(void* user, curlsocktype purpose, curl_sockaddr* address);
   static size_t OnHeader(char* data, size_t size, size_t count, void* user);
   static size_t OnBody(char* data, size_t size, size_t count, void* user);
 
   asio::io_context& io;
+  const Networks forbidden;
   const std::string http_proxy = UpperCaseHttpProxy();
   asio::steady_timer timer;
   std::unordered_map<curl_socket_t, std::shared_ptr<Socket>> sockets;
@@ -238,7 +260,8 @@ CurlClient::Transfer::Transfer(State& state_in, CurlRequest request_in, CurlSink
 
 CurlClient::Transfer::~Transfer() { state.Remove(*this); }
 
-CurlClient::State::State(asio::io_context& io_in) : io(io_in), timer(io_in) {
+CurlClient::State::State(asio::io_context& io_in, Networks forbidden_in)
+    : io(io_in), forbidden(std::move(forbidden_in)), timer(io_in) {
   InitCurlOnce();
   share.reset(curl_share_init());
   curl_share_setopt(share.get(), CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
@@ -423,6 +446,20 @@ size_t CurlClient::State::OnBody(char* data, size_t size, size_t count, void* us
   return total;
 }
 
+// Asked for each address of a name that is tried. Connections are kept with addresses that were allowed.
+curl_socket_t CurlClient::State::OnOpen(void* user, curlsocktype /*purpose*/, curl_sockaddr* address) {
+  Transfer& transfer = *static_cast<Transfer*>(user);
+  if (!transfer.failure.ok()) return CURL_SOCKET_BAD;
+  const std::optional<asio::ip::address> target = AddressOf(&address->addr);
+  if (!target || transfer.state.forbidden.Contains(*target)) {
+    const absl::Status refusal =
+        target ? ForbiddenAddress(*target) : absl::PermissionDeniedError("it leads to no IP address");
+    transfer.Fail(Annotate(refusal, transfer.What()));
+    return CURL_SOCKET_BAD;
+  }
+  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 size_t CurlClient::State::OnHeader(char* data, size_t size, size_t count, void* user) {
   Transfer& transfer = *static_cast<Transfer*>(user);
   const size_t total = size * count;
@@ -468,6 +505,13 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   if (HasLineBreak(request.url) || !IsHttpUrl(request.url)) {
     return absl::InvalidArgumentError("not a URL of http or https");
   };
+  if (!forbidden.empty()) {
+    std::string host = HostOf(request.url);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    boost::system::error_code no_address;
+    const asio::ip::address literal = asio::ip::make_address(host, no_address);
+    if (!no_address && forbidden.Contains(literal)) return ForbiddenAddress(literal);
+  }
   DF_ASSIGN_OR_RETURN(transfer.header, MakeHeaderList(request.header, !request.body.empty()));
   if (request.verify_tls && !request.ca_file.empty()) {
     DF_ASSIGN_OR_RETURN(transfer.ca_store, ca_stores.For(request.ca_file));
@@ -513,6 +557,10 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
+  if (!forbidden.empty()) {
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &State::OnOpen);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &transfer);
+  }
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &State::OnHeader);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &State::OnBody);
@@ -548,7 +596,8 @@ void CurlClient::State::Remove(Transfer& transfer) {
   spare.push_back(std::move(transfer.easy));
 }
 
-CurlClient::CurlClient(asio::io_context& io) : state_(std::make_shared<State>(io)) {}
+CurlClient::CurlClient(asio::io_context& io, Networks forbidden)
+    : state_(std::make_shared<State>(io, std::move(forbidden))) {}
 
 CurlClient::~CurlClient() = default;
 
@@ -566,7 +615,7 @@ asio::awaitable<absl::StatusOr<CurlResponse>> CurlClient::Run(CurlRequest reques
   while (state->acting) co_await asio::post(state->io, asio::use_awaitable);
 
   Transfer transfer(*state, std::move(request), sink);
-  const std::string what = StrCat(transfer.request.method, " ", UrlForMessages(transfer.request.url));
+  const std::string what = transfer.What();
   const absl::Status started = state->Start(transfer);
   if (!started.ok()) co_return Annotate(started, what);
 

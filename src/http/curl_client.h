@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "http/networks.h"
 #include "runtime/clock.h"
 
 namespace dragonfly::http {
@@ -67,15 +68,19 @@ inline constexpr size_t kAnswerHeaderMax = 256 << 10;
 // Proxies come from the environment: http_proxy, https_proxy, all_proxy, no_proxy, in lower or upper case.
 class CurlClient {
  public:
-  explicit CurlClient(boost::asio::io_context& io);
+  // No connection is made to an address in `forbidden`, whatever name or redirect leads there: for URLs that come from
+  // outside of this host. Where a proxy of the environment is used, that is the proxy's address; it finds out itself
+  // where names lead, so only addresses that stand in a URL are checked then.
+  explicit CurlClient(boost::asio::io_context& io, Networks forbidden = Networks());
   ~CurlClient();
   CurlClient(const CurlClient&) = delete;
   CurlClient& operator=(const CurlClient&) = delete;
 
   // Runs one transfer to its end. `sink` must outlive the call. Errors: UNAVAILABLE (no connection, broken or stalled
   // transfer, with libcurl's text), DEADLINE_EXCEEDED, INVALID_ARGUMENT (bad URL, other scheme, a header with a line
-  // break, unreadable ca_file), UNAUTHENTICATED (the server's certificate is not accepted), RESOURCE_EXHAUSTED (headers
-  // above kAnswerHeaderMax), what the sink returned. Messages name the URL without credentials and query. Cancellation
+  // break, unreadable ca_file), UNAUTHENTICATED (the server's certificate is not accepted), PERMISSION_DENIED
+  // (it would lead into a forbidden network), RESOURCE_EXHAUSTED (headers above kAnswerHeaderMax), what the sink
+  // returned. Messages name the URL without credentials and query. Cancellation
   // ends the transfer and throws boost::system::system_error(operation_aborted).
   boost::asio::awaitable<absl::StatusOr<CurlResponse>> Run(CurlRequest request, CurlSink& sink);
 

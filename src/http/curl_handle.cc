@@ -24,6 +24,11 @@ std::string Part(const UrlHandle& handle, CURLUPart part) {
 
 }  // namespace
 
+std::string HostOf(const std::string& url) {
+  const UrlHandle handle = ParseUrl(url);
+  return handle == nullptr ? "" : Part(handle, CURLUPART_HOST);
+}
+
 bool IsHttpUrl(const std::string& url) {
   const UrlHandle handle = ParseUrl(url);
   if (handle == nullptr) return false;

@@ -38,6 +38,9 @@ std::string UrlForMessages(const std::string& url);
 // The absolute form of `location`, a Location header of the answer to `url`; empty when it does not parse.
 std::string ResolveLocation(const std::string& url, const std::string& location);
 
+// The host of `url` as libcurl will look it up: an IPv4 address in any of its spellings as 10.0.0.1, IPv6 in brackets.
+std::string HostOf(const std::string& url);
+
 // Whether libcurl reads `url` as an absolute URL of http or https.
 bool IsHttpUrl(const std::string& url);
 

@@ -92,7 +92,7 @@ bool MayRepeat(const std::string& method) {
 }  // namespace
 
 OriginClient::OriginClient(asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
-                           const Networks& forbidden, Options options)
+                           const http::Networks& forbidden, Options options)
     : io_(io), blocking_(blocking), tls_(tls), forbidden_(forbidden), options_(options) {}
 
 asio::awaitable<absl::StatusOr<Addresses>> OriginClient::Resolve(std::string host) {

@@ -19,9 +19,9 @@
 #include "base/unique_fd.h"
 #include "base/url.h"
 #include "daemon/proxy/message_reader.h"
-#include "daemon/proxy/networks.h"
 #include "daemon/proxy/stream.h"
 #include "daemon/proxy/tls_context.h"
+#include "http/networks.h"
 #include "runtime/blocking_pool.h"
 
 namespace dragonfly::daemon::proxy {
@@ -66,7 +66,7 @@ class OriginClient {
   };
   // All must outlive it.
   OriginClient(boost::asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
-               const Networks& forbidden, Options options);
+               const http::Networks& forbidden, Options options);
 
   // Sends `request` to `url` (its target and Host are made from it) and returns the head of the answer. A kept
   // connection that turns out dead is replaced if the request may be sent again. Errors: HttpError 403 when the host is
@@ -97,7 +97,7 @@ class OriginClient {
   boost::asio::io_context& io_;
   runtime::BlockingPool& blocking_;
   const OriginTls& tls_;
-  const Networks& forbidden_;
+  const http::Networks& forbidden_;
   const Options options_;
   std::deque<std::unique_ptr<OriginConnection>> idle_;  // the one kept last stands last
 };

@@ -9,10 +9,10 @@
 #include "daemon/config.h"
 #include "daemon/proxy/access_record.h"
 #include "daemon/proxy/basic_auth.h"
-#include "daemon/proxy/networks.h"
 #include "daemon/proxy/rules.h"
 #include "daemon/proxy/tls_context.h"
 #include "daemon/task_manager.h"
+#include "http/networks.h"
 #include "runtime/token_bucket.h"
 
 namespace dragonfly::daemon::proxy {
@@ -32,7 +32,7 @@ struct Parts {
   const BasicAuth auth;
   runtime::TokenBucket rate;  // requests
   AccessRecord access;
-  Networks forbidden;
+  http::Networks forbidden;
   std::unique_ptr<Rules> rules;
   std::unique_ptr<OriginTls> origin_tls;
   std::unique_ptr<TunnelCertificates> certificates;  // null: no tunnel is opened

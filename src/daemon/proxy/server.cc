@@ -136,7 +136,7 @@ Client ClientOf(const sockaddr_storage& address) {
 
 absl::Status Prepare(const DaemonConfig& config, const Server::Options& options, Parts& parts) {
   DF_ASSIGN_OR_RETURN(parts.rules, Rules::Make(config.proxy.rules));
-  absl::StatusOr<Networks> forbidden = Networks::Parse(config.proxy.forbidden_networks);
+  absl::StatusOr<http::Networks> forbidden = http::Networks::Parse(config.proxy.forbidden_networks);
   if (!forbidden.ok()) return Annotate(forbidden.status(), "proxy.forbiddenNetworks");
   parts.forbidden = *std::move(forbidden);
   OriginTls::Options tls;

@@ -15,6 +15,7 @@
 #include <functional>
 #include <string>
 
+#include "base/text.h"
 #include "tests/support/certificates.h"
 #include "tests/support/nginx.h"
 #include "tests/support/scripted_server.h"
@@ -206,6 +207,52 @@ TEST_F(CurlClientTest, RefusesOtherSchemesAndBadUrls) {
     const Outcome outcome = Run(Get(url), sink);
     EXPECT_TRUE(absl::IsInvalidArgument(outcome.status())) << url << ": " << outcome.status();
   }
+}
+
+// Names are looked up by the resolver of the system, which knows localhost.
+TEST_F(CurlClientTest, MakesNoConnectionIntoAForbiddenNetwork) {
+  ScriptedServer server([](ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  CurlClient guarded(io_, *Networks::Parse(Networks::Loopback()));
+  const std::string port = std::to_string(server.port());
+  for (const char* host : {"127.0.0.1", "localhost", "LOCALHOST", "127.1", "2130706433", "0x7f.1", "0177.0.0.1",
+                           "0.0.0.0", "[::ffff:127.0.0.1]", "[::1]", "[::]", "user:secret@localhost"}) {
+    const std::string url = StrCat("http://", host, ":", port, "/file?secret");
+    Collector sink;
+    Outcome outcome = absl::UnknownError("did not end");
+    asio::co_spawn(io_, Keep(guarded, Get(url), sink, outcome), [](const std::exception_ptr& error) {
+      if (error) std::rethrow_exception(error);
+    });
+    io_.restart();
+    io_.run();
+    EXPECT_EQ(outcome.status().code(), absl::StatusCode::kPermissionDenied) << url << ": " << outcome.status();
+    EXPECT_THAT(outcome.status().message(), HasSubstr("is in a forbidden network")) << url;
+    EXPECT_THAT(outcome.status().message(), StartsWith("GET http://")) << url;
+    EXPECT_THAT(outcome.status().message(), Not(HasSubstr("secret"))) << url;
+    EXPECT_EQ(sink.headers, 0) << url;
+  }
+  EXPECT_EQ(server.connections(), 0);
+}
+
+TEST_F(CurlClientTest, ReachesWhatIsNotForbidden) {
+  ScriptedServer server([](ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  CurlClient guarded(io_, *Networks::Parse(Networks::LinkLocalAndMetadata()));
+  for (int i = 0; i < 2; ++i) {
+    Collector sink;
+    Outcome outcome = absl::UnknownError("did not end");
+    asio::co_spawn(io_, Keep(guarded, Get(StrCat("http://localhost:", server.port(), "/")), sink, outcome),
+                   [](const std::exception_ptr& error) {
+                     if (error) std::rethrow_exception(error);
+                   });
+    io_.restart();
+    io_.run();
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    EXPECT_EQ(sink.body, "ok");
+  }
+  EXPECT_EQ(server.connections(), 1) << "connections are kept as ever";
 }
 
 TEST_F(CurlClientTest, DoesNotFollowRedirectsButTellsTheTarget) {
