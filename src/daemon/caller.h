@@ -36,6 +36,7 @@ class Caller {
   absl::Status Check();
 
   const std::shared_ptr<const common::v2::Download>& wire() const { return request_.wire; }
+  const OriginTerms& origin() const { return request_.origin; }
   const telemetry::SpanContext& trace() const { return request_.trace; }
   // A part of the file is asked for, by the field or by a Range header.
   bool wants_range() const { return range_request_.any(); }

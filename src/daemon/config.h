@@ -135,6 +135,7 @@ struct DaemonConfig {
     struct Rule {
       std::string regex = ".*";
       bool use_tls = false;
+      bool insecure_skip_verify = false;  // any certificate of the origin will do
       std::string redirect;
       std::optional<std::vector<std::string>> filtered_query_params;  // nullopt: the default names
     };
@@ -143,9 +144,9 @@ struct DaemonConfig {
     std::string ca_cert, ca_key;
     std::optional<BasicAuth> basic_auth;
     std::vector<Rule> rules;
-    // Networks (CIDR) that no request may lead into: by default the addresses of cloud metadata services.
-    std::vector<std::string> forbidden_networks = {"169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128",
-                                                   "100.100.100.200/32"};
+    // Networks (CIDR) that no request may lead into: by default http::Networks::LinkLocalAndMetadata().
+    std::vector<std::string> forbidden_networks = {"169.254.0.0/16",     "fe80::/10",        "fd00:ec2::254/128",
+                                                   "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"};
     // Directories that X-Dragonfly-Output-Path may name files below; none: the header is refused.
     std::vector<std::string> output_dirs;
     std::string registry_mirror = "https://index.docker.io";

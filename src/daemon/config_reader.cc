@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "config/options.h"
+#include "http/networks.h"
 
 namespace dragonfly::daemon {
 namespace {
@@ -293,10 +294,14 @@ void ReadProxy(Section& section, DaemonConfig::Proxy& proxy) {
   section.List("rules", &proxy.rules, [](Section& element, DaemonConfig::Proxy::Rule& rule) {
     element.String("regex", &rule.regex, Regex());
     element.Bool("useTLS", &rule.use_tls);
+    element.Bool("insecureSkipVerify", &rule.insecure_skip_verify);
     element.String("redirect", &rule.redirect);
     element.Strings("filteredQueryParams", &rule.filtered_query_params);
   });
   section.Strings("forbiddenNetworks", &proxy.forbidden_networks);
+  if (const auto networks = http::Networks::Parse(proxy.forbidden_networks); !networks.ok()) {
+    section.Fail("forbiddenNetworks", MessageOf(networks.status()));
+  }
   section.Strings("outputDirs", &proxy.output_dirs);
   section.Sub("registryMirror", [&](Section& mirror) {
     mirror.String("addr", &proxy.registry_mirror, Url("https://registry.example"));

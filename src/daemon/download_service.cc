@@ -63,8 +63,9 @@ class DownloadService final : public PersistentDownloadCalls, public Service {
   grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
                                             const wire::ListTaskEntriesRequest* request,
                                             wire::ListTaskEntriesResponse* response) override {
-    return calls_.Unary(context, request->url(),
-                        [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
+    return calls_.Unary(context, request->url(), [this, request, response] {
+      return daemon::ListTaskEntries(tasks_, *request, /*local=*/true, response);
+    });
   }
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,

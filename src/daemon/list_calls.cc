@@ -22,13 +22,14 @@ absl::Duration TimeoutOf(const wire::ListTaskEntriesRequest& request, absl::Dura
   return std::clamp(asked, absl::ZeroDuration(), max);
 }
 
-boost::asio::awaitable<absl::Status> List(TaskManager& tasks, const wire::ListTaskEntriesRequest& request,
+boost::asio::awaitable<absl::Status> List(TaskManager& tasks, const wire::ListTaskEntriesRequest& request, bool local,
                                           wire::ListTaskEntriesResponse* response) {
   DF_CO_ASSIGN_OR_RETURN(const Url url, Url::Parse(request.url()));
   source::OriginRequest asked;
   asked.url = request.url();
   for (const auto& [name, value] : request.request_header()) asked.header.emplace_back(name, value);
   asked.access = OriginAccessOf(request);
+  asked.guarded = !local;
   const absl::Duration timeout = TimeoutOf(request, std::min(tasks.piece_timeout(), absl::Hours(24)));
   asked.deadline = Clock::now() + absl::ToChronoNanoseconds(timeout);
 
@@ -48,9 +49,9 @@ boost::asio::awaitable<absl::Status> List(TaskManager& tasks, const wire::ListTa
 }  // namespace
 
 boost::asio::awaitable<absl::Status> ListTaskEntries(TaskManager& tasks, const wire::ListTaskEntriesRequest& request,
-                                                     wire::ListTaskEntriesResponse* response) {
+                                                     bool local, wire::ListTaskEntriesResponse* response) {
   tasks.probe().ListTaskEntriesStarted(TaskType::kStandard);
-  const absl::Status listed = co_await List(tasks, request, response);
+  const absl::Status listed = co_await List(tasks, request, local, response);
   if (!listed.ok()) tasks.probe().ListTaskEntriesFailed(TaskType::kStandard);
   co_return listed;
 }

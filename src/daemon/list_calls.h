@@ -12,9 +12,10 @@ namespace dragonfly::daemon {
 
 // Asks the origin for all that is below the directory request.url names, within the request's timeout, at most
 // download.pieceTimeout. Of a URL that names a file: its length and headers. Both must live as long as the call.
+// `local`: asked over the Unix socket.
 // Errors: those of TaskManager::ListOrigin(), with the URL's scheme and host.
 boost::asio::awaitable<absl::Status> ListTaskEntries(TaskManager& tasks,
-                                                     const dfdaemon::v2::ListTaskEntriesRequest& request,
+                                                     const dfdaemon::v2::ListTaskEntriesRequest& request, bool local,
                                                      dfdaemon::v2::ListTaskEntriesResponse* response);
 
 }  // namespace dragonfly::daemon

@@ -161,6 +161,7 @@ asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, const CallGate& g
   ProgressStream progress(std::move(writer), tasks, request.download());
   download.wire = std::make_shared<common::v2::Download>(std::move(*request.mutable_download()));
   download.local = local;
+  download.origin.guarded = !local;
   const absl::Status status = co_await tasks.Download(std::move(download), progress);
   progress.LogEnd(status);
   co_return status;

@@ -33,8 +33,8 @@ constexpr size_t kAskedMax = 1024;
 
 }  // namespace
 
-TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download> wire, const TaskManagerParts& parts,
-                           Lane& lane, std::shared_ptr<TaskDownload> predecessor)
+TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download> wire, OriginTerms terms,
+                           const TaskManagerParts& parts, Lane& lane, std::shared_ptr<TaskDownload> predecessor)
     : id_(std::move(id)),
       peer_id_(MakePeerId(parts.identity.ip, parts.identity.hostname, parts.identity.seed)),
       wire_(std::move(wire)),
@@ -42,6 +42,8 @@ TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download
       lane_(lane),
       predecessor_(std::move(predecessor)),
       next_peer_id_(peer_id_) {
+  request_.guarded = terms.guarded;
+  request_.insecure_skip_verify = terms.insecure_skip_verify;
   if (parts.history != nullptr) recorder_ = parts.history->Begin(id_, wire_->url(), peer_id_);
 }
 

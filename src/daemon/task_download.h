@@ -44,10 +44,11 @@ struct TaskShape {
 
 class TaskDownload {
  public:
-  // `parts` and `lane` must outlive it. `wire` is the request of the first caller: its URL and headers are used.
+  // `parts` and `lane` must outlive it. `wire` and `terms` are the request of the first caller: its URL and headers are
+  // used.
   // `predecessor`: an earlier download of the task that is on its way out, or null; its end is awaited first.
-  TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download> wire, const TaskManagerParts& parts, Lane& lane,
-               std::shared_ptr<TaskDownload> predecessor);
+  TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download> wire, OriginTerms terms,
+               const TaskManagerParts& parts, Lane& lane, std::shared_ptr<TaskDownload> predecessor);
   ~TaskDownload();
 
   const TaskId& id() const { return id_; }

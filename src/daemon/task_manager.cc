@@ -46,6 +46,9 @@ source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
   options.ca_file = config.backend.ca_file;
   // The authority of the registry holds for what the proxy passes on and for what becomes a download alike.
   if (options.ca_file.empty()) options.ca_file = config.proxy.registry_cert;
+  // The reader of the configuration and the proxy refuse what is no network.
+  const absl::StatusOr<http::Networks> forbidden = http::Networks::Parse(config.proxy.forbidden_networks);
+  options.forbidden = forbidden.ok() ? *forbidden : *http::Networks::Parse({"0.0.0.0/0", "::/0"});
   options.redirect_cache_ttl = std::chrono::seconds(0);
   if (config.backend.cache_temporary_redirect) {
     const absl::Duration ttl = std::min(config.backend.cache_temporary_redirect_ttl, absl::Hours(24));
@@ -113,8 +116,7 @@ struct TaskManager::State {
     std::shared_ptr<TaskDownload> download;
     Wishes::Id wish = 0;
   };
-  absl::StatusOr<Joined> Join(const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire,
-                              const telemetry::SpanContext& trace);
+  absl::StatusOr<Joined> Join(const TaskId& id, const Caller& caller);
   asio::awaitable<void> RunDownload(std::shared_ptr<TaskDownload> download);
   std::shared_ptr<TaskDownload> Find(const TaskId& id) const {
     absl::MutexLock lock(&mutex);
@@ -124,8 +126,7 @@ struct TaskManager::State {
   // One caller's way through a download that is not on this host yet.
   asio::awaitable<absl::Status> Follow(Caller& caller, const TaskId& id);
   asio::awaitable<absl::Status> FollowShaped(Caller& caller, TaskDownload& download, Wishes::Id wish);
-  void StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id,
-                     const telemetry::SpanContext& trace);
+  void StartPrefetch(TaskManager& manager, const TaskId& id, const Caller& caller);
   // Of a caller that wants the bytes in memory.
   asio::awaitable<void> ReadAhead(std::shared_ptr<storage::TaskContent> content) const;
   asio::awaitable<void> Prefetch(TaskManager& manager, TaskId id, DownloadRequest request);
@@ -142,8 +143,8 @@ struct TaskManager::State {
   absl::flat_hash_set<TaskId> prefetching ABSL_GUARDED_BY(mutex);
 };
 
-absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(
-    const TaskId& id, const std::shared_ptr<const common::v2::Download>& wire, const telemetry::SpanContext& trace) {
+absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(const TaskId& id, const Caller& caller) {
+  const std::shared_ptr<const common::v2::Download>& wire = caller.wire();
   Joined joined;
   absl::MutexLock lock(&mutex);
   if (stopped) return absl::UnavailableError("the daemon is stopping");
@@ -156,8 +157,8 @@ absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(
     }
   }
   Lane& lane = LaneFor(id);
-  download = std::make_shared<TaskDownload>(id, wire, parts, lane, download);
-  download->TraceUnder(parts.probe.Under(trace));
+  download = std::make_shared<TaskDownload>(id, wire, caller.origin(), parts, lane, download);
+  download->TraceUnder(parts.probe.Under(caller.trace()));
   joined.download = download;
   joined.wish = *download->Join(*wire);
   lane.group.Spawn(RunDownload(download));
@@ -197,7 +198,7 @@ asio::awaitable<absl::Status> TaskManager::State::FollowShaped(Caller& caller, T
 }
 
 asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const TaskId& id) {
-  DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller.wire(), caller.trace()));
+  DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller));
   // Leaves on every way out, cancellation included.
   struct Membership {
     Joined& joined;
@@ -257,13 +258,12 @@ asio::awaitable<void> TaskManager::State::Prefetch(TaskManager& manager, TaskId 
 }
 
 // A range of the file is asked for, and the rest is expected to be soon.
-void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::Download& wire, const TaskId& id,
-                                       const telemetry::SpanContext& trace) {
+void TaskManager::State::StartPrefetch(TaskManager& manager, const TaskId& id, const Caller& caller) {
   {
     absl::MutexLock lock(&mutex);
     if (stopped || !prefetching.insert(id).second) return;
   }
-  auto whole = std::make_shared<common::v2::Download>(wire);
+  auto whole = std::make_shared<common::v2::Download>(*caller.wire());
   whole->clear_range();
   whole->clear_output_path();
   whole->set_force_hard_link(false);
@@ -278,7 +278,8 @@ void TaskManager::State::StartPrefetch(TaskManager& manager, const common::v2::D
   DownloadRequest request;
   request.wire = std::move(whole);
   request.local = true;
-  request.trace = trace;
+  request.origin = caller.origin();
+  request.trace = caller.trace();
   LaneFor(id).group.Spawn(Prefetch(manager, id, std::move(request)));
 }
 
@@ -357,7 +358,7 @@ asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, Dow
     here = complete || (resolved.ok() && caller.range() && content->HasRange(*caller.range()));
     if (complete) DF_CO_RETURN_IF_ERROR(resolved);
   }
-  if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, *wire, id, caller.trace());
+  if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, id, caller);
   if (!here) content = nullptr;
   const TimePoint deadline = DeadlineOf(*wire);
   absl::Status status;

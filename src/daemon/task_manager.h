@@ -40,12 +40,19 @@ struct Limiters {
 
 struct Lane;
 
+// What a caller lets the origin of its URL do; see source::OriginRequest. The first caller's terms hold for a download.
+struct OriginTerms {
+  bool guarded = false;
+  bool insecure_skip_verify = false;
+};
+
 // What a caller wants. `wire` is the request as it came; it is checked by Download().
 struct DownloadRequest {
   DownloadRequest() = default;
   std::shared_ptr<const common::v2::Download> wire;
   // The caller is on this host (Unix socket): it may name an output path.
   bool local = false;
+  OriginTerms origin;
   telemetry::SpanContext trace;  // of the call that asks
 };
 

@@ -98,8 +98,9 @@ class UploadService final : public PersistentUploadCalls, public Service {
   grpc::ServerUnaryReactor* ListTaskEntries(grpc::CallbackServerContext* context,
                                             const wire::ListTaskEntriesRequest* request,
                                             wire::ListTaskEntriesResponse* response) override {
-    return calls_.Unary(context, request->url(),
-                        [this, request, response] { return daemon::ListTaskEntries(tasks_, *request, response); });
+    return calls_.Unary(context, request->url(), [this, request, response] {
+      return daemon::ListTaskEntries(tasks_, *request, /*local=*/false, response);
+    });
   }
 
   grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* context, const wire::DeleteTaskRequest* request,

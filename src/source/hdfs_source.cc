@@ -154,6 +154,7 @@ absl::StatusOr<OriginRequest> HdfsSource::Ask(const OriginRequest& request, std:
     asked.url += StrCat("&delegation=", PercentEncode(request.access.hdfs_delegation_token));
   }
   asked.header = request.header;
+  asked.guarded = request.guarded;
   asked.deadline = request.deadline;
   asked.signer = ExceptionReader();
   return asked;

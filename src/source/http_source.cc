@@ -318,7 +318,8 @@ Failure FailureOf(const absl::StatusOr<http::CurlResponse>& answer, const Target
     return refused;
   }
   const absl::Status& status = answer.status();
-  if (absl::IsDeadlineExceeded(status) || absl::IsInvalidArgument(status) || GetBackendError(status).has_value()) {
+  if (absl::IsDeadlineExceeded(status) || absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status) ||
+      GetBackendError(status).has_value()) {
     return Failure(status, false);
   }
   return Failure(UnreachableOf(status), absl::IsUnavailable(status));
@@ -327,7 +328,10 @@ Failure FailureOf(const absl::StatusOr<http::CurlResponse>& answer, const Target
 }  // namespace
 
 HttpSource::HttpSource(asio::io_context& io, const SourceOptions& options)
-    : options_(options), client_(io), redirects_(kRedirectsRemembered, options.redirect_cache_ttl) {}
+    : options_(options),
+      client_(io),
+      guarded_client_(io, options.forbidden),
+      redirects_(kRedirectsRemembered, options.redirect_cache_ttl) {}
 
 absl::StatusOr<Target> HttpSource::TargetOf(const OriginRequest& request) const {
   DF_ASSIGN_OR_RETURN(const Url url, Url::Parse(request.url));
@@ -337,6 +341,7 @@ absl::StatusOr<Target> HttpSource::TargetOf(const OriginRequest& request) const 
   DF_ASSIGN_OR_RETURN(target.header, MakeOriginHeader(request.header, options_.request_header, options_.user_agent));
   target.signer = request.signer;
   target.verify_tls = options_.verify_tls && !request.insecure_skip_verify;
+  target.guarded = request.guarded;
   return target;
 }
 
@@ -355,7 +360,8 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Follow(Target& t
     request.verify_tls = target.verify_tls;
     request.ca_file = options_.ca_file;
     if (target.signer != nullptr) DF_CO_RETURN_IF_ERROR(co_await target.signer->Sign(request));
-    absl::StatusOr<http::CurlResponse> response = co_await client_.Run(std::move(request), answer);
+    absl::StatusOr<http::CurlResponse> response =
+        co_await (target.guarded ? guarded_client_ : client_).Run(std::move(request), answer);
     if (!response.ok() && answer.ended()) response = answer.response();
     if (!response.ok() || !IsRedirect(response->status) || response->location.empty()) co_return response;
 
@@ -383,6 +389,8 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Exchange(Target 
   if (redirects == Redirects::kRemembered) {
     std::optional<Target> known = redirects_.Find(asked, Clock::now());
     if (known.has_value()) {
+      known->guarded = asked.guarded;
+      known->verify_tls = asked.verify_tls;
       absl::StatusOr<http::CurlResponse> response = co_await Follow(*known, range, deadline, may_remember, answer);
       if (!MayBeStale(response) || !answer.verdict().ok()) co_return response;
       redirects_.Erase(asked);

@@ -38,7 +38,10 @@ class HttpSource : public Source {
   boost::asio::awaitable<absl::StatusOr<HttpDocument>> Fetch(OriginRequest request, size_t body_max);
 
   // As SourceSet::CloseIdle().
-  void CloseIdle() { client_.CloseIdle(); }
+  void CloseIdle() {
+    client_.CloseIdle();
+    guarded_client_.CloseIdle();
+  }
 
  private:
   // Of one call of the source.
@@ -67,6 +70,7 @@ class HttpSource : public Source {
 
   const SourceOptions options_;
   http::CurlClient client_;
+  http::CurlClient guarded_client_;
   RedirectCache redirects_;
   absl::BitGen random_;
 };

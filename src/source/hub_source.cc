@@ -171,6 +171,7 @@ class HubSource : public Source {
     asked.url = std::move(url);
     asked.header = request.header;
     asked.deadline = request.deadline;
+    asked.guarded = request.guarded;
     asked.signer = std::make_shared<HubSigner>(hub.token);
     return asked;
   }

@@ -114,6 +114,7 @@ OriginRequest ObjectSource::ToHttp(const Asked& asked, const std::string& url) {
   OriginRequest request;
   request.url = url;
   request.deadline = asked.request.deadline;
+  request.guarded = asked.request.guarded;
   request.insecure_skip_verify = asked.place.insecure_skip_verify;
   request.signer = SignerOf(asked.place);
   // Another Host than the URL's would not be what is signed.

@@ -23,6 +23,7 @@ struct Target {
   HeaderFields header;
   std::shared_ptr<Signer> signer = nullptr;  // null: the headers say all
   bool verify_tls = true;
+  bool guarded = false;  // as OriginRequest::guarded
   std::string method = "GET";
 };
 

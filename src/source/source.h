@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "base/byte_range.h"
 #include "base/byte_sink.h"
+#include "http/networks.h"
 #include "runtime/clock.h"
 #include "runtime/token_bucket.h"
 
@@ -59,6 +60,7 @@ struct OriginRequest {
   // Of HTTP sources, for the other sources that speak HTTP: signs the requests. Null: the headers say all.
   std::shared_ptr<Signer> signer;
   bool insecure_skip_verify = false;  // any certificate will do, for this request
+  bool guarded = false;               // must not lead into SourceOptions::forbidden
   TimePoint deadline = kNoDeadline;
 };
 
@@ -103,7 +105,8 @@ class Source {
 
   // Asks what the origin has, as the source's options say more than once. Errors: INTERNAL with a BackendError attached
   // (base/backend_error.h) when the origin refused (with its status code) or could not be reached (without one);
-  // INVALID_ARGUMENT for a bad URL or header; DEADLINE_EXCEEDED.
+  // INVALID_ARGUMENT for a bad URL or header; PERMISSION_DENIED when it would lead into a forbidden network;
+  // DEADLINE_EXCEEDED.
   virtual boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) = 0;
 
   // Stat() and the first read by one request where the origin lets: asks for the first `first_bytes` bytes (at least
@@ -141,6 +144,8 @@ struct SourceOptions {
   int retries = 1;                                    // attempts after the first
   bool verify_tls = true;
   std::string ca_file;  // PEM, beside the system's CAs; empty: only those
+  // Where no guarded request may lead, whatever names and redirects it meets. Not asked of plugins.
+  http::Networks forbidden;
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds stall_timeout{30'000};  // without a byte
   std::shared_ptr<PluginSet> plugins;               // of further schemes, see source/plugin_set.h; null: none

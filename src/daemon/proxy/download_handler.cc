@@ -47,7 +47,9 @@ Reply RefusalReply(int status, const Fields& origin_fields, std::string_view mes
 }  // namespace
 
 // A content of this host, or of the cluster, is somebody else's copy: the origin must let this client have it, too.
-asio::awaitable<std::optional<Reply>> Handler::CheckAccess(const Url& url, const Fields& fields, bool origin_accepted) {
+asio::awaitable<std::optional<Reply>> Handler::CheckAccess(const Target& target, const Fields& fields,
+                                                           bool origin_accepted) {
+  const Url& url = target.url;
   const std::string key = AccessRecord::KeyOf(url.ToString(), fields);
   if (origin_accepted) {
     parts_.access.Accept(key);
@@ -68,8 +70,8 @@ asio::awaitable<std::optional<Reply>> Handler::CheckAccess(const Url& url, const
   }
   if (!blob) ask.fields.Add("Range", "bytes=0-0");
   ask.fields.Add("Via", StrCat("1.1 ", parts_.via));
-  absl::StatusOr<OriginAnswer> answer =
-      co_await runtime::WithDeadline(origin_.Send(url, std::move(ask), RequestBody()), Clock::now() + kAccessTimeout);
+  absl::StatusOr<OriginAnswer> answer = co_await runtime::WithDeadline(
+      origin_.Send(url, target.trust, std::move(ask), RequestBody()), Clock::now() + kAccessTimeout);
   if (!answer.ok() || !IsVerdict(answer->head.status)) {
     // Out of reach: who was accepted before, and what nobody needs to be accepted for, goes on.
     if (open || parts_.access.Stale(key)) co_return std::nullopt;
@@ -90,14 +92,15 @@ asio::awaitable<std::optional<Reply>> Handler::CheckAccess(const Url& url, const
 }
 
 // What the origin says to If-None-Match and its kind, without the content. nullopt: the client is to get it.
-asio::awaitable<std::optional<Reply>> Handler::AskCondition(const Url& url, const RequestHead& request) {
+asio::awaitable<std::optional<Reply>> Handler::AskCondition(const Target& target, const RequestHead& request) {
+  const Url& url = target.url;
   RequestHead ask;
   ask.method = "HEAD";
   ask.fields = ForOrigin(request.fields);
   ask.fields.Remove("range");
   ask.fields.Remove("if-range");
   ask.fields.Add("Via", StrCat("1.1 ", parts_.via));
-  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(url, std::move(ask), RequestBody());
+  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(url, target.trust, std::move(ask), RequestBody());
   if (!answer.ok()) co_return std::nullopt;
   const int status = answer->head.status;
   if (IsAcceptance(status) || status == 412) parts_.access.Accept(AccessRecord::KeyOf(url.ToString(), request.fields));
@@ -136,21 +139,25 @@ Reply Handler::FailureReply(const absl::Status& error, const common::v2::Downloa
   return ErrorReply(type, status, MessageOf(error));
 }
 
-asio::awaitable<absl::Status> Handler::Download(ClientTurn& turn, const Url& url, const RequestHead& request,
+asio::awaitable<absl::Status> Handler::Download(ClientTurn& turn, const Target& target, const RequestHead& request,
                                                 std::shared_ptr<common::v2::Download> wire,
                                                 const telemetry::Span& span) {
   const std::string if_range(request.fields.Find("if-range").value_or(""));
-  const auto check = [this, &url, &request](const DownloadStarted& started) {
-    return CheckAccess(url, request.fields, started.origin_accepted);
+  const auto check = [this, &target, &request](const DownloadStarted& started) {
+    return CheckAccess(target, request.fields, started.origin_accepted);
   };
   ContentSender sender(turn, if_range,
                        parts_.config.host.ip.empty() ? parts_.tasks.identity().ip : parts_.config.host.ip, check);
   const std::string shown = UrlToShow(wire->url());
+  OriginTerms terms;
+  terms.guarded = true;
+  terms.insecure_skip_verify = target.trust == Trust::kAny;
   absl::Status status;
   for (int attempt = 1; attempt <= kAttemptsMax; ++attempt) {
     DownloadRequest download;
     download.wire = wire;
     download.local = !wire->output_path().empty();
+    download.origin = terms;
     download.trace = span.context();
     status = co_await parts_.tasks.Download(std::move(download), sender);
     if (status.ok()) status = co_await sender.Finish();
@@ -206,7 +213,7 @@ asio::awaitable<absl::Status> Handler::ServeHead(ClientTurn& turn, Target target
   // The origin is asked; what is here answers when it is out of reach.
   Fields fields = ForOrigin(request.fields);
   fields.Add("Via", StrCat("1.1 ", parts_.via));
-  absl::StatusOr<OriginAnswer> answer = co_await AskHead(target.url, std::move(fields));
+  absl::StatusOr<OriginAnswer> answer = co_await AskHead(target, std::move(fields));
   if (answer.ok() && IsVerdict(answer->head.status)) {
     if (IsAcceptance(answer->head.status)) parts_.access.Accept(key);
     co_return co_await Relay(turn, *std::move(answer));
@@ -232,7 +239,7 @@ asio::awaitable<absl::Status> Handler::Serve(ClientTurn& turn, const Rules::Rule
   DF_CO_RETURN_IF_ERROR(co_await origin_.CheckAllowed(target.url.host));
   if (turn.head_only) co_return co_await ServeHead(turn, std::move(target), std::move(request), *wire, trace);
   if (IsConditional(request.fields)) {
-    std::optional<Reply> reply = co_await AskCondition(target.url, request);
+    std::optional<Reply> reply = co_await AskCondition(target, request);
     if (reply) co_return co_await SendReply(turn, *std::move(reply));
   }
   parts_.tasks.probe().ProxyRequestViaDfdaemon();
@@ -241,7 +248,7 @@ asio::awaitable<absl::Status> Handler::Serve(ClientTurn& turn, const Rules::Rule
     span.Set("host_id", parts_.tasks.identity().host_id);
     if (const absl::StatusOr<TaskId> id = TaskManager::IdOf(*wire); id.ok()) span.Set("task_id", id->str());
   }
-  const absl::Status status = co_await Download(turn, target.url, request, wire, span);
+  const absl::Status status = co_await Download(turn, target, request, wire, span);
   span.SetStatus(status);
   co_return status;
 }

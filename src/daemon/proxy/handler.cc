@@ -116,11 +116,14 @@ asio::awaitable<absl::Status> Handler::Dispatch(ClientTurn& turn, RequestHead re
   }
   const telemetry::SpanParent trace = tunnel_.empty() ? handling.AsParent() : span.AsParent();
 
+  const Rules::Rule* const matching = parts_.rules->Match(target->url);
+  // Whatever the request is: a registry's manifests stand behind the same certificate as its blobs.
+  if (matching != nullptr && matching->insecure_skip_verify) target->trust = Trust::kAny;
   const RegistryPart part = RegistryPartOf(target->url);
   const bool may = (request.method == "GET" || turn.head_only) && request.body.kind == BodyFraming::Kind::kNone &&
                    part != RegistryPart::kOther && !IsTokenService(target->url);
   static const Rules::Rule kDefaultRule;
-  const Rules::Rule* rule = may ? parts_.rules->Match(target->url) : nullptr;
+  const Rules::Rule* rule = may ? matching : nullptr;
   if (rule == nullptr && may && WantsP2p(request.fields)) rule = &kDefaultRule;
   absl::Status status;
   if (rule == nullptr) {
@@ -146,7 +149,7 @@ asio::awaitable<absl::Status> Handler::Forward(ClientTurn& turn, Target target, 
   out.method = request.method;
   out.fields = ForOrigin(request.fields);
   out.fields.Add("Via", StrCat(request.version == 10 ? "1.0 " : "1.1 ", parts_.via));
-  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(target.url, std::move(out), body);
+  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(target.url, target.trust, std::move(out), body);
   if (!answer.ok()) {
     span.SetStatus(answer.status());
     const int code = HttpStatusOf(answer.status());

@@ -40,18 +40,19 @@ class Handler {
   // The way of a request that becomes a download; defined in download_handler.cc.
   boost::asio::awaitable<absl::Status> Serve(ClientTurn& turn, const Rules::Rule& rule, Target target,
                                              RequestHead request, const telemetry::SpanParent& trace);
-  boost::asio::awaitable<absl::Status> Download(ClientTurn& turn, const Url& url, const RequestHead& request,
+  boost::asio::awaitable<absl::Status> Download(ClientTurn& turn, const Target& target, const RequestHead& request,
                                                 std::shared_ptr<common::v2::Download> wire,
                                                 const telemetry::Span& span);
-  boost::asio::awaitable<std::optional<Reply>> CheckAccess(const Url& url, const Fields& fields, bool origin_accepted);
-  boost::asio::awaitable<std::optional<Reply>> AskCondition(const Url& url, const RequestHead& request);
+  boost::asio::awaitable<std::optional<Reply>> CheckAccess(const Target& target, const Fields& fields,
+                                                           bool origin_accepted);
+  boost::asio::awaitable<std::optional<Reply>> AskCondition(const Target& target, const RequestHead& request);
   boost::asio::awaitable<absl::Status> ServeHead(ClientTurn& turn, Target target, RequestHead request,
                                                  const common::v2::Download& wire, const telemetry::SpanParent& trace);
-  // The answer to a HEAD of `url` with the client's `fields`: what its GET, which becomes a download, would begin with.
-  // So redirects are followed, without credentials to others; what the first answer says about the file beside its
-  // content (X-Repo-Commit of a hub) stays. Defined in head_request.cc, as is the other.
-  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> AskHead(Url url, Fields fields);
-  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> AskHeadByGet(Url url, Fields fields);
+  // The answer to a HEAD of `target` with the client's `fields`: what its GET, which becomes a download, would begin
+  // with. So redirects are followed, without credentials to others; what the first answer says about the file beside
+  // its content (X-Repo-Commit of a hub) stays. Defined in head_request.cc, as is the other.
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> AskHead(Target target, Fields fields);
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> AskHeadByGet(Target target, Fields fields);
   Reply FailureReply(const absl::Status& error, const common::v2::Download& wire) const;
 
   // Defined in tunnel.cc.

@@ -68,12 +68,13 @@ std::optional<uint64_t> WholeLength(const Fields& fields) {
 }  // namespace
 
 // URLs that are signed for GET refuse a HEAD.
-asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHeadByGet(Url url, Fields fields) {
+asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHeadByGet(Target target, Fields fields) {
   RequestHead ask;
   ask.method = "GET";
   ask.fields = std::move(fields);
   ask.fields.Set("Range", "bytes=0-0");
-  absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(std::move(url), std::move(ask), RequestBody());
+  absl::StatusOr<OriginAnswer> answer =
+      co_await origin_.Send(std::move(target.url), target.trust, std::move(ask), RequestBody());
   if (!answer.ok() || answer->head.status / 100 != 2) co_return answer;
   ResponseHead& head = answer->head;
   if (const std::optional<uint64_t> length = WholeLength(head.fields)) {
@@ -88,19 +89,20 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHeadByGet(Url url, Fie
   co_return answer;
 }
 
-asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHead(Url url, Fields fields) {
+asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHead(Target target, Fields fields) {
   std::optional<OriginAnswer> first;  // when it was a redirect
   for (int hop = 0;; ++hop) {
     RequestHead ask;
     ask.method = "HEAD";
     ask.fields = fields;
-    absl::StatusOr<OriginAnswer> answer = co_await origin_.Send(url, std::move(ask), RequestBody());
-    std::optional<Url> next = answer.ok() && hop < kRedirectsMax ? LocationOf(url, answer->head) : std::nullopt;
+    absl::StatusOr<OriginAnswer> answer =
+        co_await origin_.Send(target.url, target.trust, std::move(ask), RequestBody());
+    std::optional<Url> next = answer.ok() && hop < kRedirectsMax ? LocationOf(target.url, answer->head) : std::nullopt;
     if (next) {
-      if (!SameOrigin(url, *next)) {
+      if (!SameOrigin(target.url, *next)) {
         for (const char* name : {"authorization", "cookie"}) fields.Remove(name);
       }
-      url = *std::move(next);
+      target.url = *std::move(next);
       if (first) {
         origin_.Keep(std::move(answer->connection), answer->head.keep_alive);
       } else {
@@ -109,7 +111,7 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHead(Url url, Fields f
       continue;
     }
     if (!first) co_return answer;
-    if (answer.ok() && answer->head.status / 100 != 2) answer = co_await AskHeadByGet(url, fields);
+    if (answer.ok() && answer->head.status / 100 != 2) answer = co_await AskHeadByGet(target, fields);
     // The client may have more luck with the redirect than we have.
     if (!answer.ok() || answer->head.status / 100 != 2) co_return *std::move(first);
     for (const auto& [name, value] : first->head.fields.entries()) {

@@ -36,7 +36,12 @@ constexpr size_t kBodyStep = 64 << 10;
 // Addresses of one name that are tried.
 constexpr size_t kAddressesMax = 8;
 
-std::string KeyOf(const Url& url) { return StrCat(url.scheme, "://", url.host, ":", url.effective_port()); }
+std::string NameOf(const Url& url) { return StrCat(url.scheme, "://", url.host, ":", url.effective_port()); }
+
+// Connections whose certificate nobody has looked at are not for those who care.
+std::string KeyOf(const Url& url, Trust trust) {
+  return trust == Trust::kAny ? StrCat("any ", NameOf(url)) : NameOf(url);
+}
 
 std::string WithoutBrackets(std::string host) {
   if (host.starts_with('[') && host.ends_with(']')) return host.substr(1, host.size() - 2);
@@ -146,19 +151,19 @@ asio::awaitable<absl::StatusOr<UniqueFd>> OriginClient::Connect(std::string host
   co_return failed;
 }
 
-asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> OriginClient::Open(const Url& url) {
+asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> OriginClient::Open(const Url& url, Trust trust) {
   DF_CO_ASSIGN_OR_RETURN(UniqueFd fd, co_await Connect(url.host, static_cast<uint16_t>(url.effective_port())));
   if (url.scheme == "http") {
     auto stream = std::make_unique<Stream>(io_, std::move(fd));
-    co_return std::make_unique<OriginConnection>(KeyOf(url), std::move(stream));
+    co_return std::make_unique<OriginConnection>(KeyOf(url, trust), std::move(stream));
   }
-  SSL* const ssl = tls_.NewConnection(url.host);
+  SSL* const ssl = tls_.NewConnection(url.host, trust);
   if (ssl == nullptr) co_return absl::ResourceExhaustedError("no memory for TLS");
   auto stream = std::make_unique<TlsStream>(io_, std::move(fd), ssl);
   stream->SetDeadline(Clock::now() + options_.connect_timeout);
   DF_CO_RETURN_IF_ERROR(co_await stream->Handshake());
   stream->SetDeadline(kNoDeadline);
-  co_return std::make_unique<OriginConnection>(KeyOf(url), std::move(stream));
+  co_return std::make_unique<OriginConnection>(KeyOf(url, trust), std::move(stream));
 }
 
 std::unique_ptr<OriginConnection> OriginClient::TakeKept(const std::string& key, Clock::duration idle_max) {
@@ -229,7 +234,8 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> OriginClient::Exchange(std::unique
   co_return answer;
 }
 
-asio::awaitable<absl::StatusOr<OriginAnswer>> OriginClient::Send(Url url, RequestHead request, RequestBody body) {
+asio::awaitable<absl::StatusOr<OriginAnswer>> OriginClient::Send(Url url, Trust trust, RequestHead request,
+                                                                 RequestBody body) {
   request.target = OriginForm(url);
   request.fields.Remove("content-length");
   request.fields.Set("Host", HostField(url));
@@ -240,18 +246,18 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> OriginClient::Send(Url url, Reques
   } else if (request.method == "POST" || request.method == "PUT" || request.method == "PATCH") {
     request.fields.Add("Content-Length", "0");
   }
-  const std::string origin = KeyOf(url);
+  const std::string origin = NameOf(url);
   const bool has_body = body.framing.kind != BodyFraming::Kind::kNone;
   const bool may_repeat = !has_body && MayRepeat(request.method);
   const Clock::duration idle_max = may_repeat ? options_.idle_timeout : options_.idle_timeout_once;
-  if (std::unique_ptr<OriginConnection> kept = TakeKept(origin, idle_max)) {
+  if (std::unique_ptr<OriginConnection> kept = TakeKept(KeyOf(url, trust), idle_max)) {
     bool begun = false;
     absl::StatusOr<OriginAnswer> answer = co_await Exchange(std::move(kept), request, body, begun);
     const bool repeat = !answer.ok() && !begun && may_repeat && absl::IsUnavailable(answer.status());
     if (answer.ok()) co_return answer;
     if (!repeat) co_return OriginFailure(answer.status(), origin);
   }
-  absl::StatusOr<std::unique_ptr<OriginConnection>> connection = co_await Open(url);
+  absl::StatusOr<std::unique_ptr<OriginConnection>> connection = co_await Open(url, trust);
   if (!connection.ok()) co_return OriginFailure(connection.status(), origin);
   bool begun = false;
   absl::StatusOr<OriginAnswer> answer = co_await Exchange(*std::move(connection), request, body, begun);

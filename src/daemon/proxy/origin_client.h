@@ -20,6 +20,7 @@
 #include "base/url.h"
 #include "daemon/proxy/message_reader.h"
 #include "daemon/proxy/stream.h"
+#include "daemon/proxy/target.h"
 #include "daemon/proxy/tls_context.h"
 #include "http/networks.h"
 #include "runtime/blocking_pool.h"
@@ -30,7 +31,7 @@ namespace dragonfly::daemon::proxy {
 struct OriginConnection {
   OriginConnection(std::string k, std::unique_ptr<Stream> s)
       : key(std::move(k)), stream(std::move(s)), reader(*stream) {}
-  const std::string key;  // scheme, host and port
+  const std::string key;  // scheme, host and port, and what certificate it has shown
   const std::unique_ptr<Stream> stream;
   MessageReader reader;
   bool reused = false;
@@ -68,10 +69,11 @@ class OriginClient {
   OriginClient(boost::asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
                const http::Networks& forbidden, Options options);
 
-  // Sends `request` to `url` (its target and Host are made from it) and returns the head of the answer. A kept
+  // Sends `request` to the URL (its target and Host are made from it) and returns the head of the answer. A kept
   // connection that turns out dead is replaced if the request may be sent again. Errors: HttpError 403 when the host is
   // in a forbidden network; 502 naming the origin, and what failed; 504.
-  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Send(Url url, RequestHead request, RequestBody body);
+  boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Send(Url url, Trust trust, RequestHead request,
+                                                            RequestBody body);
 
   // Keeps the connection for the next request, when it can carry one.
   void Keep(std::unique_ptr<OriginConnection> connection, bool keep_alive);
@@ -87,7 +89,7 @@ class OriginClient {
 
  private:
   boost::asio::awaitable<absl::StatusOr<std::vector<boost::asio::ip::address>>> Resolve(std::string host);
-  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> Open(const Url& url);
+  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> Open(const Url& url, Trust trust);
   std::unique_ptr<OriginConnection> TakeKept(const std::string& key, Clock::duration idle_max);
   boost::asio::awaitable<absl::Status> SendBody(OriginConnection& connection, RequestBody& body);
   boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Exchange(std::unique_ptr<OriginConnection> connection,

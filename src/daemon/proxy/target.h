@@ -11,10 +11,17 @@
 
 namespace dragonfly::daemon::proxy {
 
+// Which certificates of an origin will do.
+enum class Trust {
+  kVerified,  // as the configuration says of all origins
+  kAny,
+};
+
 // Where a request is to be sent.
 struct Target {
   Url url;              // http or https, with a host, without user and fragment
   bool mirror = false;  // came as origin-form: this proxy is taken for a registry
+  Trust trust = Trust::kVerified;
 };
 
 // Reads an absolute-form request ("GET http://host/path"). Errors: HttpError 400 naming what is wrong: another scheme,

@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "daemon/proxy/target.h"
 
 namespace dragonfly::daemon::proxy {
 
@@ -33,8 +34,8 @@ class OriginTls {
   OriginTls(const OriginTls&) = delete;
   OriginTls& operator=(const OriginTls&) = delete;
 
-  // A connection that takes only a certificate of `host` (a name, or an IP literal; IPv6 in brackets).
-  SSL* NewConnection(std::string_view host) const;
+  // A connection that takes only a certificate of `host` (a name, or an IP literal; IPv6 in brackets), or any.
+  SSL* NewConnection(std::string_view host, Trust trust) const;
 
  private:
   explicit OriginTls(SSL_CTX* context) : context_(context) {}

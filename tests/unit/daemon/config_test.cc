@@ -119,7 +119,7 @@ proxy:
     caKey: /ca.key
     basicAuth: {username: u, password: p}
   rules:
-    - {regex: '.*', useTLS: true, redirect: "r:80", filteredQueryParams: [a, b]}
+    - {regex: '.*', useTLS: true, insecureSkipVerify: true, redirect: "r:80", filteredQueryParams: [a, b]}
   registryMirror: {addr: "https://index.docker.io", cert: /r.pem}
   disableBackToSource: false
   prefetch: false

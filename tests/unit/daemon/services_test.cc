@@ -351,6 +351,19 @@ TEST_F(Services, CountsTrafficByWhereItCameFrom) {
   EXPECT_THAT(metrics, ::testing::HasSubstr("dragonfly_client_download_task_total{"));
 }
 
+TEST_F(Services, LeadNobodyElseToTheMetadataOfThisMachine) {
+  want_.set_url("http://169.254.169.254/latest/meta-data");
+  want_.set_disable_back_to_source(false);
+  const grpc::Status refused = DownloadBy(*remote_, want_).status;
+  EXPECT_EQ(refused.error_code(), StatusCode::PERMISSION_DENIED) << refused.error_message();
+  EXPECT_THAT(refused.error_message(), ::testing::HasSubstr("169.254.169.254, which is in a forbidden network"));
+  grpc::ClientContext context;
+  wire::ListTaskEntriesRequest request;
+  request.set_url("http://169.254.169.254/latest/");
+  wire::ListTaskEntriesResponse response;
+  EXPECT_EQ(remote_->ListTaskEntries(&context, request, &response).error_code(), StatusCode::PERMISSION_DENIED);
+}
+
 TEST_F(Services, RefuseDownloadsThatTheOperatorsBlock) {
   const auto parsed = ParseClientConfig(R"({"blockList": {"task": {"download": {"tags": ["secret"]}}}})", "list");
   ASSERT_TRUE(parsed.ok()) << parsed.status();

@@ -786,6 +786,29 @@ TEST_F(HttpSourceTest, AsksTheWayAgainWhenARememberedTargetRefuses) {
   EXPECT_THAT(origin.requests(), SizeIs(2));
 }
 
+TEST_F(HttpSourceTest, LeadsNoGuardedRequestIntoAForbiddenNetwork) {
+  // The origin is 127.0.0.2; what it redirects to is not.
+  const Nginx nginx({{"listen 127.0.0.2:@0@; location /away { return 302 http://localhost:@0@/file; }"}});
+  nginx.Put("file", Pattern(1000));
+  options_.forbidden = *http::Networks::Parse({"127.0.0.1", "::1"});
+  const std::string base = StrCat("http://127.0.0.2:", nginx.port());
+  for (const bool guarded : {false, true}) {
+    OriginRequest near = Ask(base + "/file");
+    near.guarded = guarded;
+    EXPECT_TRUE(Read(near, {0, 1000}).ok());
+    // The redirect is known from the round before.
+    OriginRequest away = Ask(base + "/away");
+    away.guarded = guarded;
+    OriginRequest there = Ask(nginx.Url("/file"));
+    there.guarded = guarded;
+    for (const absl::Status& status : {Read(away, {0, 1000}), Read(away, {0, 1000}), ReadAll(away).status(),
+                                       Stat(away).status(), Open(away, 10).status(), Stat(there).status()}) {
+      EXPECT_EQ(status.code(), guarded ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kOk) << status;
+      if (guarded) EXPECT_THAT(status.message(), HasSubstr("which is in a forbidden network"));
+    }
+  }
+}
+
 TEST_F(HttpSourceTest, DoesNotRememberWhatTheOriginForbidsToCache) {
   const std::string content = Pattern(100);
   ScriptedServer target([&](ScriptedServer::Connection& connection, const std::string& request, int) {

@@ -5,12 +5,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "http/networks.h"
+#include "tests/support/certificates.h"
 #include "tests/support/nginx.h"
 #include "tests/support/scripted_server.h"
 #include "tests/unit/daemon/daemon_fixture.h"
@@ -536,6 +539,60 @@ TEST_F(ProxyTest, LeadsNobodyToForbiddenNetworks) {
   EXPECT_EQ(mirror.Get("/v2/", {"X-Dragonfly-Registry: http://127.0.0.1"}).status, 403);
   HttpClient tunnel(daemon->proxy_port());
   EXPECT_EQ(tunnel.Get(StrCat("127.0.0.1:", origin.port()), {}, "CONNECT").status, 403);
+}
+
+TEST_F(ProxyTest, FollowsNoRedirectIntoAForbiddenNetwork) {
+  const Nginx origin({{"listen 127.0.0.2:@0@; location /p2p/ { return 302 http://localhost:@0@/secret; }"}});
+  origin.Put("secret", "secret");
+  DaemonConfig config = ProxyConfig();
+  config.proxy.forbidden_networks = {"127.0.0.1", "::1"};
+  const auto daemon = Start(config);
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  const std::string url = StrCat("http://127.0.0.2:", origin.port());
+  EXPECT_EQ(client.Get(url + "/secret").body, "secret") << "the origin itself may be asked";
+  for (const char* const range : {"Range: bytes=0-1", "Accept: */*"}) {
+    const Answer answer = client.Get(url + "/p2p/x", {range});
+    EXPECT_EQ(answer.status, 403) << answer.body;
+    EXPECT_THAT(answer.body, HasSubstr("which is in a forbidden network"));
+    EXPECT_THAT(answer.body, Not(HasSubstr("secret\n")));
+  }
+  EXPECT_EQ(client.Get(url + "/p2p/x", {}, "HEAD").status, 302) << "the client may follow it";
+}
+
+TEST(ProxyDefaults, ForbidWhatNobodyNeeds) {
+  EXPECT_EQ(DaemonConfig().proxy.forbidden_networks, http::Networks::LinkLocalAndMetadata());
+}
+
+TEST_F(ProxyTest, TakesAnyCertificateWhereARuleSaysSo) {
+  const testing::Certificates certificates("IP:127.0.0.1");
+  const Nginx origin({{certificates.NginxLines(), /*tls=*/true}});
+  std::filesystem::create_directories(origin.www() + "/p2p");
+  for (const char* const name : {"p2p/free", "p2p/strict", "free", "strict"}) origin.Put(name, name);
+  DaemonConfig config = ProxyConfig();
+  config.proxy.rules.insert(config.proxy.rules.begin(), DaemonConfig::Proxy::Rule());
+  config.proxy.rules[0].regex = "/free$";
+  config.proxy.rules[0].insecure_skip_verify = true;
+  const auto daemon = Start(config);
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  const std::string registry = StrCat("X-Dragonfly-Registry: ", origin.Url(""));
+  for (int round = 0; round < 2; ++round) {
+    for (const char* const path : {"/p2p/free", "/free"}) {
+      const Answer answer = client.Get(path, {registry});
+      EXPECT_EQ(answer.status, 200) << path << answer.body;
+      EXPECT_EQ(answer.body, path + 1);
+      EXPECT_EQ(client.Get(path, {registry}, "HEAD").status, 200) << path;
+      EXPECT_EQ(client.Get(path, {registry}, "DELETE").status, 405) << path;
+    }
+    // The connections that are kept meanwhile are not for them.
+    for (const char* const path : {"/p2p/strict", "/strict"}) {
+      const Answer answer = client.Get(path, {registry});
+      EXPECT_EQ(answer.status, 502) << path;
+      EXPECT_THAT(answer.body, HasSubstr("certificate")) << path;
+      EXPECT_EQ(client.Get(path, {registry}, "HEAD").status, 502) << path;
+    }
+  }
 }
 
 TEST_F(ProxyTest, KeepsToTheBlockListOfTheOperators) {
