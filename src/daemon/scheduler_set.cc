@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
@@ -22,6 +23,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "rpc/capability.h"
+#include "rpc/connection_watch.h"
 #include "rpc/health_check.h"
 #include "rpc/tls_diagnosis.h"
 #include "runtime/task_group.h"
@@ -32,7 +34,8 @@ namespace dragonfly::daemon {
 namespace asio = boost::asio;
 namespace {
 
-// Checks follow each other at least this far apart, however many calls fail meanwhile.
+// Checks follow each other at least this far apart, however many calls fail meanwhile. A scheduler that has just been
+// lost is looked for again after this time, and then at intervals that double up to `retry_interval`.
 constexpr auto kCheckPause = std::chrono::milliseconds(50);
 
 // How long is looked for the reason why a scheduler cannot be asked.
@@ -92,6 +95,7 @@ struct SchedulerSet::State {
   State(SchedulerSetOptions opts, asio::io_context& io, Dynconfig& source, rpc::ChannelPool& pool,
         runtime::BlockingPool& workers)
       : options(std::move(opts)), dynconfig(source), channels(pool), blocking(workers), tasks(io.get_executor()) {}
+  ~State();
 
   // One check; shared with the coroutines that probe one address each.
   struct Round {
@@ -109,41 +113,59 @@ struct SchedulerSet::State {
   };
 
   asio::awaitable<void> Run();
-  asio::awaitable<void> Check(bool all);
+  asio::awaitable<bool> Check(bool all);
   asio::awaitable<void> Follow(runtime::Signal changes, uint64_t seen);
   asio::awaitable<absl::Status> Explain(std::string address, absl::Status failure);
   asio::awaitable<std::vector<Endpoint>> FindEndpoints();
   asio::awaitable<void> Probe(std::shared_ptr<Round> round, size_t index);
-  void Publish(const Round& round);
-  bool ConnectionLost() const;
-  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address);
+  bool Publish(const Round& round);
+  bool Missing() const;
+  // The channel to an address, followed from the first time on.
+  struct Link {
+    std::shared_ptr<grpc::Channel> channel;
+    rpc::ConnectionLosses losses;
+  };
+  Link LinkTo(const std::string& address);
 
   const SchedulerSetOptions options;
   Dynconfig& dynconfig;
   rpc::ChannelPool& channels;
   runtime::BlockingPool& blocking;
   runtime::TaskGroup tasks;
-  runtime::Signal wake;     // Suspect(), and news of the dynamic configuration
-  runtime::Signal checked;  // a check has ended
+  runtime::Signal wake;              // Suspect(), news of the dynamic configuration, a lost connection
+  std::atomic<bool> ask_all = true;  // the next check asks those, too, whose connection stands
+  runtime::Signal checked;           // a check has ended
   runtime::Signal changed;
 
   // Of the loop alone.
   std::map<std::string, std::vector<Endpoint>> resolved;  // by "host:port": what a name last resolved to
   std::map<std::string, uint64_t> connections;            // by address
+  std::map<std::string, uint64_t> losses_seen;            // by address: before the check that it last passed
   std::map<std::string, bool> takes_unknown_length;       // by address, once it was asked
 
   mutable absl::Mutex mutex;
   std::shared_ptr<const View> view ABSL_GUARDED_BY(mutex) = std::make_shared<View>();
-  std::map<std::string, std::shared_ptr<grpc::Channel>> kept ABSL_GUARDED_BY(mutex);
+  rpc::ConnectionWatch watch;
+  std::map<std::string, Link> kept ABSL_GUARDED_BY(mutex);
   std::map<std::string, absl::Status> last_result ABSL_GUARDED_BY(mutex);  // by address
   bool missing ABSL_GUARDED_BY(mutex) = false;                             // one does not serve
 };
 
-std::shared_ptr<grpc::Channel> SchedulerSet::State::ChannelTo(const std::string& address) {
+// Without its channels the watch ends at once.
+SchedulerSet::State::~State() {
   const absl::MutexLock lock(&mutex);
-  auto& channel = kept[address];
-  if (channel == nullptr) channel = channels.Get(address);
-  return channel;
+  for (const auto& entry : kept) channels.Drop(entry.first);
+  kept.clear();
+}
+
+SchedulerSet::State::Link SchedulerSet::State::LinkTo(const std::string& address) {
+  const absl::MutexLock lock(&mutex);
+  Link& link = kept[address];
+  if (link.channel == nullptr) {
+    link.channel = channels.Get(address);
+    link.losses = watch.Follow(link.channel, wake);
+  }
+  return link;
 }
 
 asio::awaitable<std::vector<Endpoint>> SchedulerSet::State::FindEndpoints() {
@@ -188,8 +210,10 @@ asio::awaitable<absl::Status> SchedulerSet::State::Explain(std::string address, 
 
 asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, size_t index) {
   const std::string address = round->endpoints[index].Address();
-  const std::shared_ptr<grpc::Channel> channel = ChannelTo(address);
-  const bool connected = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  const Link link = LinkTo(address);
+  const uint64_t losses = *link.losses;
+  const auto seen = losses_seen.find(address);
+  const bool connected = seen != losses_seen.end() && seen->second == losses;
   std::optional<absl::Status> before;
   {
     const absl::MutexLock lock(&mutex);
@@ -198,12 +222,13 @@ asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, s
   const bool served = before && before->ok();
   absl::Status& result = round->results[index];
   if (round->all || !served || !connected) {
-    result = co_await rpc::CheckHealth(channel, options.probe_timeout);
+    result = co_await rpc::CheckHealth(link.channel, options.probe_timeout);
     if (result.ok()) {
       if (!connected) ++connections[address];
+      losses_seen[address] = losses;
       if (!connected || !takes_unknown_length.contains(address)) {
         const absl::Status capable =
-            co_await rpc::CheckHealth(channel, options.probe_timeout, rpc::kUnknownLengthCapability);
+            co_await rpc::CheckHealth(link.channel, options.probe_timeout, rpc::kUnknownLengthCapability);
         takes_unknown_length[address] = capable.ok();
       }
     } else if (before && !served && !round->all) {
@@ -215,7 +240,8 @@ asio::awaitable<void> SchedulerSet::State::Probe(std::shared_ptr<Round> round, s
   if (--round->running == 0) round->done.Notify();
 }
 
-asio::awaitable<void> SchedulerSet::State::Check(bool all) {
+// Returns whether members() has changed.
+asio::awaitable<bool> SchedulerSet::State::Check(bool all) {
   const telemetry::Span span =
       options.trace.Start(all ? "refresh_available_scheduler_addrs" : "update_available_scheduler_addrs");
   const auto round = std::make_shared<Round>();
@@ -229,10 +255,10 @@ asio::awaitable<void> SchedulerSet::State::Check(bool all) {
     if (round->running == 0) break;
     co_await round->done.Wait(seen);
   }
-  Publish(*round);
+  co_return Publish(*round);
 }
 
-void SchedulerSet::State::Publish(const Round& round) {
+bool SchedulerSet::State::Publish(const Round& round) {
   auto next = std::make_shared<View>();
   std::map<std::string, absl::Status> results;
   for (size_t i = 0; i < round.endpoints.size(); ++i) {
@@ -249,6 +275,7 @@ void SchedulerSet::State::Publish(const Round& round) {
   const auto same = [](const Member& a, const Member& b) {
     return a.address == b.address && a.connection == b.connection;
   };
+  std::erase_if(losses_seen, [&](const auto& entry) { return !results.contains(entry.first); });
   bool different;
   const bool none = next->members.empty();
   std::map<std::string, absl::Status> before;
@@ -273,21 +300,20 @@ void SchedulerSet::State::Publish(const Round& round) {
   }
   if (different) changed.Notify();
   if (none && !round.endpoints.empty()) dynconfig.Suspect();
+  return different;
 }
 
-// Whether a scheduler does not serve, or the connection to one has ended since it was checked.
-bool SchedulerSet::State::ConnectionLost() const {
+// Whether a scheduler does not serve.
+bool SchedulerSet::State::Missing() const {
   const absl::MutexLock lock(&mutex);
-  if (missing) return true;
-  return std::any_of(kept.begin(), kept.end(), [](const auto& entry) {
-    return entry.second->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY;
-  });
+  return missing;
 }
 
 asio::awaitable<void> SchedulerSet::State::Follow(runtime::Signal changes, uint64_t seen) {
   for (;;) {
     co_await changes.Wait(seen);
     seen = changes.version();
+    ask_all = true;
     wake.Notify();
   }
 }
@@ -296,19 +322,17 @@ asio::awaitable<void> SchedulerSet::State::Run() {
   co_await dynconfig.WaitForFirstTry();
   const runtime::Signal changes = dynconfig.changes();
   tasks.Spawn(Follow(changes, changes.version()));
-  bool all = true;
   TimePoint refresh_at;
+  Clock::duration retry = kCheckPause;
   for (;;) {
     const uint64_t seen = wake.version();
-    co_await Check(all);
+    const bool all = ask_all.exchange(false) || Clock::now() >= refresh_at;
+    const bool different = co_await Check(all);
     checked.Notify();
     const TimePoint checked_at = Clock::now();
     if (all) refresh_at = checked_at + options.refresh_interval;
-    for (;;) {
-      const TimePoint look_at = std::min(refresh_at, Clock::now() + options.retry_interval);
-      all = co_await wake.Wait(seen, look_at) || Clock::now() >= refresh_at;
-      if (all || ConnectionLost()) break;
-    }
+    retry = std::min(different ? kCheckPause : 2 * retry, options.retry_interval);
+    co_await wake.Wait(seen, Missing() ? std::min(refresh_at, checked_at + retry) : refresh_at);
     co_await runtime::SleepUntil(checked_at + kCheckPause);
   }
 }
@@ -363,11 +387,12 @@ bool SchedulerSet::TakeUnknownLength() const {
 
 void SchedulerSet::Suspect(const std::string& address) {
   DF_LOG(Debug, "scheduler {} is checked again", address);
+  state_->ask_all = true;
   state_->wake.Notify();
 }
 
 std::shared_ptr<grpc::Channel> SchedulerSet::ChannelTo(const std::string& address) {
-  return state_->ChannelTo(address);
+  return state_->LinkTo(address).channel;
 }
 
 }  // namespace dragonfly::daemon

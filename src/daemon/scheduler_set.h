@@ -28,7 +28,7 @@ namespace dragonfly::daemon {
 struct SchedulerSetOptions {
   SchedulerSetOptions() = default;
   Clock::duration refresh_interval{std::chrono::seconds(60)};  // between checks of all
-  Clock::duration retry_interval{std::chrono::seconds(1)};     // between checks of those that do not serve
+  Clock::duration retry_interval{std::chrono::seconds(1)};     // longest between checks of those that do not serve
   Clock::duration probe_timeout{std::chrono::seconds(2)};      // of one health check, connecting included
   rpc::TlsFiles tls;                                           // of the channels, to say what is wrong with one
   telemetry::SpanParent trace;
@@ -37,7 +37,8 @@ struct SchedulerSetOptions {
 // Thread rule: every method from any thread; coroutines resume on the caller's executor.
 class SchedulerSet {
  public:
-  // A scheduler that serves. `connection` grows when it was lost and found again: what it knew of us may be gone.
+  // A scheduler that serves. `connection` grows when it was lost and found again, however soon: what it knew of us may
+  // be gone.
   struct Member {
     std::string address;  // "ip:port"
     uint64_t connection = 0;

@@ -8,11 +8,11 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "base/text.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/status.h"
@@ -48,27 +48,20 @@ class DownloadCall : public grpc::ClientReadReactor<dfdaemon::v2::DownloadTaskRe
     StartRead(&response_);
     StartCall();
   }
-  absl::Status Wait() {
-    done_.WaitForNotification();
-    return status_;
-  }
+  absl::Status Wait() { return done_.get_future().get(); }
 
  private:
   void OnReadDone(bool ok) override {
     if (ok) StartRead(&response_);
   }
-  void OnDone(const grpc::Status& status) override {
-    status_ = rpc::FromGrpc(status);
-    done_.Notify();
-  }
+  void OnDone(const grpc::Status& status) override { done_.set_value(rpc::FromGrpc(status)); }
 
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<dfdaemon::v2::DfdaemonDownload::Stub> stub_;
   grpc::ClientContext context_;
   dfdaemon::v2::DownloadTaskRequest request_;
   dfdaemon::v2::DownloadTaskResponse response_;
-  absl::Status status_;
-  absl::Notification done_;
+  std::promise<absl::Status> done_;
 };
 
 class ClusterTest : public test::DaemonFixture {
