@@ -42,10 +42,8 @@ class PersistentCluster {
       const std::string name = "peer-" + std::to_string(i);
       peers_.push_back(std::make_unique<Peer>(
           dir_.path() + "/" + name, scheduler_->port(),
-          // A scheduler that is back within a second may learn of its hosts by their next announcement only.
           PeerSettings{.name = name,
                        .extra = "gc:\n  interval: 1s\n  policy:\n    distHighThresholdPercent: 99\n",
-                       .scheduler = "  announceInterval: 2s\n",
                        .download = download}));
     }
   }
