@@ -66,6 +66,7 @@ class CountingStream final : public PeerStream {
  public:
   void SendEmpty() override {}
   void SendParents(const Peer&, std::span<Peer* const>) override { ++parents; }
+  void SendMoreParents(const Peer&, std::span<Peer* const>) override {}
   void SendBackToSource(std::string_view) override {}
   void SendMetadataOnly() override {}
   void Finish(absl::Status) override {}

@@ -93,6 +93,13 @@ struct Subscriber {
   uint16_t generation;
 };
 
+struct Given {
+  Given() = default;
+  Given(std::vector<uint32_t> parents_given, bool unasked) : parents(std::move(parents_given)), more(unasked) {}
+  std::vector<uint32_t> parents;  // empty: to the origin
+  bool more = false;              // not asked for
+};
+
 enum class Phase : uint8_t { kAsking, kDownloading, kSource, kComplete, kDead };
 
 class Stream;
@@ -109,7 +116,7 @@ struct SimPeer {
   std::vector<uint32_t> parents;  // of the batch
   std::vector<Transfer> transfers;
   std::vector<Subscriber> subscribers;
-  std::deque<std::vector<uint32_t>> inbox;  // answers under way; empty: to the origin
+  std::deque<Given> inbox;  // answers under way
   std::shared_ptr<Stream> stream;
   double arrived = 0;
   double done = 0;
@@ -124,7 +131,7 @@ class Swarm : public scheduler::SeedLauncher {
 
   // From the scheduler.
   void Launch(scheduler::SeedRequest) override { std::abort(); }  // the seeds have everything
-  void Answer(uint32_t peer, std::vector<uint32_t> parents);
+  void Answer(uint32_t peer, Given given);
 
  private:
   uint32_t AddHost(bool seed, double rate);
@@ -137,7 +144,7 @@ class Swarm : public scheduler::SeedLauncher {
   void Arrive(uint32_t host);
   void TakeAnswer(uint32_t peer);
   void NewBatch(SimPeer& peer);
-  void AddParents(uint32_t peer, const std::vector<uint32_t>& parents);
+  void AddParents(uint32_t peer, const Given& given);
   void Pump(uint32_t peer);
   void TransferEnded(uint32_t peer, uint32_t piece);
   void Complete(uint32_t peer);
@@ -181,19 +188,26 @@ class Stream final : public scheduler::PeerStream {
   Stream(Swarm& swarm, uint32_t peer) : swarm_(swarm), peer_(peer) {}
   void SendEmpty() override { std::abort(); }
   void SendParents(const scheduler::Peer&, std::span<scheduler::Peer* const> parents) override {
+    swarm_.Answer(peer_, {IndexesOf(parents), false});
+  }
+  void SendMoreParents(const scheduler::Peer&, std::span<scheduler::Peer* const> parents) override {
+    swarm_.Answer(peer_, {IndexesOf(parents), true});
+  }
+  void SendBackToSource(std::string_view) override { swarm_.Answer(peer_, Given()); }
+  void SendMetadataOnly() override {}
+  void Finish(absl::Status status) override {
+    if (!status.ok()) swarm_.Answer(peer_, Given());
+  }
+
+ private:
+  static std::vector<uint32_t> IndexesOf(std::span<scheduler::Peer* const> parents) {
     std::vector<uint32_t> indexes;
     for (const scheduler::Peer* parent : parents) {
       indexes.push_back(static_cast<uint32_t>(std::strtoul(parent->id().c_str() + 1, nullptr, 10)));
     }
-    swarm_.Answer(peer_, std::move(indexes));
-  }
-  void SendBackToSource(std::string_view) override { swarm_.Answer(peer_, {}); }
-  void SendMetadataOnly() override {}
-  void Finish(absl::Status status) override {
-    if (!status.ok()) swarm_.Answer(peer_, {});
+    return indexes;
   }
 
- private:
   Swarm& swarm_;
   const uint32_t peer_;
 };
@@ -266,7 +280,6 @@ uint32_t Swarm::AddHost(bool seed, double rate) {
   facts->announce_interval = std::chrono::minutes(5);
   facts->idc = scenario_.sites > 1 ? "site-" + std::to_string(host.site) : "";
   facts->max_tx_rate = rate;
-  facts->takes_more_parents = options_.rules == Rules::kWide;
   table_.Announce(std::move(facts), ToTime(now_));
   hosts_.push_back(std::move(host));
   return index;
@@ -292,6 +305,7 @@ scheduler::Registration Swarm::About(uint32_t peer) const {
   registration.content_length = layout_.content_length();
   registration.piece_length = layout_.piece_length();
   registration.stream = peers_[peer].stream;
+  registration.takes_more_parents = options_.rules == Rules::kWide;
   return registration;
 }
 
@@ -334,8 +348,8 @@ double Swarm::Latency(uint32_t a, uint32_t b) const {
   return hosts_[a].site == hosts_[b].site ? scenario_.latency : scenario_.site_latency;
 }
 
-void Swarm::Answer(uint32_t peer, std::vector<uint32_t> parents) {
-  peers_[peer].inbox.push_back(std::move(parents));
+void Swarm::Answer(uint32_t peer, Given given) {
+  peers_[peer].inbox.push_back(std::move(given));
   After(scenario_.latency, Kind::kAnswer, peer);
 }
 
@@ -359,12 +373,12 @@ void Swarm::NewBatch(SimPeer& peer) {
   }
 }
 
-void Swarm::AddParents(uint32_t index, const std::vector<uint32_t>& parents) {
+void Swarm::AddParents(uint32_t index, const Given& given) {
   SimPeer& peer = peers_[index];
-  for (const uint32_t parent : parents) {
+  for (const uint32_t parent : given.parents) {
     const auto known = std::find(peer.parents.begin(), peer.parents.end(), parent);
     if (known != peer.parents.end() && peer.batch->live(static_cast<size_t>(known - peer.parents.begin()))) continue;
-    const auto at = static_cast<uint32_t>(peer.batch->AddParent());
+    const auto at = static_cast<uint32_t>(given.more ? peer.batch->AddHelper() : peer.batch->AddParent());
     peer.parents.push_back(parent);
     After(Latency(peer.host, peers_[parent].host), Kind::kSubscribe, index, at, 0, peer.generation);
   }
@@ -372,10 +386,11 @@ void Swarm::AddParents(uint32_t index, const std::vector<uint32_t>& parents) {
 
 void Swarm::TakeAnswer(uint32_t index) {
   SimPeer& peer = peers_[index];
-  const std::vector<uint32_t> parents = std::move(peer.inbox.front());
+  const Given given = std::move(peer.inbox.front());
   peer.inbox.pop_front();
   if (peer.phase != Phase::kAsking && peer.phase != Phase::kDownloading) return;
-  if (parents.empty()) {
+  if (given.more && peer.phase != Phase::kDownloading) return;
+  if (given.parents.empty()) {
     if (peer.phase == Phase::kAsking) GoToSource(index);
     return;
   }
@@ -385,7 +400,7 @@ void Swarm::TakeAnswer(uint32_t index) {
     NewBatch(peer);
     After(scenario_.latency, Kind::kStarted, index);
   }
-  AddParents(index, parents);
+  AddParents(index, given);
 }
 
 void Swarm::GoToSource(uint32_t index) {

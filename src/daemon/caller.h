@@ -40,6 +40,7 @@ class Caller {
   const telemetry::SpanContext& trace() const { return request_.trace; }
   // A part of the file is asked for, by the field or by a Range header.
   bool wants_range() const { return range_request_.any(); }
+  bool reads_in_order() const { return observer_.reads_in_order(); }
   // Turns that into bytes of the file. Errors: FAILED_PRECONDITION for one that cannot be satisfied.
   absl::Status ResolveRange(const PieceLayout& layout);
   const std::optional<ByteRange>& range() const { return range_; }

@@ -80,11 +80,60 @@ void ParentBatch::AddCause(size_t index, const absl::Status& why) {
 void ParentBatch::DropParent(size_t index, const absl::Status& why) {
   if (!dispatcher_.live(index)) return;
   AddCause(index, why);
+  Forget(index);
+}
+
+void ParentBatch::Forget(size_t index) {
   dispatcher_.Drop(index);
+  parents_[index].dropped.Notify();
   for (const auto& [key, cancel] : running_) {
     if (key.second == index) runtime::Signal(cancel).Notify();
   }
   events_.Notify();
+}
+
+size_t ParentBatch::live_parents() const {
+  size_t live = 0;
+  for (size_t index = 0; index < parents_.size(); ++index) live += dispatcher_.live(index) ? 1 : 0;
+  return live;
+}
+
+bool ParentBatch::DropIdlestHelper() {
+  std::optional<size_t> idlest;
+  for (size_t index = 0; index < parents_.size(); ++index) {
+    if (!parents_[index].helper || !dispatcher_.live(index) || dispatcher_.outstanding_bytes(index) > 0) continue;
+    if (!idlest || parents_[index].useful_at < parents_[*idlest].useful_at) idlest = index;
+  }
+  if (!idlest) return false;
+  Forget(*idlest);
+  return true;
+}
+
+void ParentBatch::AddParent(CandidateParent candidate, bool helper) {
+  for (size_t index = 0; index < parents_.size(); ++index) {
+    if (dispatcher_.live(index) && parents_[index].candidate.peer_id == candidate.peer_id) return;
+  }
+  if (parents_.size() >= kParentsEverMax || (live_parents() >= kParentsMax && !DropIdlestHelper())) return;
+  Parent parent;
+  parent.address.grpc = rpc::HostPort(candidate.ip, candidate.port);
+  parent.address.type = options_.type;
+  parent.candidate = std::move(candidate);
+  parent.asked = PieceSet(layout_.piece_count());
+  parent.helper = helper;
+  parent.useful_at = Clock::now();
+  parents_.push_back(std::move(parent));
+  dispatcher_.SetNewsOpen(helper ? dispatcher_.AddHelper() : dispatcher_.AddParent(), false);
+}
+
+asio::awaitable<void> ParentBatch::TakeMoreParents() {
+  for (;;) {
+    absl::StatusOr<std::vector<CandidateParent>> more = co_await options_.more_parents();
+    // Those that are there go on without the scheduler.
+    if (!more.ok()) co_return;
+    for (CandidateParent& candidate : *more) AddParent(std::move(candidate), /*helper=*/true);
+    UpdateWishes();
+    events_.Notify();
+  }
 }
 
 // Brings the dispatcher up to what is wanted now, and asks the parents for news of what was not asked for yet.
@@ -97,6 +146,7 @@ void ParentBatch::UpdateWishes() {
     if (!wanted_.Contains(*piece)) dispatcher_.Want(*piece);
   }
   wanted_ = std::move(wanted);
+  dispatcher_.SetReaders(wishes_.InOrder(layout_));
   for (size_t index = 0; index < parents_.size(); ++index) {
     if (!dispatcher_.live(index)) continue;
     std::vector<PieceNumber> numbers;
@@ -106,7 +156,7 @@ void ParentBatch::UpdateWishes() {
     if (numbers.empty()) continue;
     ++parents_[index].open_streams;
     dispatcher_.SetNewsOpen(index, true);
-    group_.Spawn(ReadNews(index, std::move(numbers)));
+    group_.Spawn(FollowNews(index, std::move(numbers)));
   }
 }
 
@@ -135,6 +185,13 @@ bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
   return true;
 }
 
+// Until the news end or the parent is dropped.
+asio::awaitable<void> ParentBatch::FollowNews(size_t index, std::vector<PieceNumber> numbers) {
+  co_await RunUntil(ReadNews(index, std::move(numbers)), parents_[index].dropped, 0);
+  if (--parents_[index].open_streams == 0) dispatcher_.SetNewsOpen(index, false);
+  events_.Notify();
+}
+
 asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers) {
   const std::string address = parents_[index].address.grpc;
   const std::unique_ptr<PieceNewsStream> stream = OpenPieceNews(channels_, address, options_.host_id, content_->id(),
@@ -160,8 +217,6 @@ asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumbe
       break;
     }
   }
-  if (--parents_[index].open_streams == 0) dispatcher_.SetNewsOpen(index, false);
-  events_.Notify();
 }
 
 // The lane that has the least to do: the own one first, since another costs two changes of thread; but it also deals
@@ -250,7 +305,8 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
     // Taken over by another parent, or the parent was dropped: the books say so already.
     dispatcher_.Failed(index, number, Clock::now());
   } else if (record->ok()) {
-    dispatcher_.Finished(index, number, Clock::now());
+    parents_[index].useful_at = Clock::now();
+    dispatcher_.Finished(index, number, parents_[index].useful_at);
   } else if (IsOwnFailure(record->status())) {
     if (fatal_.ok()) {
       fatal_ = record->status();
@@ -299,20 +355,12 @@ asio::awaitable<void> ParentBatch::Loop() {
 }
 
 asio::awaitable<absl::Status> ParentBatch::Run(std::vector<CandidateParent> parents) {
-  if (parents.size() > kParentsMax) parents.resize(kParentsMax);
-  for (CandidateParent& candidate : parents) {
-    Parent parent;
-    parent.address.grpc = rpc::HostPort(candidate.ip, candidate.port);
-    parent.address.type = options_.type;
-    parent.candidate = std::move(candidate);
-    parent.asked = PieceSet(layout_.piece_count());
-    parents_.push_back(std::move(parent));
-    dispatcher_.SetNewsOpen(dispatcher_.AddParent(), false);
-  }
+  for (CandidateParent& candidate : parents) AddParent(std::move(candidate), /*helper=*/false);
   const uint64_t seen = wishes_.changes().version();
   UpdateWishes();
   WatchLoads();
   group_.Spawn(ForwardWishes(seen));
+  if (options_.more_parents) group_.Spawn(TakeMoreParents());
   // The coroutines of the group use this object: they are joined on every way out.
   std::exception_ptr failure;
   try {

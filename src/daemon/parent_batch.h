@@ -6,6 +6,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -48,6 +49,9 @@ class ParentBatch {
     // Asked for each piece: the bandwidth that it counts against; null: that of downloads.
     std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
     telemetry::SpanParent trace;  // of the spans of pieces, and sent along with SyncPieces
+    // Waits for parents that are given while the batch runs, at least one; asked again and again until it ends with an
+    // error. Null: there are none. They may wait for this host in turn, so the batch ends without waiting for them.
+    std::function<boost::asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>>()> more_parents;
   };
   struct Reports {
     Reports() = default;
@@ -73,21 +77,33 @@ class ParentBatch {
     int open_streams = 0;
     int failures = 0;  // pieces that it did not have after all
     std::unique_ptr<ParentLoads::Watch> load;
+    bool helper = false;      // given while the batch ran
+    TimePoint useful_at;      // when it came, or gave its last piece
+    runtime::Signal dropped;  // ends the reading of its news
   };
   // Pieces that may be missing at a parent that announced them before it is dropped.
   static constexpr int kFailuresMax = 3;
   static constexpr size_t kCausesMax = 8;
   // With fewer pieces to get, a choice by load is over before the loads are known.
   static constexpr size_t kPiecesWorthWatching = 8;
+  // Live parents at a time, and all that a batch ever had.
   static constexpr size_t kParentsMax = 64;
+  static constexpr size_t kParentsEverMax = 4096;
 
   boost::asio::awaitable<void> Loop();
   boost::asio::awaitable<void> ForwardWishes(uint64_t seen);
+  boost::asio::awaitable<void> TakeMoreParents();
+  boost::asio::awaitable<void> FollowNews(size_t index, std::vector<PieceNumber> numbers);
   boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers);
   boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel);
   boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);
   boost::asio::awaitable<absl::StatusOr<Digest>> Receive(size_t index, PieceNumber number, ByteSink& sink);
   size_t IdlestLane() const;
+  void AddParent(CandidateParent candidate, bool helper);
+  // Makes room for another parent; false when all are busy or were asked for.
+  bool DropIdlestHelper();
+  size_t live_parents() const;
+  void Forget(size_t index);
   void UpdateWishes();
   void WatchLoads();
   void TakeLoads();
@@ -107,7 +123,7 @@ class ParentBatch {
   const Reports reports_;
   PieceDispatcher dispatcher_;
   PieceSet wanted_;
-  std::vector<Parent> parents_;
+  std::deque<Parent> parents_;  // grows while coroutines use its members
   // Cancels of the running transfers, by piece and parent.
   std::map<std::pair<uint32_t, size_t>, runtime::Signal> running_;
   runtime::Signal events_;

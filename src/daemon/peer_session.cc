@@ -15,6 +15,7 @@
 #include "common/v2/common.pb.h"
 #include "daemon/piece_message.h"
 #include "rpc/client_call.h"
+#include "rpc/more_parents.h"
 #include "rpc/trace_metadata.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
 #include "telemetry/log.h"
@@ -75,6 +76,7 @@ class GrpcPeerSession final : public PeerSession {
                                                            TimePoint deadline) override;
   asio::awaitable<absl::StatusOr<ScheduleAnswer>> Reschedule(std::vector<CandidateParent> tried,
                                                              std::string description, TimePoint deadline) override;
+  asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> MoreParents() override;
   std::string scheduler() const override { return address_; }
   void Started() override;
   void BackToSourceStarted() override;
@@ -92,7 +94,9 @@ class GrpcPeerSession final : public PeerSession {
   void Open(const std::string& address);
   asio::awaitable<absl::StatusOr<ScheduleAnswer>> RegisterAt(std::string address, AnnouncePeerRequest registration,
                                                              TimePoint deadline);
+  asio::awaitable<absl::StatusOr<AnnouncePeerResponse>> Receive(TimePoint deadline);
   asio::awaitable<absl::StatusOr<ScheduleAnswer>> Answer(TimePoint deadline);
+  std::vector<CandidateParent> UsableParents(scheduler::v2::NormalTaskResponse response) const;
   absl::StatusOr<ScheduleAnswer> Interpret(AnnouncePeerResponse response) const;
   asio::awaitable<void> End(AnnouncePeerRequest last, TimePoint deadline);
 
@@ -142,14 +146,7 @@ absl::StatusOr<ScheduleAnswer> GrpcPeerSession::Interpret(AnnouncePeerResponse r
     case AnnouncePeerResponse::kNeedBackToSourceResponse:
       return NeedBackToSource{std::move(*response.mutable_need_back_to_source_response()->mutable_description())};
     case AnnouncePeerResponse::kNormalTaskResponse: {
-      CandidateParents parents;
-      for (common::v2::Peer& peer : *response.mutable_normal_task_response()->mutable_candidate_parents()) {
-        if (Usable(peer)) {
-          parents.parents.push_back(ToCandidate(std::move(peer)));
-        } else {
-          DF_LOG(Warn, "task {}: scheduler {} offers a parent without a usable id or address", task_.str(), address_);
-        }
-      }
+      CandidateParents parents{UsableParents(std::move(*response.mutable_normal_task_response()))};
       if (parents.parents.empty()) {
         return absl::InternalError(StrCat("scheduler ", address_, " offers no usable parent"));
       }
@@ -161,13 +158,44 @@ absl::StatusOr<ScheduleAnswer> GrpcPeerSession::Interpret(AnnouncePeerResponse r
   return absl::InternalError(StrCat("unexpected response of scheduler ", address_));
 }
 
-asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::Answer(TimePoint deadline) {
+std::vector<CandidateParent> GrpcPeerSession::UsableParents(scheduler::v2::NormalTaskResponse response) const {
+  std::vector<CandidateParent> parents;
+  for (common::v2::Peer& peer : *response.mutable_candidate_parents()) {
+    if (Usable(peer)) {
+      parents.push_back(ToCandidate(std::move(peer)));
+    } else {
+      DF_LOG(Warn, "task {}: scheduler {} offers a parent without a usable id or address", task_.str(), address_);
+    }
+  }
+  return parents;
+}
+
+asio::awaitable<absl::StatusOr<AnnouncePeerResponse>> GrpcPeerSession::Receive(TimePoint deadline) {
   auto response = co_await stream_->Read(deadline);
   if (!response.ok()) co_return Annotate(response.status(), StrCat("scheduler ", address_));
   if (!response->has_value()) {
     co_return absl::AbortedError(StrCat("scheduler ", address_, " ended the conversation"));
   }
-  co_return Interpret(**std::move(response));
+  co_return **std::move(response);
+}
+
+asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::Answer(TimePoint deadline) {
+  for (;;) {
+    DF_CO_ASSIGN_OR_RETURN(AnnouncePeerResponse response, co_await Receive(deadline));
+    // What was given before the question is void with it: the scheduler has taken these parents back.
+    if (response.has_normal_task_response() && rpc::IsMore(response.normal_task_response())) continue;
+    co_return Interpret(std::move(response));
+  }
+}
+
+asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> GrpcPeerSession::MoreParents() {
+  while (stream_ != nullptr) {
+    DF_CO_ASSIGN_OR_RETURN(AnnouncePeerResponse response, co_await Receive(kNoDeadline));
+    if (!response.has_normal_task_response() || !rpc::IsMore(response.normal_task_response())) continue;
+    std::vector<CandidateParent> parents = UsableParents(std::move(*response.mutable_normal_task_response()));
+    if (!parents.empty()) co_return parents;
+  }
+  co_return absl::FailedPreconditionError("not registered");
 }
 
 asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::RegisterAt(std::string address,
@@ -189,6 +217,7 @@ asio::awaitable<absl::StatusOr<ScheduleAnswer>> GrpcPeerSession::Register(const 
                                                                           TaskFacts facts, TimePoint deadline) {
   trace_ = facts.trace;
   AnnouncePeerRequest registration = NewRequest();
+  rpc::SetTakesMoreParents(*registration.mutable_register_peer_request());
   common::v2::Download& wanted = *registration.mutable_register_peer_request()->mutable_download();
   wanted = download;
   metadata_only_ = wanted.metadata_only();

@@ -55,6 +55,12 @@ PieceDispatcher::Parent PieceDispatcher::AddParent() {
   return parents_.size() - 1;
 }
 
+PieceDispatcher::Parent PieceDispatcher::AddHelper() {
+  const Parent parent = AddParent();
+  parents_[parent].helper = true;
+  return parent;
+}
+
 void PieceDispatcher::Announce(Parent parent, PieceNumber piece) {
   ParentState& state = parents_[parent];
   if (state.live && state.has.Insert(piece)) ++suppliers_[piece.value()];
@@ -137,7 +143,7 @@ bool PieceDispatcher::HoldsUpTheEnd(Parent parent, PieceNumber piece) const {
   return FinishSeconds(parents_[parent], LengthOf(piece)) > 2 * others_seconds + kEndSlackSeconds;
 }
 
-std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspects) {
+std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspects, std::optional<PieceNumber> wanted) {
   const auto live = std::count_if(parents_.begin(), parents_.end(), [](const ParentState& p) { return p.live; });
   const bool partial = std::any_of(parents_.begin(), parents_.end(), [&](const ParentState& p) {
     return p.live && p.news_open && p.has.size() < layout_.piece_count();
@@ -154,8 +160,8 @@ std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspec
     if (!starving && (assigned_.size() >= concurrency || (partial && state.has.size() == layout_.piece_count())))
       continue;
     if (!starving && rate(parent) == 0) continue;
-    if (!HasOpen(state)) continue;
-    const PieceNumber piece = *PieceSet::NextCommon(open_, state.has, PieceNumber(0));
+    if (wanted ? !state.has.Contains(*wanted) : !HasOpen(state)) continue;
+    const PieceNumber piece = wanted ? *wanted : *PieceSet::NextCommon(open_, state.has, PieceNumber(0));
     if (HoldsUpTheEnd(parent, piece)) continue;
     const std::pair<size_t, double> key(starving ? state.outstanding : window_min,
                                         ChoiceSeconds(state, LengthOf(piece)));
@@ -170,12 +176,25 @@ std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspec
   return best;
 }
 
+std::optional<PieceNumber> PieceDispatcher::NextOfReaders() const {
+  for (const PieceLayout::Interval& reader : readers_) {
+    const std::optional<PieceNumber> next = open_.NextFrom(reader.first);
+    if (!next || reader.last < *next) continue;
+    const auto under_way = assigned_.lower_bound(reader.first.value());
+    if (under_way == assigned_.end() || under_way->first > next->value()) return next;
+  }
+  return std::nullopt;
+}
+
 PieceNumber PieceDispatcher::Rarest(const ParentState& parent) {
   PieceNumber chosen;
   uint32_t chosen_suppliers = std::numeric_limits<uint32_t>::max();
   uint64_t ties = 0;
   size_t seen = 0;
-  for (auto piece = PieceSet::NextCommon(open_, parent.has, PieceNumber(0)); piece && seen < options_.lookahead;
+  const auto live = std::count_if(parents_.begin(), parents_.end(), [](const ParentState& p) { return p.live; });
+  size_t lookahead = options_.lookahead;
+  if (!readers_.empty()) lookahead = live > 1 ? options_.lookahead_of_readers : options_.lookahead_alone;
+  for (auto piece = PieceSet::NextCommon(open_, parent.has, PieceNumber(0)); piece && seen < lookahead;
        piece = PieceSet::NextCommon(open_, parent.has, piece->next()), ++seen) {
     const uint32_t suppliers = suppliers_[piece->value()];
     if (suppliers < chosen_suppliers) {
@@ -245,8 +264,12 @@ std::optional<PieceDispatcher::Assignment> PieceDispatcher::TakeOver(TimePoint n
 
 std::optional<PieceDispatcher::Assignment> PieceDispatcher::Next(TimePoint now) {
   if (!open_.empty()) {
-    std::optional<Parent> parent = ChooseParent(/*suspects=*/false);
-    if (!parent && assigned_.empty()) parent = ChooseParent(/*suspects=*/true);
+    if (const std::optional<PieceNumber> next = NextOfReaders()) {
+      const std::optional<Parent> parent = ChooseParent(/*suspects=*/false, next);
+      if (parent) return Begin(*parent, *next, now);
+    }
+    std::optional<Parent> parent = ChooseParent(/*suspects=*/false, std::nullopt);
+    if (!parent && assigned_.empty()) parent = ChooseParent(/*suspects=*/true, std::nullopt);
     if (parent) return Begin(*parent, Rarest(parents_[*parent]), now);
   }
   return TakeOver(now);
@@ -293,7 +316,7 @@ void PieceDispatcher::Failed(Parent parent, PieceNumber piece, TimePoint now) {
 bool PieceDispatcher::hopeless() const {
   if (!assigned_.empty() || open_.empty()) return false;
   for (const ParentState& parent : parents_) {
-    if (parent.live && (parent.news_open || HasOpen(parent))) return false;
+    if (parent.live && ((parent.news_open && !parent.helper) || HasOpen(parent))) return false;
   }
   return true;
 }

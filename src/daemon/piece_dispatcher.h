@@ -20,6 +20,9 @@
 //   - For that parent the rarest of the next `lookahead` open pieces is taken; ties are broken at random by `seed`, so
 //     that the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly
 //     in order.
+//   - Of what a reader waits for in order, the first open piece is taken before all others, one at a time, and the
+//   others
+//     come from closer behind it.
 //   - A slow parent gets nothing near the end, when the others would be done with everything before it with one piece.
 //   - A piece that fails goes back to open, without the parent that failed it.
 //   - When nothing is open and an assigned piece is overdue, an idle parent that has it takes it over. The caller
@@ -42,9 +45,11 @@ namespace dragonfly::daemon {
 
 struct DispatcherOptions {
   DispatcherOptions() = default;
-  size_t concurrency = 8;  // pieces under way in all, as far as window_min lets
-  size_t window_min = 2;   // pieces under way of a parent that is alone and was not measured yet
-  size_t lookahead = 256;  // open pieces among which the rarest is taken
+  size_t concurrency = 8;            // pieces under way in all, as far as window_min lets
+  size_t window_min = 2;             // pieces under way of a parent that is alone and was not measured yet
+  size_t lookahead = 256;            // open pieces among which the rarest is taken ...
+  size_t lookahead_of_readers = 64;  // ... when somebody reads in order,
+  size_t lookahead_alone = 16;  // ... and there is one parent only, so that nobody is there to exchange pieces with
   // An assignment is overdue after four times its expected time, and no sooner than this ...
   Clock::duration patience_min = std::chrono::milliseconds(500);
   // ... or after this while no rate is known.
@@ -65,6 +70,10 @@ class PieceDispatcher {
 
   // A parent that has nothing yet and whose news are expected.
   Parent AddParent();
+  // The same for a helper: a parent that may wait for this host's pieces in turn. Its news are no reason to wait.
+  Parent AddHelper();
+  // Somebody reads the wanted pieces of these intervals in order, each from its first one.
+  void SetReaders(std::vector<PieceLayout::Interval> readers) { readers_ = std::move(readers); }
   // `parent` has `piece`. Numbers outside the layout are ignored.
   void Announce(Parent parent, PieceNumber piece);
   // `parent` is said to have so many bytes a second to spare (more than 0). Counts until its rate was measured.
@@ -92,7 +101,8 @@ class PieceDispatcher {
 
   // Every wanted piece is there.
   bool satisfied() const { return open_.empty() && wanted_assigned_ == 0; }
-  // Nothing is under way, no live parent has any open piece, and none will have: only other parents can help.
+  // Nothing is under way, no live parent has any open piece, and none will have: only other parents can help. What
+  // helpers may get does not count, or two of them could wait for one another.
   bool hopeless() const;
 
   size_t outstanding() const { return assigned_.size(); }
@@ -105,6 +115,7 @@ class PieceDispatcher {
     PieceSet has;
     bool live = true;
     bool news_open = true;
+    bool helper = false;
     int strikes = 0;  // pieces taken over from it since it last finished one
     size_t outstanding = 0;
     uint64_t outstanding_bytes = 0;
@@ -128,7 +139,10 @@ class PieceDispatcher {
   double ChoiceSeconds(const ParentState& parent, uint64_t more_bytes) const;
   bool HoldsUpTheEnd(Parent parent, PieceNumber piece) const;
   PieceNumber Rarest(const ParentState& parent);
-  std::optional<Parent> ChooseParent(bool suspects);
+  // For `piece`, or for any open one.
+  std::optional<Parent> ChooseParent(bool suspects, std::optional<PieceNumber> piece);
+  // The open piece that a reader waits for, unless one before it is under way.
+  std::optional<PieceNumber> NextOfReaders() const;
   std::optional<Assignment> TakeOver(TimePoint now);
   Assignment Begin(Parent parent, PieceNumber piece, TimePoint now);
   // Takes the transfer off the books of its parent.
@@ -144,6 +158,7 @@ class PieceDispatcher {
   absl::btree_map<uint32_t, Transfer> assigned_;
   size_t wanted_assigned_ = 0;
   bool any_prior_ = false;
+  std::vector<PieceLayout::Interval> readers_;
 };
 
 }  // namespace dragonfly::daemon

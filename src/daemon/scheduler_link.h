@@ -73,6 +73,11 @@ class PeerSession {
                                                                             std::string description,
                                                                             TimePoint deadline) = 0;
 
+  // Waits for parents that the scheduler gives without having been asked, at least one. Any of them may download from
+  // this peer in turn. Ends with an error when none can come any more. May be cancelled; what came first is then
+  // returned by the next call. Not beside Register(), Reschedule() or a terminal report.
+  virtual boost::asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> MoreParents() = 0;
+
   virtual void Started() = 0;              // after EmptyTask or CandidateParents
   virtual void BackToSourceStarted() = 0;  // after NeedBackToSource
   // The kind of report follows from record.traffic_type. Never carries content.

@@ -118,6 +118,8 @@ class TaskDownload {
                                                                 std::vector<CandidateParent> parents);
   boost::asio::awaitable<absl::Status> RunBatch(PeerSession& session, std::vector<CandidateParent> parents,
                                                 PieceLayout layout, bool provisional);
+  // Those that the scheduler gives unasked and that fit; see PeerSession::MoreParents().
+  boost::asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> MoreParents(PeerSession& session);
   boost::asio::awaitable<absl::Status> FromOrigin(PeerSession* session);
   absl::Status AdoptShape(const std::vector<CandidateParent>& offered);
   // Learns length and headers from a parent where those are fresh enough, else from the origin.

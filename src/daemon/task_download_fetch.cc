@@ -235,6 +235,7 @@ asio::awaitable<absl::Status> TaskDownload::RunBatch(PeerSession& session, std::
   options.loads = lane_.loads;
   options.peer_id = peer_id_;
   options.limiter = [this] { return PrefetchLimiter(); };
+  options.more_parents = [this, &session] { return MoreParents(session); };
   ParentBatch::Reports reports;
   reports.finished = [this, &session](const storage::PieceRecord& record) { PieceDone(&session, record); };
   reports.failed = [&session](PieceNumber number, const std::string& parent_id) {
@@ -247,6 +248,14 @@ asio::awaitable<absl::Status> TaskDownload::RunBatch(PeerSession& session, std::
     if (causes_.size() < kCausesMax) causes_.push_back(cause);
   }
   co_return status;
+}
+
+asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> TaskDownload::MoreParents(PeerSession& session) {
+  for (;;) {
+    DF_CO_ASSIGN_OR_RETURN(const std::vector<CandidateParent> more, co_await session.MoreParents());
+    std::vector<CandidateParent> fitting = FittingParents(more);
+    if (!fitting.empty()) co_return fitting;
+  }
 }
 
 runtime::TokenBucket* TaskDownload::PrefetchLimiter() const { return awaited_ ? nullptr : &parts_.limiters.prefetch; }

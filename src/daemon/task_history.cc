@@ -64,16 +64,26 @@ void DownloadRecorder::Scheduled(std::string_view scheduler, absl::Duration wait
   } else if (const auto* origin = std::get_if<NeedBackToSource>(&*answer)) {
     Add(StrCat("the scheduler sends to the origin: ", origin->description), waited);
   } else if (const auto* offered = std::get_if<CandidateParents>(&*answer)) {
-    for (const CandidateParent& parent : offered->parents) {
-      DownloadStory::Source& source = story_.sources[SourceOf(parent.peer_id)];
-      source.offered = true;
-      source.host_id = parent.host_id;
-      source.address = rpc::HostPort(parent.ip, parent.port);
-    }
+    NoteOffered(offered->parents);
     Add(StrCat("the scheduler offers ", offered->parents.size(), " parents"), waited);
   } else {
     Add("the scheduler says that the file is empty", waited);
   }
+}
+
+void DownloadRecorder::NoteOffered(const std::vector<CandidateParent>& parents) {
+  for (const CandidateParent& parent : parents) {
+    DownloadStory::Source& source = story_.sources[SourceOf(parent.peer_id)];
+    source.offered = true;
+    source.host_id = parent.host_id;
+    source.address = rpc::HostPort(parent.ip, parent.port);
+  }
+}
+
+void DownloadRecorder::Offered(const std::vector<CandidateParent>& more) {
+  absl::MutexLock lock(&mutex_);
+  NoteOffered(more);
+  Add(StrCat("the scheduler gives ", more.size(), " more parents"), absl::ZeroDuration());
 }
 
 void DownloadRecorder::Happened(std::string text, absl::Duration waited) {
@@ -212,6 +222,12 @@ class RecordedSession final : public PeerSession {
         co_await session_->Reschedule(std::move(tried), std::move(description), deadline);
     recorder_->Scheduled(session_->scheduler(), absl::FromChrono(Clock::now() - begin), answer);
     co_return answer;
+  }
+
+  asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> MoreParents() override {
+    absl::StatusOr<std::vector<CandidateParent>> more = co_await session_->MoreParents();
+    if (more.ok()) recorder_->Offered(*more);
+    co_return more;
   }
 
   std::string scheduler() const override { return session_->scheduler(); }

@@ -88,6 +88,8 @@ class DownloadRecorder {
 
   // The scheduler was asked and answered after `waited`.
   void Scheduled(std::string_view scheduler, absl::Duration waited, const absl::StatusOr<ScheduleAnswer>& answer);
+  // The scheduler gave parents without having been asked.
+  void Offered(const std::vector<CandidateParent>& more);
   void Happened(std::string text, absl::Duration waited = absl::ZeroDuration());
   void PieceDone(const storage::PieceRecord& record);
   void PieceFailed(const std::string& peer_id);
@@ -103,6 +105,7 @@ class DownloadRecorder {
   absl::Duration Now() const { return absl::Now() - story_.begun_at; }
   // Index of a source; the last stands for all that are too many.
   size_t SourceOf(const std::string& peer_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteOffered(const std::vector<CandidateParent>& parents) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Add(std::string text, absl::Duration waited) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<DownloadTraffic> traffic_;

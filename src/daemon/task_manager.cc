@@ -178,6 +178,7 @@ asio::awaitable<absl::Status> TaskManager::State::FollowShaped(Caller& caller, T
   const bool from_the_start = !download.shaped();
   DF_CO_ASSIGN_OR_RETURN(const TaskShape shape, co_await download.WhenShaped());
   caller.SeeContent(shape.content, from_the_start ? shape.before : SIZE_MAX);
+  if (caller.reads_in_order()) download.wishes().ReadInOrder(wish);
   if (!shape.content->layout()) {
     // Of an origin that tells no length everything is read.
     download.wishes().WantAll(wish);

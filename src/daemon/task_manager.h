@@ -84,6 +84,8 @@ class DownloadObserver {
   virtual boost::asio::awaitable<absl::Status> Started(const DownloadStarted& started) = 0;
   // Each wanted piece once, in the order in which they became ready. The bytes are in started.content.
   virtual boost::asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord& record) = 0;
+  // The observer can go on only with the next piece in order, as one that streams.
+  virtual bool reads_in_order() const { return false; }
 };
 
 // What an origin says of a URL that may name a directory.

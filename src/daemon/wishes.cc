@@ -20,17 +20,27 @@ std::optional<Wishes::Id> Wishes::Join() {
   return id;
 }
 
-void Wishes::Set(Id id, Wish wish) {
+void Wishes::Set(Id id, Kind kind, PieceLayout::Interval pieces) {
   {
     absl::MutexLock lock(&mutex_);
-    wishes_[id] = wish;
+    Wish& wish = wishes_[id];
+    wish.kind = kind;
+    wish.pieces = pieces;
   }
   changes_.Notify();
 }
 
-void Wishes::WantPieces(Id id, PieceLayout::Interval pieces) { Set(id, Wish{Kind::kPieces, pieces}); }
-void Wishes::WantAll(Id id) { Set(id, Wish{Kind::kAll, {}}); }
-void Wishes::WantNothing(Id id) { Set(id, Wish{Kind::kNothing, {}}); }
+void Wishes::WantPieces(Id id, PieceLayout::Interval pieces) { Set(id, Kind::kPieces, pieces); }
+void Wishes::WantAll(Id id) { Set(id, Kind::kAll); }
+void Wishes::WantNothing(Id id) { Set(id, Kind::kNothing); }
+
+void Wishes::ReadInOrder(Id id) {
+  {
+    absl::MutexLock lock(&mutex_);
+    wishes_[id].in_order = true;
+  }
+  changes_.Notify();
+}
 
 void Wishes::Leave(Id id) {
   {
@@ -51,6 +61,18 @@ std::optional<PieceLayout::Interval> Wishes::Hull() const {
     hull->last = std::max(hull->last, wish.pieces.last);
   }
   return hull;
+}
+
+std::vector<PieceLayout::Interval> Wishes::InOrder(const PieceLayout& layout) const {
+  std::vector<PieceLayout::Interval> readers;
+  if (layout.piece_count() == 0) return readers;
+  absl::ReaderMutexLock lock(&mutex_);
+  for (const auto& [id, wish] : wishes_) {
+    if (!wish.in_order) continue;
+    if (wish.kind == Kind::kAll) readers.push_back(Whole(layout));
+    if (wish.kind == Kind::kPieces) readers.push_back(wish.pieces);
+  }
+  return readers;
 }
 
 PieceSet Wishes::Missing(const storage::TaskContent& content, const PieceLayout& layout) const {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -27,6 +28,8 @@ class Wishes {
   void WantPieces(Id id, PieceLayout::Interval pieces);
   void WantAll(Id id);
   void WantNothing(Id id);
+  // It reads what it wants in order, from the first piece on, while it comes.
+  void ReadInOrder(Id id);
   void Leave(Id id);
 
   // True while a caller that has joined has not said yet what it wants.
@@ -34,6 +37,8 @@ class Wishes {
 
   // The smallest run of pieces that covers all wishes; nullopt when somebody wants everything or nobody wants a piece.
   std::optional<PieceLayout::Interval> Hull() const;
+  // What callers want that read in order.
+  std::vector<PieceLayout::Interval> InOrder(const PieceLayout& layout) const;
   // The wanted pieces that `content` does not have.
   PieceSet Missing(const storage::TaskContent& content, const PieceLayout& layout) const;
   // True when everybody has said what it wants, and all of that is there. False while the content's length is unknown.
@@ -53,8 +58,9 @@ class Wishes {
   struct Wish {
     Kind kind = Kind::kUndecided;
     PieceLayout::Interval pieces;
+    bool in_order = false;
   };
-  void Set(Id id, Wish wish);
+  void Set(Id id, Kind kind, PieceLayout::Interval pieces = {});
   bool SatisfiedLocked(const storage::TaskContent& content) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   mutable absl::Mutex mutex_;

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "rpc/more_parents.h"
 #include "scheduler/validation.h"
 #include "scheduler/wire.h"
 #include "telemetry/log.h"
@@ -133,10 +134,12 @@ absl::StatusOr<AnnounceStream::After> AnnounceStream::Handle(Message request, Sh
 }
 
 absl::Status AnnounceStream::Register(Message request, Shard& shard, TimePoint now) {
+  const bool takes_more_parents = rpc::TakesMoreParents(request.register_peer_request());
   auto download =
       std::make_shared<common::v2::Download>(std::move(*request.mutable_register_peer_request()->mutable_download()));
   Registration registration = ToRegistration(std::move(download));
   registration.stream = shared_from_this();
+  registration.takes_more_parents = takes_more_parents;
   if (registration.priority == common::v2::LEVEL0 && !registration.about.application.empty()) {
     registration.priority = cluster_.current()->priorities->Of(registration.about.application, registration.about.url);
   }
@@ -217,6 +220,12 @@ void AnnounceStream::SendEmpty() {
 void AnnounceStream::SendParents(const Peer&, std::span<Peer* const> parents) {
   session_->Write(ToResponse(parents));
   Answered();
+}
+
+void AnnounceStream::SendMoreParents(const Peer&, std::span<Peer* const> parents) {
+  api::AnnouncePeerResponse response = ToResponse(parents);
+  rpc::SetMore(*response.mutable_normal_task_response());
+  session_->Write(std::move(response));
 }
 
 void AnnounceStream::SendBackToSource(std::string_view description) {

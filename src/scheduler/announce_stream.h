@@ -31,6 +31,7 @@ class AnnounceStream final : public PeerStream, public std::enable_shared_from_t
 
   void SendEmpty() override;
   void SendParents(const Peer& child, std::span<Peer* const> parents) override;
+  void SendMoreParents(const Peer& child, std::span<Peer* const> parents) override;
   void SendBackToSource(std::string_view description) override;
   void SendMetadataOnly() override;
   telemetry::SpanContext trace() const override { return trace_; }

@@ -140,7 +140,7 @@ bool Dispatcher::TryParents(Peer& peer, TimePoint now, bool spare_full) {
 }
 
 void Dispatcher::Introduce(Peer& child, const std::vector<Peer*>& parents) {
-  if (!options_.widening.enabled || !child.host_facts().takes_more_parents) return;
+  if (!options_.widening.enabled || !child.takes_more_parents) return;
   Task& task = child.task();
   std::vector<Peer*> siblings;
   for (Peer* parent : parents) {
@@ -157,21 +157,21 @@ void Dispatcher::Introduce(Peer& child, const std::vector<Peer*>& parents) {
     }
   }
   const auto connect = [&](Peer& helper, Peer& helped) {
-    return helped.host_facts().takes_more_parents && !ParentGraph::HasEdge(helper, helped) &&
-           !Task::IsHelper(helper, helped) && task.ConnectHelper(helper, helped);
+    return helped.takes_more_parents && !ParentGraph::HasEdge(helper, helped) && !Task::IsHelper(helper, helped) &&
+           task.ConnectHelper(helper, helped);
   };
   std::vector<Peer*> taken;
   for (Peer* sibling : siblings) {
     if (connect(*sibling, child)) taken.push_back(sibling);
     Peer* const self = &child;
-    if (connect(child, *sibling)) sibling->stream->SendParents(*sibling, {&self, 1});
+    if (connect(child, *sibling)) sibling->stream->SendMoreParents(*sibling, {&self, 1});
   }
-  if (!taken.empty()) child.stream->SendParents(child, taken);
+  if (!taken.empty()) child.stream->SendMoreParents(child, taken);
 }
 
 void Dispatcher::ScheduleWidening(Peer& peer, TimePoint now) {
   const DispatchOptions::Widening& widening = options_.widening;
-  if (!widening.enabled || !peer.host_facts().takes_more_parents || peer.widenings_ >= widening.times) return;
+  if (!widening.enabled || !peer.takes_more_parents || peer.widenings_ >= widening.times) return;
   peer.task().WidenAt(peer, now + widening.first * (1 << peer.widenings_));
   ++peer.widenings_;
   ArmWidening(peer.task());
@@ -189,10 +189,11 @@ void Dispatcher::Widen(Task& task, TimePoint now) {
   while (task.NextWidening() <= now) {
     Peer& peer = task.TakeWidening();
     if (peer.lost() || peer.stream == nullptr || peer.waiting()) continue;
-    const size_t lacking = options_.widening.helpers - std::min(peer.helpers().size(), options_.widening.helpers);
+    const size_t have = peer.parents().size() + peer.helpers().size();
+    const size_t lacking = options_.widening.parents - std::min(have, options_.widening.parents);
     std::vector<Peer*> more = finder_.FindMore(peer, now, std::min(lacking, options_.widening.step));
     std::erase_if(more, [&](Peer* helper) { return !task.ConnectHelper(*helper, peer); });
-    if (!more.empty()) peer.stream->SendParents(peer, more);
+    if (!more.empty()) peer.stream->SendMoreParents(peer, more);
     ScheduleWidening(peer, now);
   }
   ArmWidening(task);
@@ -203,7 +204,7 @@ void Dispatcher::Adopt(Peer& orphan, TimePoint now) {
   if (!orphan.parents().empty() || orphan.waiting() || orphan.lost() || orphan.stream == nullptr) return;
   std::vector<Peer*> parents = finder_.Find(orphan, now);
   std::erase_if(parents, [&](Peer* parent) { return !task.Connect(*parent, orphan); });
-  if (!parents.empty()) orphan.stream->SendParents(orphan, parents);
+  if (!parents.empty()) orphan.stream->SendMoreParents(orphan, parents);
 }
 
 void Dispatcher::SendToSource(Peer& peer, std::string_view description, TimePoint now) {

@@ -35,7 +35,7 @@ struct DispatchOptions {
     Clock::duration first = std::chrono::milliseconds(250);
     int times = 5;
     size_t step = 2;     // helpers added at a time ...
-    size_t helpers = 4;  // ... up to so many
+    size_t parents = 8;  // ... up to so many parents and helpers together
   };
   Widening widening;
   // So long a peer without a parent waits for one that is not full; then it gets a full one.

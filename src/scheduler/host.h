@@ -40,8 +40,6 @@ struct HostFacts {
 
   // Bytes a second that the host can send, as it says; 0: it does not say.
   double max_tx_rate = 0;
-  // The daemon takes parents at any time, not only when it has asked for some.
-  bool takes_more_parents = false;
 
   bool seed() const { return type != 0; }
 };

@@ -69,6 +69,8 @@ class Peer : public GraphNode {
   int32_t priority = 0;  // common.v2.Priority
   std::optional<RequestedRange> range;
   bool need_back_to_source = false;
+  // It takes parents at any time, not only when it has asked for some.
+  bool takes_more_parents = false;
 
   // What it did.
   PieceSet pieces;

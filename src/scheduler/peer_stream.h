@@ -12,7 +12,8 @@ namespace dragonfly::scheduler {
 class Peer;
 
 // The way back to a peer: its AnnouncePeer stream as the scheduling sees it. One answer per registration or
-// rescheduling, never one that was not asked for. Called on the thread of the task's shard.
+// rescheduling; what is not asked for goes only to peers that say that they take it. Called on the thread of the task's
+// shard.
 class PeerStream {
  public:
   virtual ~PeerStream() = default;
@@ -21,6 +22,8 @@ class PeerStream {
   virtual void SendEmpty() = 0;
   // Best first, at least one.
   virtual void SendParents(const Peer& child, std::span<Peer* const> parents) = 0;
+  // Without a question, beside those of the last SendParents(). Only to a peer that takes_more_parents.
+  virtual void SendMoreParents(const Peer& child, std::span<Peer* const> parents) = 0;
   virtual void SendBackToSource(std::string_view description) = 0;
   virtual void SendMetadataOnly() = 0;
   // The span of the conversation, for calls that it causes; not valid() when there is none.

@@ -6,6 +6,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/summary.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <map>
@@ -125,6 +126,8 @@ struct Probe::State {
   Family<Counter>* announce_host = nullptr;
   Family<Counter>* announce_host_failures = nullptr;
   prometheus::Gauge* streams = nullptr;
+  prometheus::Gauge* longest_hold = nullptr;
+  std::atomic<Clock::rep> longest_held{0};
   prometheus::Summary* schedule = nullptr;
   Family<prometheus::Summary>* download = nullptr;
   Family<Counter>* host_family = nullptr;
@@ -181,6 +184,11 @@ Probe::Probe(telemetry::Metrics& metrics, bool host_traffic)
                    .Help("AnnouncePeer streams that are open.")
                    .Register(s.registry)
                    .Add({});
+  s.longest_hold = &prometheus::BuildGauge()
+                        .Name(StrCat(kPrefix, "shard_longest_hold_seconds"))
+                        .Help("The longest that one step has held up everything else of its shard, since the start.")
+                        .Register(s.registry)
+                        .Add({});
   s.schedule = &prometheus::BuildSummary()
                     .Name(StrCat(kPrefix, "schedule_duration_milliseconds"))
                     .Help("From a peer's request for parents to the answer.")
@@ -275,6 +283,17 @@ void Probe::Scheduled(Clock::duration took) {
 void Probe::Downloaded(uint64_t content_length, Clock::duration took) {
   state_->download->Add({{"task_size_level", std::string(SizeLevel(content_length))}}, kQuantiles)
       .Observe(std::chrono::duration<double, std::milli>(took).count());
+}
+
+void Probe::ShardHeld(Clock::duration held) {
+  Clock::rep longest = state_->longest_held.load(std::memory_order_relaxed);
+  while (held.count() > longest) {
+    if (!state_->longest_held.compare_exchange_weak(longest, held.count(), std::memory_order_relaxed)) continue;
+    // Of two at once the later may be the shorter.
+    absl::MutexLock lock(&state_->mutex);
+    state_->longest_hold->Set(std::max(state_->longest_hold->Value(), std::chrono::duration<double>(held).count()));
+    return;
+  }
 }
 
 void Probe::Forget(std::string_view host_id) {

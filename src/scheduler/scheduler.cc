@@ -359,8 +359,8 @@ absl::Status Scheduler::State::Start() {
   const CollectionIntervals intervals{ToClock(config.scheduling.peer_gc_interval),
                                       ToClock(config.scheduling.task_gc_interval)};
   for (size_t i = 0; i < io.size(); ++i) {
-    shards.Add(
-        std::make_unique<ShardRunner>(io.At(i), ToShardOptions(config), intervals, hosts, *evaluator, seed_channels));
+    shards.Add(std::make_unique<ShardRunner>(io.At(i), ToShardOptions(config), intervals, hosts, *evaluator,
+                                             seed_channels, probe));
   }
   host_collection.Spawn(CollectHosts(ToClock(config.scheduling.host_gc_interval)));
   StartPersistent();

@@ -92,6 +92,7 @@ absl::Status Shard::Register(const PeerAddress& who, Registration registration, 
   peer->priority = registration.priority;
   peer->range = registration.range;
   peer->need_back_to_source = registration.need_back_to_source;
+  peer->takes_more_parents = registration.takes_more_parents;
   peer->stream = std::move(registration.stream);
   if (registration.content_length.has_value()) task.LearnContentLength(*registration.content_length);
   if (registration.piece_length.has_value()) task.LearnPieceLength(*registration.piece_length);

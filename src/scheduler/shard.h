@@ -56,7 +56,8 @@ struct Registration {
   int32_t priority = 0;  // common.v2.Priority
   std::optional<RequestedRange> range;
   bool need_back_to_source = false;
-  bool metadata_only = false;  // the peer has all pieces and only says so
+  bool metadata_only = false;       // the peer has all pieces and only says so
+  bool takes_more_parents = false;  // see PeerStream::SendMoreParents()
   // Facts, when the peer knows them.
   std::optional<uint64_t> content_length;
   std::optional<uint64_t> piece_length;

@@ -26,10 +26,11 @@ constexpr size_t kCollectedAtOnce = 2048;  // peers, less than a millisecond
 }  // namespace
 
 ShardRunner::ShardRunner(asio::io_context& context, const ShardOptions& options, CollectionIntervals intervals,
-                         HostTable& hosts, const Evaluator& evaluator, rpc::ChannelPool& seed_channels)
+                         HostTable& hosts, const Evaluator& evaluator, rpc::ChannelPool& seed_channels, Probe& probe)
     : context_(context),
       seed_idle_max_(options.piece_download_timeout),
       seed_channels_(seed_channels),
+      probe_(probe),
       shard_(options, hosts, evaluator, *this),
       timer_(context),
       group_(context.get_executor()) {
@@ -51,7 +52,7 @@ void ShardRunner::Rearm(TimePoint now) {
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
     armed_for_ = kNoDeadline;
-    Rearm(Clock::now());
+    Do([](Shard&, TimePoint) {});
   });
 }
 
@@ -66,7 +67,7 @@ asio::awaitable<void> ShardRunner::CollectForever(CollectionIntervals intervals)
       peers_at = Clock::now() + intervals.peers;
     }
     if (Clock::now() >= tasks_at) {
-      shard_.CollectTasks();
+      Do([](Shard& shard, TimePoint) { shard.CollectTasks(); });
       tasks_at = Clock::now() + intervals.tasks;
     }
   }

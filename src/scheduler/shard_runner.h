@@ -11,6 +11,7 @@
 
 #include "rpc/channel.h"
 #include "runtime/task_group.h"
+#include "scheduler/probe.h"
 #include "scheduler/shard.h"
 
 namespace dragonfly::scheduler {
@@ -26,7 +27,7 @@ class ShardRunner final : private SeedLauncher {
  public:
   // All references must outlive the runner. Any thread.
   ShardRunner(boost::asio::io_context& context, const ShardOptions& options, CollectionIntervals intervals,
-              HostTable& hosts, const Evaluator& evaluator, rpc::ChannelPool& seed_channels);
+              HostTable& hosts, const Evaluator& evaluator, rpc::ChannelPool& seed_channels, Probe& probe);
   // Stop() must have completed.
   ~ShardRunner();
 
@@ -53,7 +54,10 @@ class ShardRunner final : private SeedLauncher {
   // Arms the timer anew when the scope of a Do() ends.
   struct Settled {
     explicit Settled(ShardRunner& runner) : runner(runner), now(Clock::now()) {}
-    ~Settled() { runner.Rearm(now); }
+    ~Settled() {
+      runner.Rearm(now);
+      runner.probe_.ShardHeld(Clock::now() - now);
+    }
     ShardRunner& runner;
     const TimePoint now;
   };
@@ -67,6 +71,7 @@ class ShardRunner final : private SeedLauncher {
   boost::asio::io_context& context_;
   const Clock::duration seed_idle_max_;
   rpc::ChannelPool& seed_channels_;
+  Probe& probe_;
   Shard shard_;
   boost::asio::steady_timer timer_;
   TimePoint armed_for_ = kNoDeadline;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -103,6 +104,44 @@ TEST_F(Distribution, ServesEightPeersThatStartAtTheSameMoment) {
     from_peers += cluster.peer(i).Metric("dragonfly_client_download_traffic", "REMOTE_PEER");
   }
   EXPECT_EQ(static_cast<uint64_t>(from_peers), size * cluster.size());
+}
+
+// Nobody who downloads may wait for somebody who waits for it, so parents alone form a graph with an end, where hosts
+// give nothing. With the parents that are given on the way everybody gives.
+TEST_F(Distribution, EachOfEightPeersGivesToOthersWhileItDownloads) {
+  StartOrigin();
+  TempDir dir;
+  SchedulerProcess scheduler(dir.path() + "/scheduler");
+  const std::string limit = "  bandwidthLimit: 16MiB\n";
+  PeerSettings of_seed;
+  of_seed.name = "seed";
+  of_seed.seed = true;
+  of_seed.upload = limit;
+  Peer seed(dir.path() + "/seed", scheduler.port(), of_seed);
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (size_t i = 0; i < 8; ++i) {
+    PeerSettings settings;
+    settings.name = "peer-" + std::to_string(i);
+    settings.upload = limit;
+    peers.push_back(std::make_unique<Peer>(dir.path() + "/" + settings.name, scheduler.port(), settings));
+  }
+  const uint64_t size = 96 * kMiB + 1;
+  WriteRandomFile(origin_->root() + "/wide", size);
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Process> runs;
+  for (size_t i = 0; i < peers.size(); ++i) {
+    runs.push_back(peers[i]->Dfget(origin_->Url("wide"), dir.path() + "/copy." + std::to_string(i)));
+  }
+  for (size_t i = 0; i < runs.size(); ++i) {
+    EXPECT_EQ(runs[i].Wait(kDownloadTimeout), 0) << runs[i].Log();
+    EXPECT_TRUE(SameContent(origin_->root() + "/wide", dir.path() + "/copy." + std::to_string(i))) << i;
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  RecordProperty("milliseconds", static_cast<int>(took.count() * 1000));
+  EXPECT_EQ(origin_->BytesSent("wide"), size);
+  double least = 1e18;
+  for (const auto& peer : peers) least = std::min(least, peer->Metric("dragonfly_client_upload_traffic"));
+  EXPECT_GE(least, 8.0 * kMiB);
 }
 
 TEST_F(Distribution, GoesOnWhenTheSeedDiesHalfWay) {

@@ -31,6 +31,7 @@ class ContentSender final : public DownloadObserver {
 
   boost::asio::awaitable<absl::Status> Started(const DownloadStarted& started) override;
   boost::asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord& record) override;
+  bool reads_in_order() const override { return true; }
   // After a download that has succeeded. Errors: INTERNAL when bytes are missing.
   boost::asio::awaitable<absl::Status> Finish();
 

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/status.h"
+#include "base/text.h"
 #include "tests/unit/daemon/lying_parent.h"
 #include "tests/unit/daemon/test_peer.h"
 #include "tests/unit/vortex/foreign_peer.h"
@@ -120,6 +121,59 @@ TEST_F(ParentDownload, PutsPartialParentsTogether) {
   Offer({first.AsParent(), second.AsParent(), third.AsParent()});
   ExpectFromPeers();
   EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+}
+
+TEST_F(ParentDownload, TakesPiecesFromParentsThatAreGivenOnTheWay) {
+  TestPeer held(io_, "held");
+  TestPeer later(io_, "later");
+  Warm(later);
+  origin_.HoldFrom(3 * kTestPieceLength);
+  RecordingObserver of_held;
+  auto running = held.Begin(wire_, of_held);
+  ASSERT_TRUE(origin_.AwaitHeld());
+  Offer({held.AsParent()});
+  auto following = child_.Begin(wire_, observer_);
+  ASSERT_TRUE(child_.link.Await("piece 2 from held"));
+  EXPECT_EQ(child_.link.CountOf("piece 3 from later"), 0);
+  // Twice the same, and itself: neither is a parent more.
+  child_.link.Give({later.AsParent(), child_.AsParent()});
+  child_.link.Give({later.AsParent()});
+  // The first parent is held still.
+  const absl::Status status = following.get();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+  for (uint32_t n = 3; n < kPieces; ++n) EXPECT_EQ(child_.link.CountOf(StrCat("piece ", n, " from later")), 1) << n;
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+  EXPECT_EQ(child_.link.CountOf("started"), 1);
+  origin_.Release();
+  EXPECT_TRUE(running.get().ok());
+}
+
+TEST_F(ParentDownload, PeersThatHelpEachOtherDoNotWaitForEachOther) {
+  TestPeer first(io_, "first");
+  TestPeer second(io_, "second");
+  TestPeer sibling(io_, "sibling");
+  Warm(first, 0, 4);
+  Warm(second, 5, 11);
+  for (TestPeer* peer : {&child_, &sibling}) {
+    peer->config.download.collected_piece_timeout = absl::Seconds(60);
+    peer->link.Set({CandidateParents{{first.AsParent()}}, CandidateParents{{second.AsParent()}}});
+  }
+  child_.link.Give({sibling.AsParent()});
+  sibling.link.Give({child_.AsParent()});
+  const int reads = origin_.reads();
+  RecordingObserver of_sibling;
+  auto a = child_.Begin(wire_, observer_);
+  auto b = sibling.Begin(wire_, of_sibling);
+  const TimePoint begin = Clock::now();
+  ASSERT_TRUE(a.get().ok());
+  ASSERT_TRUE(b.get().ok());
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(30));
+  for (TestPeer* peer : {&child_, &sibling}) {
+    EXPECT_EQ(peer->BytesOf(id()), origin_.content());
+    EXPECT_LE(peer->link.CountOf("reschedule"), 1);
+  }
+  EXPECT_EQ(origin_.reads(), reads);
 }
 
 TEST_F(ParentDownload, AsksForOtherParentsAsSoonAsTheseCanGiveNoMore) {

@@ -203,6 +203,69 @@ TEST(PieceDispatcher, IsHopelessAsSoonAsNobodyCanGiveWhatIsMissing) {
   EXPECT_FALSE(dispatcher.satisfied());
 }
 
+// Two peers that help each other and lack the same pieces would wait for ever.
+TEST(PieceDispatcher, TheNewsOfAHelperAreNoReasonToWait) {
+  PieceDispatcher dispatcher = Wanting(2);
+  const auto parent = ParentWith(dispatcher, 0, 0);
+  const auto helper = dispatcher.AddHelper();
+  const auto first = dispatcher.Next(kStart);
+  ASSERT_TRUE(first);
+  dispatcher.Finished(parent, first->piece, kStart + milliseconds(1));
+  EXPECT_FALSE(dispatcher.hopeless()) << "the parent may get the rest";
+  dispatcher.SetNewsOpen(parent, false);
+  EXPECT_TRUE(dispatcher.hopeless());
+  dispatcher.Announce(helper, PieceNumber(1));
+  EXPECT_FALSE(dispatcher.hopeless()) << "the helper has it after all";
+  const auto second = dispatcher.Next(kStart);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->parent, helper);
+}
+
+TEST(PieceDispatcher, WhatAReaderWaitsForIsAlwaysUnderWay) {
+  PieceDispatcher dispatcher = Wanting(200);
+  dispatcher.SetReaders({{PieceNumber(10), PieceNumber(199)}});
+  for (int i = 0; i < 4; ++i) ParentWith(dispatcher, 0, 199);
+  std::map<uint32_t, size_t> running;
+  PieceSet here(200);
+  TimePoint now = kStart;
+  uint32_t farthest = 0;
+  // A reader from piece 10 on, to whom whatever is under way comes in any order.
+  for (uint32_t next = 10; next < 100;) {
+    while (const auto assignment = dispatcher.Next(now)) {
+      running.emplace(assignment->piece.value(), assignment->parent);
+      farthest = std::max(farthest, assignment->piece.value() - std::min(assignment->piece.value(), next));
+    }
+    ASSERT_TRUE(running.contains(next)) << "the reader waits for " << next;
+    now += milliseconds(1);
+    const auto done = *running.rbegin();
+    const auto wanted = *running.find(next);
+    for (const auto& [piece, parent] : {done, wanted}) {
+      if (!here.Insert(PieceNumber(piece))) continue;
+      dispatcher.Finished(parent, PieceNumber(piece), now);
+      running.erase(piece);
+    }
+    while (here.Contains(PieceNumber(next))) ++next;
+  }
+  EXPECT_GT(farthest, 8u) << "the peers of a swarm shall ask for different pieces all the same";
+}
+
+TEST(PieceDispatcher, AReaderWithOneParentGetsItsPiecesRoughlyInOrder) {
+  PieceDispatcher dispatcher = Wanting(200);
+  dispatcher.SetReaders({{PieceNumber(0), PieceNumber(199)}});
+  const auto parent = ParentWith(dispatcher, 0, 199);
+  TimePoint now = kStart;
+  uint32_t position = 0;
+  PieceSet here(200);
+  while (const auto assignment = dispatcher.Next(now)) {
+    EXPECT_LE(assignment->piece.value(), position + 16 + 8);
+    now += milliseconds(1);
+    here.Insert(assignment->piece);
+    dispatcher.Finished(parent, assignment->piece, now);
+    while (here.Contains(PieceNumber(position))) ++position;
+  }
+  EXPECT_EQ(position, 200u);
+}
+
 TEST(PieceDispatcher, TakesAnOverduePieceOverOnlyWhenAnotherParentIsIdle) {
   PieceDispatcher dispatcher = Wanting(1);
   const auto silent = ParentWith(dispatcher, 0, 0);

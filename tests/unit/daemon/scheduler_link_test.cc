@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "daemon/grpc_scheduler_link.h"
 #include "daemon/scheduler_set.h"
+#include "rpc/more_parents.h"
 #include "runtime/io_threads.h"
 #include "tests/unit/daemon/scripted_scheduler.h"
 
@@ -263,6 +264,51 @@ TEST_F(SchedulerLinkTest, TellsTheFactsWhereBothGenerationsLook) {
   EXPECT_TRUE(requests[1].has_download_peer_started_request());
   EXPECT_EQ(requests[2].download_peer_finished_request().content_length(), 10u << 20);
   EXPECT_EQ(requests[2].download_peer_finished_request().piece_count(), 3u);
+}
+
+TEST_F(SchedulerLinkTest, TellsParentsThatAreGivenUnaskedFromAnswers) {
+  const auto more = [](const std::string& id) {
+    AnnouncePeerResponse response = Parents({Parent(id), Parent("without address", "nonsense")});
+    rpc::SetMore(*response.mutable_normal_task_response());
+    return response;
+  };
+  ScriptedScheduler scheduler([&](ScriptedScheduler& self, grpc::ServerContext&, ScriptedScheduler::Stream& stream) {
+    AnnouncePeerRequest request;
+    while (self.Read(stream, &request)) {
+      if (request.has_register_peer_request()) {
+        stream.Write(Parents({Parent("first")}));
+        stream.Write(more("second"));
+      } else if (request.has_reschedule_peer_request()) {
+        // What was on its way when the question came, and the answer.
+        stream.Write(more("void"));
+        stream.Write(Parents({Parent("third")}));
+        stream.Write(more("fourth"));
+      } else if (request.has_download_peer_started_request() && self.requests().size() == 4) {
+        return grpc::Status(grpc::INTERNAL, "broken");
+      }
+    }
+    return grpc::Status::OK;
+  });
+  Link({scheduler.address()});
+  const auto session = Open(Task(1));
+  const auto id_of = [](const auto& parents) { return parents.size() == 1 ? parents[0].peer_id : "not one"; };
+  const auto answer = Register(*session);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(id_of(std::get<CandidateParents>(*answer).parents), "first");
+  session->Started();
+  auto given = Await(io_.At(0), session->MoreParents());
+  ASSERT_TRUE(given.ok()) << given.status();
+  EXPECT_EQ(id_of(*given), "second");
+  const auto again = Await(io_.At(0), session->Reschedule({}, "more", In(kPatience)));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(id_of(std::get<CandidateParents>(*again).parents), "third");
+  given = Await(io_.At(0), session->MoreParents());
+  ASSERT_TRUE(given.ok()) << given.status();
+  EXPECT_EQ(id_of(*given), "fourth");
+  session->Started();
+  given = Await(io_.At(0), session->MoreParents());
+  EXPECT_THAT(MessageOf(given.status()), HasSubstr("broken"));
+  EXPECT_TRUE(rpc::TakesMoreParents(scheduler.requests()[0].register_peer_request()));
 }
 
 TEST_F(SchedulerLinkTest, SaysNothingAboutFactsThatItDoesNotKnow) {

@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/v2/common.pb.h"
 #include "daemon/scheduler_link.h"
+#include "runtime/signal.h"
 
 namespace dragonfly::daemon {
 
@@ -37,6 +38,15 @@ class ScriptedLink final : public SchedulerLink {
   bool TakesUnknownLength() const override {
     absl::MutexLock lock(&mutex_);
     return takes_unknown_length_;
+  }
+
+  // Gives parents that nobody has asked for to the conversations that take them.
+  void Give(std::vector<CandidateParent> more) {
+    {
+      absl::MutexLock lock(&mutex_);
+      more_.push_back(std::move(more));
+    }
+    given_.Notify();
   }
 
   // What was reported, in order: "register", "started", "finished 3 10" (last pieces, length) ...
@@ -111,6 +121,16 @@ class ScriptedLink final : public SchedulerLink {
       link_.Add("reschedule");
       co_return link_.Next();
     }
+    boost::asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> MoreParents() override {
+      for (;;) {
+        const uint64_t seen = link_.given_.version();
+        {
+          absl::MutexLock lock(&link_.mutex_);
+          if (taken_ < link_.more_.size()) co_return link_.more_[taken_++];
+        }
+        co_await link_.given_.Wait(seen);
+      }
+    }
     void Started() override { link_.Add("started"); }
     void BackToSourceStarted() override { link_.Add("back to source started"); }
     void PieceFinished(const storage::PieceRecord& record) override {
@@ -143,6 +163,7 @@ class ScriptedLink final : public SchedulerLink {
 
    private:
     ScriptedLink& link_;
+    size_t taken_ = 0;  // of what was given
   };
 
   Answer Next() {
@@ -162,6 +183,8 @@ class ScriptedLink final : public SchedulerLink {
   std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
   common::v2::Download registration_ ABSL_GUARDED_BY(mutex_);
   std::vector<Clock::duration> patience_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::vector<CandidateParent>> more_ ABSL_GUARDED_BY(mutex_);
+  runtime::Signal given_;
 };
 
 }  // namespace dragonfly::daemon

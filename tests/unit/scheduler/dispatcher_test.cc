@@ -370,8 +370,9 @@ TEST(Dispatcher, IgnoresWhatAnOlderTriggerTells) {
 // A child with one parent, and another peer that downloads from the child.
 struct Wide {
   explicit Wide(bool takes_more) {
-    world.AddHost("host-child").takes_more_parents = takes_more;
-    EXPECT_TRUE(world.Register(child).ok());
+    Registration registration = World::Download();
+    registration.takes_more_parents = takes_more;
+    EXPECT_TRUE(world.Register(child, std::move(registration)).ok());
     world.Begin(child);
     EXPECT_TRUE(world.Register(below).ok());
     world.Begin(below);
@@ -387,20 +388,21 @@ TEST(Widening, GivesAPeerMoreToDownloadFromEvenThoseThatDownloadFromIt) {
   ASSERT_EQ(wide.child.stream->answers.size(), 1u);
   const int32_t slots = wide.world.Get(wide.below).host().upload_slots();
   wide.world.Pass(300ms);
-  ASSERT_EQ(wide.child.stream->answers.size(), 2u);
-  EXPECT_EQ(wide.child.stream->parents(), std::vector<std::string>{"below"});
+  EXPECT_EQ(wide.child.stream->answers.size(), 1u);
+  EXPECT_EQ(wide.child.stream->more, std::vector<std::string>{"below"});
   EXPECT_EQ(wide.world.Get(wide.below).host().upload_slots(), slots + 1);
   // When it has everything, the slot is free.
   wide.world.Finish(wide.child, Origin::kPeers);
   EXPECT_EQ(wide.world.Get(wide.below).host().upload_slots(), slots);
   wide.world.Pass(10s);
-  EXPECT_EQ(wide.child.stream->answers.size(), 2u);
+  EXPECT_EQ(wide.child.stream->more.size(), 1u);
 }
 
 TEST(Widening, LeavesAPeerAloneThatTakesParentsOnlyWhenItAsks) {
   Wide wide(false);
   wide.world.Pass(10s);
   EXPECT_EQ(wide.child.stream->answers.size(), 1u);
+  EXPECT_TRUE(wide.child.stream->more.empty());
 }
 
 TEST(Widening, APeerThatHasOnlyHelpersLeftGetsAParent) {
@@ -408,7 +410,7 @@ TEST(Widening, APeerThatHasOnlyHelpersLeftGetsAParent) {
   wide.world.Pass(300ms);
   const World::Peer other = wide.world.Complete("other");
   ASSERT_TRUE(wide.world.shard.DeletePeer("task", "parent", wide.world.now));
-  EXPECT_EQ(wide.child.stream->parents(), std::vector<std::string>{"other"});
+  EXPECT_EQ(wide.child.stream->more.back(), "other");
 }
 
 TEST(Widening, AHelperThatLeavesGivesItsSlotsBackAndIsForgotten) {

@@ -125,6 +125,13 @@ TEST(SchedulerProbe, CountsWhatHappenedUnderTheTextsOfTheOriginal) {
   EXPECT_THAT(page, HasSubstr("task_size_level=\"2\""));
 }
 
+TEST(SchedulerProbe, TellsTheLongestHoldOfAShard) {
+  telemetry::Metrics metrics;
+  Probe probe(metrics, /*host_traffic=*/false);
+  for (const int milliseconds : {1, 12, 3}) probe.ShardHeld(std::chrono::milliseconds(milliseconds));
+  EXPECT_THAT(metrics.Render(), HasSubstr("dragonfly_scheduler_shard_longest_hold_seconds 0.012\n"));
+}
+
 TEST(SchedulerProbe, DropsTheTrafficOfAHostThatHasLeft) {
   telemetry::Metrics metrics;
   Probe probe(metrics, /*host_traffic=*/true);

@@ -2,6 +2,7 @@
 // The scheduler over real gRPC.
 #include <array>
 
+#include "rpc/more_parents.h"
 #include "tests/unit/scheduler/cluster.h"
 
 namespace dragonfly::scheduler {
@@ -87,6 +88,32 @@ TEST(AnnouncePeer, RescheduleNeverReturnsATriedParent) {
   const api::NormalTaskResponse next = child->Parents();
   ASSERT_EQ(next.candidate_parents_size(), 1);
   EXPECT_EQ(next.candidate_parents(0).id(), "second");
+}
+
+TEST(AnnouncePeer, GivesParentsUnaskedOnlyToWhoSaysThatItTakesThem) {
+  Cluster cluster;
+  Complete(cluster, "parent");
+  auto talk = [&](const std::string& name, bool takes_more) {
+    auto peer = cluster.TalkFromNewHost(name);
+    api::AnnouncePeerRequest request = peer->Request();
+    *request.mutable_register_peer_request()->mutable_download() = Conversation::Download();
+    if (takes_more) rpc::SetTakesMoreParents(*request.mutable_register_peer_request());
+    peer->Send(request);
+    EXPECT_FALSE(rpc::IsMore(peer->Parents()));
+    peer->Started();
+    EXPECT_TRUE(cluster.AwaitState(name, "Running"));
+    return peer;
+  };
+  auto plain = talk("plain", false);
+  auto wide = talk("wide", true);
+  // The siblings of one complete parent are told of one another, as far as they take it.
+  const api::NormalTaskResponse more = wide->Parents();
+  EXPECT_TRUE(rpc::IsMore(more));
+  ASSERT_EQ(more.candidate_parents_size(), 1);
+  EXPECT_EQ(more.candidate_parents(0).id(), "plain");
+  EXPECT_EQ(more.candidate_parents(0).host().ip(), "127.0.0.1");
+  plain->Finished();
+  EXPECT_TRUE(plain->End().ok()) << "nothing came between";
 }
 
 TEST(AnnouncePeer, EveryTerminalMessageEndsTheStreamWithOk) {

@@ -33,6 +33,10 @@ class FakeStream : public PeerStream {
     for (const Peer* parent : parents) answer.parents.push_back(parent->id());
     answers.push_back(std::move(answer));
   }
+  void SendMoreParents(const Peer& child, std::span<Peer* const> parents) override {
+    EXPECT_TRUE(child.takes_more_parents) << child.id() << " has not asked";
+    for (const Peer* parent : parents) more.push_back(parent->id());
+  }
   void SendBackToSource(std::string_view description) override {
     answers.push_back({Kind::kBackToSource, {}, std::string(description)});
   }
@@ -46,6 +50,7 @@ class FakeStream : public PeerStream {
   }
 
   std::vector<Answer> answers;
+  std::vector<std::string> more;  // parents without a question
   std::optional<absl::Status> finished;
 };
 
