@@ -30,6 +30,7 @@ namespace {
 namespace wire = dfdaemon::v2;
 
 #define DF_DOWNLOAD_SERVICE "/dfdaemon.v2.DfdaemonDownload/"
+constexpr char kImportTask[] = "/dragonfly.ext.v1.PersistentCache/ImportTask";
 constexpr char kDeleteTask[] = "/dragonfly.ext.v1.PersistentCache/DeleteTask";
 
 void PrintReport(const DfcacheOptions& options, const std::string& report) {
@@ -102,21 +103,101 @@ wire::UploadPersistentCacheTaskRequest ImportRequest(const DfcacheOptions& optio
   return request;
 }
 
+const char* MethodText(ext::v1::ImportMethod method) {
+  switch (method) {
+    case ext::v1::IMPORT_METHOD_COPY:
+      return "copy";
+    case ext::v1::IMPORT_METHOD_REFLINK:
+      return "reflink";
+    case ext::v1::IMPORT_METHOD_HARD_LINK:
+      return "hard_link";
+    default:
+      return "none";
+  }
+}
+
+// Follows one import: first the file is read to name it, unless the caller has, then it is stored.
+class ImportFollower {
+ public:
+  explicit ImportFollower(const DfcacheOptions& options)
+      : options_(options),
+        bar_(options.path, options.json || options.no_progress ? ProgressStyle::kNone : ProgressStyleOfTerminal()) {}
+
+  absl::Status OnMessage(std::string_view bytes) {
+    ext::v1::ImportPersistentCacheTaskResponse response;
+    if (!response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      return absl::InternalError("dfdaemon sent a message that does not parse");
+    }
+    if (response.has_finished()) finished_ = std::move(*response.mutable_finished());
+    if (response.has_progress()) OnProgress(response.progress());
+    return absl::OkStatus();
+  }
+  void End() { bar_.End(); }
+  // What the import came to; null when dfdaemon has not said so.
+  const ext::v1::ImportPersistentCacheTaskResponse::Finished* finished() const {
+    return finished_ ? &*finished_ : nullptr;
+  }
+
+ private:
+  void OnProgress(const ext::v1::ImportPersistentCacheTaskResponse::Progress& progress) {
+    const bool named_by_content = !options_.content_for_calculating_task_id;
+    const bool naming = named_by_content && progress.named_bytes() < progress.content_length();
+    bar_.SetTotal(progress.content_length() * (named_by_content ? 2 : 1));
+    bar_.SetNote(naming ? "naming" : "storing");
+    const uint64_t done = progress.named_bytes() + progress.stored_bytes();
+    if (done > done_) bar_.Advance(done - done_);
+    done_ = std::max(done_, done);
+  }
+
+  const DfcacheOptions& options_;
+  ProgressBar bar_;
+  uint64_t done_ = 0;
+  std::optional<ext::v1::ImportPersistentCacheTaskResponse::Finished> finished_;
+};
+
+// By the call that every dfdaemon has.
+absl::Status PlainImport(const DfcacheOptions& options, rpc::UnixClient& client,
+                         common::v2::PersistentCacheTask* task) {
+  if (options.hard_link) {
+    return absl::UnimplementedError("this dfdaemon cannot import by a hard link: leave --hard-link away");
+  }
+  return CallUnary(client, DF_DOWNLOAD_SERVICE "UploadPersistentCacheTask", ImportRequest(options), task,
+                   absl::ToChronoNanoseconds(options.timeout));
+}
+
 int Import(const DfcacheOptions& options, rpc::UnixClient& client) {
-  const bool drawn = !options.json && !options.no_progress && ProgressStyleOfTerminal() != ProgressStyle::kNone;
-  if (drawn) std::cerr << "Importing..." << std::flush;
+  ext::v1::ImportPersistentCacheTaskRequest request;
+  *request.mutable_upload() = ImportRequest(options);
+  request.set_hard_link(options.hard_link);
+  ImportFollower followed(options);
+  absl::Status local;
+  absl::Status called = client.Call(
+      kImportTask, request.SerializeAsString(),
+      [&](std::string_view message) { return local = followed.OnMessage(message); },
+      Clock::now() + absl::ToChronoNanoseconds(options.timeout));
+  followed.End();
+  if (!local.ok()) return Fail(options, "Importing", local, /*local=*/true);
   common::v2::PersistentCacheTask task;
-  const absl::Status called = CallUnary(client, DF_DOWNLOAD_SERVICE "UploadPersistentCacheTask", ImportRequest(options),
-                                        &task, absl::ToChronoNanoseconds(options.timeout));
-  if (drawn) std::cerr << "\r            \r" << std::flush;
+  std::string method;
+  if (absl::IsUnimplemented(called)) {
+    called = PlainImport(options, client, &task);
+  } else if (called.ok() && followed.finished() == nullptr) {
+    return Fail(options, "Importing", absl::InternalError("unexpected response"), /*local=*/true);
+  } else if (called.ok()) {
+    task = followed.finished()->task();
+    method = MethodText(followed.finished()->method());
+  }
   if (!called.ok()) return Fail(options, "Importing", called);
   if (options.json) {
-    std::cout << JsonText(JsonOf(task));
-  } else {
-    if (drawn) std::cerr << "\xE2\xA3\xB7 Done: " << task.id() << "\n";
-    // Where the original tells a terminal only, scripts may read it, too.
-    if (!drawn || ::isatty(STDOUT_FILENO) == 0) std::cout << "Done: " << task.id() << "\n";
+    nlohmann::ordered_json json = JsonOf(task);
+    if (!method.empty()) json["method"] = method;
+    std::cout << JsonText(json);
+    return 0;
   }
+  const bool drawn = !options.no_progress && ProgressStyleOfTerminal() != ProgressStyle::kNone;
+  if (drawn) std::cerr << "\xE2\xA3\xB7 Done: " << task.id() << "\n";
+  // Where the original tells a terminal only, scripts may read it, too.
+  if (!drawn || ::isatty(STDOUT_FILENO) == 0) std::cout << "Done: " << task.id() << "\n";
   return 0;
 }
 

@@ -121,6 +121,10 @@ class Commands {
            "--ttl", ParsedOption("--ttl <TTL>", ParseDuration, [this](absl::Duration d) { o_.ttl = d; }),
            "Time for which the file is kept, 5m to 7d [default: 1h]")
         ->envname(prefix + "_TTL");
+    sub.add_flag("--hard-link", o_.hard_link,
+                 "Let the file itself be this host's copy, by a hard link, where it lies on the file system of "
+                 "dfdaemon's storage; elsewhere it is copied. It must not be changed while the task lives")
+        ->envname(prefix + "_HARD_LINK");
     AddTimeout(sub, prefix, "30m");
     AddProgress(sub, prefix);
     AddCommon(sub, prefix);

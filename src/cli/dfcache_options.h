@@ -30,6 +30,7 @@ struct DfcacheOptions {
   uint64_t persistent_replica_count = 2;
   std::optional<uint64_t> piece_length;  // bytes
   absl::Duration ttl = absl::Hours(1);
+  bool hard_link = false;
   // Export.
   std::string output;
   bool transfer_from_dfdaemon = false;

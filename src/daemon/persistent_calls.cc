@@ -91,6 +91,8 @@ asio::awaitable<absl::Status> DownloadTo(PersistentTasks& tasks, const CallGate&
   DF_CO_RETURN_IF_ERROR(gate.CheckDownload(asked));
   PersistentDownloadRequest download(id);
   download.persistent = request.persistent();
+  // Only schedulers ask other hosts to keep something.
+  download.replica = request.persistent() && !local;
   download.tag = request.tag();
   download.application = request.application();
   if (!request.output_path().empty()) {
@@ -121,9 +123,9 @@ asio::awaitable<absl::Status> StatInto(PersistentTasks& tasks, std::string task_
   co_return absl::OkStatus();
 }
 
-asio::awaitable<absl::Status> ImportInto(PersistentTasks& tasks, const CallGate& gate,
-                                         const wire::UploadPersistentCacheTaskRequest& request,
-                                         common::v2::PersistentCacheTask* answer) {
+asio::awaitable<absl::StatusOr<PersistentImported>> ImportFor(PersistentTasks& tasks, const CallGate& gate,
+                                                              const wire::UploadPersistentCacheTaskRequest& request,
+                                                              bool hard_link, ImportObserver* observer) {
   BlockQuery query;
   query.application = request.application();
   query.tag = request.tag();
@@ -137,11 +139,57 @@ asio::awaitable<absl::Status> ImportInto(PersistentTasks& tasks, const CallGate&
   if (request.has_piece_length()) import.piece_length = request.piece_length();
   // Later clients leave it away.
   import.ttl = request.has_ttl() ? absl::Seconds(request.ttl().seconds()) : absl::Hours(24);
-  auto task = co_await tasks.Import(std::move(import));
-  if (!task.ok()) co_return task.status();
-  *answer = std::move(**task);
+  import.hard_link = hard_link;
+  co_return co_await tasks.Import(std::move(import), observer);
+}
+
+asio::awaitable<absl::Status> ImportInto(PersistentTasks& tasks, const CallGate& gate,
+                                         const wire::UploadPersistentCacheTaskRequest& request,
+                                         common::v2::PersistentCacheTask* answer) {
+  auto imported = co_await ImportFor(tasks, gate, request, /*hard_link=*/false, nullptr);
+  if (!imported.ok()) co_return imported.status();
+  *answer = std::move(*imported->task);
   co_return absl::OkStatus();
 }
+
+ext::v1::ImportMethod WireMethod(ImportMethod method) {
+  switch (method) {
+    case ImportMethod::kCopy:
+      return ext::v1::IMPORT_METHOD_COPY;
+    case ImportMethod::kReflink:
+      return ext::v1::IMPORT_METHOD_REFLINK;
+    case ImportMethod::kHardLink:
+      return ext::v1::IMPORT_METHOD_HARD_LINK;
+    case ImportMethod::kNone:
+      break;
+  }
+  return ext::v1::IMPORT_METHOD_NONE;
+}
+
+// Tells one caller how far its import is, and how it ended.
+class ImportTeller final : public ImportObserver {
+ public:
+  using Writer = rpc::ResponseWriter<ext::v1::ImportPersistentCacheTaskResponse>;
+  explicit ImportTeller(std::shared_ptr<Writer> writer) : writer_(std::move(writer)) {}
+
+  asio::awaitable<absl::Status> Advanced(const ImportProgress& progress) override {
+    ext::v1::ImportPersistentCacheTaskResponse response;
+    response.mutable_progress()->set_content_length(progress.length);
+    response.mutable_progress()->set_named_bytes(progress.named);
+    response.mutable_progress()->set_stored_bytes(progress.stored);
+    co_return co_await writer_->Write(std::move(response));
+  }
+
+  asio::awaitable<absl::Status> Finished(PersistentImported imported) {
+    ext::v1::ImportPersistentCacheTaskResponse response;
+    response.mutable_finished()->set_method(WireMethod(imported.method));
+    *response.mutable_finished()->mutable_task() = std::move(*imported.task);
+    co_return co_await writer_->Write(std::move(response));
+  }
+
+ private:
+  const std::shared_ptr<Writer> writer_;
+};
 
 void SetLocal(const PersistentCopy& copy, wire::StatLocalPersistentCacheTaskResponse* out) {
   out->set_task_id(copy.record.id.str());
@@ -384,7 +432,22 @@ class PersistentCacheService final : public ext::v1::PersistentCache::CallbackSe
     return calls_.Unary(context, request->task_id(), [this, request] { return Delete(request->task_id()); });
   }
 
+  grpc::ServerWriteReactor<ext::v1::ImportPersistentCacheTaskResponse>* ImportTask(
+      grpc::CallbackServerContext* context, const ext::v1::ImportPersistentCacheTaskRequest* request) override {
+    auto handle = [this, message = *request](std::shared_ptr<ImportTeller::Writer> writer) {
+      return Import(message, std::move(writer));
+    };
+    return calls_.Stream<ext::v1::ImportPersistentCacheTaskResponse>(context, "", std::move(handle));
+  }
+
  private:
+  asio::awaitable<absl::Status> Import(ext::v1::ImportPersistentCacheTaskRequest request,
+                                       std::shared_ptr<ImportTeller::Writer> writer) {
+    ImportTeller teller(std::move(writer));
+    auto imported = co_await ImportFor(tasks_, calls_.gate(), request.upload(), request.hard_link(), &teller);
+    if (!imported.ok()) co_return imported.status();
+    co_return co_await teller.Finished(*std::move(imported));
+  }
   asio::awaitable<absl::Status> Delete(std::string task_id) {
     DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(task_id));
     co_return co_await tasks_.DeleteEverywhere(std::move(id));

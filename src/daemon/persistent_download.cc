@@ -22,6 +22,9 @@ namespace {
 
 constexpr Clock::duration kAnswerTimeout = std::chrono::seconds(15);
 constexpr Clock::duration kEndTimeout = std::chrono::seconds(15);
+// States of a task.
+constexpr std::string_view kSucceeded = "Succeeded";
+constexpr std::string_view kUploading = "Uploading";
 
 // Configured durations are cut to a length with which sums of the clock do not overflow.
 Clock::duration ToDuration(absl::Duration duration) {
@@ -91,19 +94,23 @@ asio::awaitable<absl::Status> PersistentTasks::State::Bring(PersistentDownloadRe
   const bool here = content != nullptr && content->complete();
   // A scheduler that is away keeps nobody from reading what is here.
   const bool away = absl::IsUnavailable(task.status()) || absl::IsDeadlineExceeded(task.status());
-  if (!task.ok() && !(here && away && record->expires_at() > absl::Now())) co_return task.status();
+  if (!task.ok() && !(here && away && !record->provisional && record->expires_at() > absl::Now())) {
+    co_return task.status();
+  }
+  // What is still being imported is nobody's yet, but for replicas, which are made along with it.
+  const bool ready = !task.ok() || task->state() == kSucceeded || (request.replica && task->state() == kUploading);
+  if (!ready) {
+    co_return absl::FailedPreconditionError(StrCat("persistent cache task ", id.str(), " is ", task->state()));
+  }
   Work work;
   if (here) {
     if (request.persistent && !record->persistent) {
       record->persistent = true;
-      const std::function<absl::Status()> keep = [&] { return records->Put(*record); };
+      const std::function<absl::Status()> keep = [&] { return MakeDurable(*content, *record); };
       DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(keep));
     }
     DF_CO_RETURN_IF_ERROR(co_await observer.Started(record->peer_id, content));
   } else {
-    if (task->state() != "Succeeded") {
-      co_return absl::FailedPreconditionError(StrCat("persistent cache task ", id.str(), " is ", task->state()));
-    }
     bool mine = false;
     work = Join(id, &mine);
     if (mine) groups.For(id.str()).Spawn(RunDownload(request, *task, work));
@@ -142,7 +149,12 @@ asio::awaitable<void> PersistentTasks::State::RunDownload(PersistentDownloadRequ
   if (status.ok()) {
     const PieceLayout layout = *work->Content()->layout();
     status = co_await session->Finished(layout.piece_count(), Clock::now() + kEndTimeout);
-    if (!status.ok()) {
+    // The task was removed, or its import has failed, while the copy was made.
+    const bool gone = absl::IsNotFound(status) && absl::IsNotFound((co_await parts.link.Stat(id)).status());
+    if (gone) {
+      const std::function<absl::Status()> remove = [this, &id] { return Remove(id); };
+      (co_await parts.blocking.Run(remove)).IgnoreError();
+    } else if (!status.ok()) {
       DF_LOG(Warn, "persistent cache task {}: tell the scheduler that it is here: {}", id.str(), MessageOf(status));
       // The copy is good; the upkeep tells of it again.
       status = absl::OkStatus();
@@ -236,6 +248,7 @@ asio::awaitable<absl::Status> PersistentTasks::State::Fetch(const PersistentDown
   record.created_at = CreatedAt(task);
   record.tag = task.tag();
   record.application = task.application();
+  record.provisional = task.state() != kSucceeded;
   const std::function<absl::Status()> keep = [&] { return MakeDurable(*content, record); };
   co_return co_await parts.blocking.Run(keep);
 }

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The import of a file: name it, tell the scheduler, copy it, make it durable, register it. In this order, so that what
-// is registered is durable, and what is not registered is removed.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+// is registered is durable, and what is not registered is removed. Replicas are made from the first piece on.
 #include <algorithm>
-#include <cerrno>
-#include <span>
+#include <atomic>
+#include <functional>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include "base/digest.h"
 #include "base/status.h"
 #include "base/task_id.h"
 #include "base/text.h"
-#include "base/unique_fd.h"
+#include "daemon/persistent_source.h"
 #include "daemon/persistent_state.h"
 #include "runtime/timeout.h"
 #include "scheduler/v2/scheduler.pb.h"
@@ -27,102 +24,12 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr size_t kStep = 1 << 20;  // bytes read at once
 constexpr uint64_t kReplicasMax = 5;
 constexpr int kFinishRetries = 20;
 constexpr Clock::duration kFinishPause = std::chrono::milliseconds(500);
-
-// The file as it was when it was named.
-struct SourceFile {
-  SourceFile() = default;
-  UniqueFd fd;
-  uint64_t length = 0;
-  struct timespec modified{};
-};
-
-absl::Status LookAt(const std::string& path, SourceFile& file) {
-  struct stat now{};
-  if (::fstat(file.fd.get(), &now) != 0) return ErrnoStatus(errno, StrCat("stat ", path));
-  if (!S_ISREG(now.st_mode)) return absl::InvalidArgumentError(StrCat("path ", path, " is no regular file"));
-  file.length = static_cast<uint64_t>(now.st_size);
-  file.modified = now.st_mtim;
-  return absl::OkStatus();
-}
-
-absl::StatusOr<SourceFile> OpenSource(const std::string& path) {
-  if (path.empty() || path.front() != '/') {
-    return absl::InvalidArgumentError(StrCat("path ", Quoted(path), " is not absolute"));
-  }
-  SourceFile file;
-  // A FIFO must not hold the daemon up.
-  file.fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.fd.valid()) return ErrnoStatus(errno, StrCat("open ", path));
-  DF_RETURN_IF_ERROR(LookAt(path, file));
-  return file;
-}
-
-// Calls `take` with the bytes [begin, end) of the file, in steps.
-template <typename Take>
-absl::Status ReadRange(const std::string& path, int fd, uint64_t begin, uint64_t end, Take take) {
-  std::vector<std::byte> buffer(kStep);
-  while (begin < end) {
-    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(kStep, end - begin));
-    const ssize_t n = ::pread(fd, buffer.data(), wanted, static_cast<off_t>(begin));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoStatus(errno, StrCat("read ", path));
-    if (n == 0) return absl::AbortedError(StrCat("path ", path, " became shorter while it was imported"));
-    DF_RETURN_IF_ERROR(take(std::span<const std::byte>(buffer.data(), static_cast<size_t>(n))));
-    begin += static_cast<uint64_t>(n);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<TaskId> IdOf(const PersistentImport& request) {
-  // The SHA-256 form, of client v1.0.15 and later: 32 bits of CRC are no name for a file that others rely on.
-  constexpr auto kForm = PersistentCacheIdForm::kSha256;
-  DF_ASSIGN_OR_RETURN(const SourceFile file, OpenSource(request.path));
-  if (request.content) return PersistentCacheIdFromContent(kForm, *request.content);
-  PersistentCacheIdBuilder builder(kForm);
-  DF_RETURN_IF_ERROR(ReadRange(request.path, file.fd.get(), 0, file.length, [&](std::span<const std::byte> bytes) {
-    builder.Update(bytes);
-    return absl::OkStatus();
-  }));
-  PersistentCacheKey key;
-  key.tag = request.tag;
-  key.application = request.application;
-  key.piece_length = request.piece_length;
-  return builder.Finish(key);
-}
-
-absl::Status CopyPiece(const std::string& path, int fd, storage::TaskContent& content, PieceNumber number) {
-  if (const std::optional<storage::PieceRecord> there = content.FindPiece(number)) {
-    uint32_t crc = 0;
-    DF_RETURN_IF_ERROR(
-        ReadRange(path, fd, there->range.offset, there->range.end(), [&](std::span<const std::byte> bytes) {
-          crc = Crc32(bytes, crc);
-          return absl::OkStatus();
-        }));
-    if (crc == there->crc32) return absl::OkStatus();
-    return absl::AlreadyExistsError(StrCat("another content with the id ", content.id().str(), " is on this host"));
-  }
-  DF_ASSIGN_OR_RETURN(storage::PieceWriter writer, content.BeginPiece(number));
-  const ByteRange range = writer.range();
-  DF_RETURN_IF_ERROR(ReadRange(path, fd, range.offset, range.end(),
-                               [&](std::span<const std::byte> bytes) { return writer.Append(bytes); }));
-  return writer.Commit(std::nullopt, "", storage::TrafficType::kLocalPeer).status();
-}
-
-absl::Status CopyAll(const PersistentImport& request, const SourceFile& file, storage::TaskContent& content,
-                     const std::atomic<bool>& stopped) {
-  const uint32_t count = content.layout()->piece_count();
-  for (uint32_t number = 0; number < count; ++number) {
-    if (stopped) return absl::UnavailableError("the daemon is stopping");
-    DF_RETURN_IF_ERROR(CopyPiece(request.path, file.fd.get(), content, PieceNumber(number)));
-  }
-  return absl::OkStatus();
-}
-
-bool Same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+constexpr Clock::duration kProgressEvery = std::chrono::milliseconds(200);
+// Threads that read and sum one file: writes to it come one at a time, but summing does not wait for them.
+constexpr unsigned kReadersMax = 2;
 
 absl::Status Check(const PersistentImport& request) {
   if (request.replica_count < 1 || request.replica_count > kReplicasMax) {
@@ -137,40 +44,107 @@ absl::Status Check(const PersistentImport& request) {
   return absl::OkStatus();
 }
 
+// Gives `content` all pieces, in about their order, on a few threads. Blocks. The first error ends it.
+absl::Status CopyAll(const PersistentSource& source, storage::TaskContent& content, bool in_place,
+                     const std::atomic<bool>& stopped) {
+  const uint32_t count = source.layout().piece_count();
+  std::atomic<uint32_t> next = 0;
+  std::atomic<bool> failed = false;
+  const auto copy = [&]() -> absl::Status {
+    for (;;) {
+      if (stopped) return absl::UnavailableError("the daemon is stopping");
+      const uint32_t number = failed ? count : next.fetch_add(1);
+      if (number >= count) return absl::OkStatus();
+      const absl::Status copied = source.CopyPiece(content, PieceNumber(number), in_place);
+      if (copied.ok()) continue;
+      failed = true;
+      return copied;
+    }
+  };
+  const unsigned readers = std::clamp(std::thread::hardware_concurrency(), 1u, kReadersMax);
+  std::vector<absl::Status> results(readers);
+  std::vector<std::jthread> others;
+  for (unsigned i = 1; i < readers && i < count; ++i) {
+    try {
+      others.emplace_back([&copy, &result = results[i]] { result = copy(); });
+    } catch (const std::system_error&) {
+      break;  // no thread to be had: fewer do it as well
+    }
+  }
+  results[0] = copy();
+  others.clear();
+  for (const absl::Status& result : results) DF_RETURN_IF_ERROR(result);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-asio::awaitable<absl::StatusOr<std::unique_ptr<common::v2::PersistentCacheTask>>> PersistentTasks::Import(
-    PersistentImport request) {
+asio::awaitable<absl::StatusOr<TaskId>> PersistentTasks::State::NameOf(const PersistentImport& request,
+                                                                       const Source& source, ImportObserver* observer,
+                                                                       ImportProgress* progress) {
+  // The SHA-256 form, of client v1.0.15 and later: 32 bits of CRC are no name for a file that others rely on.
+  if (request.content) co_return PersistentCacheIdFromContent(PersistentCacheIdForm::kSha256, *request.content);
+  for (;;) {
+    std::optional<TaskId> id;
+    const std::function<absl::Status()> some = [&]() -> absl::Status {
+      DF_ASSIGN_OR_RETURN(id, source->NameSome(request, &progress->named));
+      return absl::OkStatus();
+    };
+    DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(some));
+    if (id) co_return *std::move(id);
+    if (observer != nullptr) DF_CO_RETURN_IF_ERROR(co_await observer->Advanced(*progress));
+  }
+}
+
+asio::awaitable<absl::StatusOr<PersistentImported>> PersistentTasks::Import(PersistentImport request,
+                                                                            ImportObserver* observer) {
   const std::shared_ptr<State> state = state_;
   DF_CO_RETURN_IF_ERROR(Check(request));
-  const std::function<absl::StatusOr<TaskId>()> name = [&request] { return IdOf(request); };
-  DF_CO_ASSIGN_OR_RETURN(const TaskId id, co_await state->parts.blocking.Run<TaskId>(name));
+  State::Source source;
+  const std::function<absl::Status()> open = [&]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(source, PersistentSource::Open(request));
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await state->parts.blocking.Run(open));
+  ImportProgress progress;
+  progress.length = source->layout().content_length();
+  DF_CO_ASSIGN_OR_RETURN(const TaskId id, co_await state->NameOf(request, source, observer, &progress));
   for (;;) {
     bool mine = false;
     const State::Work work = state->Join(id, &mine);
-    if (mine) state->groups.For(id.str()).Spawn(state->RunImport(id, request, work));
+    if (mine) state->groups.For(id.str()).Spawn(state->RunImport(id, request, source, work));
     for (;;) {
       const uint64_t seen = work->changed.version();
       if (work->Outcome()) break;
-      co_await work->changed.Wait(seen);
+      if (observer == nullptr) {
+        co_await work->changed.Wait(seen);
+        continue;
+      }
+      co_await work->changed.Wait(seen, Clock::now() + kProgressEvery);
+      const std::shared_ptr<storage::TaskContent> content = work->Content();
+      if (content != nullptr) progress.stored = content->finished_bytes();
+      DF_CO_RETURN_IF_ERROR(co_await observer->Advanced(progress));
     }
     // What somebody else was doing with the task is over: now it is our turn.
     if (!mine) continue;
     DF_CO_RETURN_IF_ERROR(*work->Outcome());
     const absl::MutexLock lock(&work->mutex);
     if (!work->imported) co_return absl::InternalError(StrCat("task ", id.str(), " was not imported"));
-    co_return std::make_unique<common::v2::PersistentCacheTask>(*work->imported);
+    PersistentImported imported;
+    imported.task = std::make_unique<common::v2::PersistentCacheTask>(*work->imported);
+    imported.method = work->method;
+    co_return imported;
   }
 }
 
-asio::awaitable<void> PersistentTasks::State::RunImport(TaskId id, PersistentImport request, Work work) {
+asio::awaitable<void> PersistentTasks::State::RunImport(TaskId id, PersistentImport request, Source source, Work work) {
   TaskLabels labels;
   labels.type = TaskType::kPersistentCache;
   labels.tag = request.tag;
   labels.application = request.application;
   const absl::Time begin = absl::Now();
   parts.probe.UploadTaskStarted(labels);
-  const absl::Status status = co_await ImportBody(id, request, work);
+  const absl::Status status = co_await ImportBody(id, request, source, work);
   if (status.ok()) {
     const std::shared_ptr<storage::TaskContent> content = store->Find(id);
     parts.probe.UploadTaskFinished(labels, content != nullptr ? content->finished_bytes() : 0, absl::Now() - begin);
@@ -182,36 +156,60 @@ asio::awaitable<void> PersistentTasks::State::RunImport(TaskId id, PersistentImp
   EndWork(id, work, status);
 }
 
-asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& id, const PersistentImport& request,
-                                                                 Work work) {
-  std::optional<SourceFile> file;
-  const std::function<absl::Status()> open = [&]() -> absl::Status {
-    DF_ASSIGN_OR_RETURN(file, OpenSource(request.path));
-    return absl::OkStatus();
+absl::StatusOr<PersistentTasks::State::Place> PersistentTasks::State::MakePlace(const TaskId& id,
+                                                                                const PersistentSource& source,
+                                                                                bool hard_link) {
+  const uint64_t length = source.layout().content_length();
+  storage::ContentShape shape;
+  shape.content_length = length;
+  shape.piece_length = source.layout().piece_length();
+  // No room is asked for what need not be copied.
+  if (length > 0) shape.wanted = ByteRange{0, 1};
+  Place place;
+  const auto make = [&]() -> absl::Status {
+    absl::StatusOr<std::shared_ptr<storage::TaskContent>> made = store->FindOrCreate(id, shape);
+    if (absl::IsResourceExhausted(made.status())) {
+      return absl::ResourceExhaustedError(StrCat(
+          "no space left on device: not enough space to store the persistent cache task: content_length=", length));
+    }
+    DF_RETURN_IF_ERROR(made.status());
+    place.content = *std::move(made);
+    if (place.content->layout() == source.layout()) return absl::OkStatus();
+    return absl::AlreadyExistsError(StrCat("another content with the id ", id.str(), " is on this host"));
   };
-  DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(open));
-  const uint64_t piece_length = request.piece_length.value_or(PieceLengthFor(file->length));
-  DF_CO_ASSIGN_OR_RETURN(const PieceLayout layout, PieceLayout::Make(file->length, piece_length));
+  DF_RETURN_IF_ERROR(make());
+  if (length > 0 && place.content->finished_piece_count() == 0) {
+    DF_RETURN_IF_ERROR(source.CheckUnchanged());
+    DF_ASSIGN_OR_RETURN(const storage::AdoptMethod adopted, place.content->AdoptFile(source.fd(), hard_link));
+    if (adopted == storage::AdoptMethod::kReflink) place.method = ImportMethod::kReflink;
+    if (adopted == storage::AdoptMethod::kHardLink) place.method = ImportMethod::kHardLink;
+  }
+  if (place.method != ImportMethod::kCopy) return place;
+  shape.wanted.reset();
+  DF_RETURN_IF_ERROR(make());
+  return place;
+}
 
+asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& id, const PersistentImport& request,
+                                                                 const Source& source, Work work) {
+  const PieceLayout& layout = source->layout();
   // Before the scheduler hears of it, so that a full disk is nobody's business but ours.
   const std::optional<PersistentRecord> known_here = records->Find(id);
   const bool had_copy = known_here && !known_here->importing;
-  storage::ContentShape shape;
-  shape.content_length = file->length;
-  shape.piece_length = piece_length;
-  absl::StatusOr<std::shared_ptr<storage::TaskContent>> made = store->FindOrCreate(id, shape);
-  if (absl::IsResourceExhausted(made.status())) {
-    co_return absl::ResourceExhaustedError(StrCat(
-        "no space left on device: not enough space to store the persistent cache task: content_length=", file->length));
-  }
-  DF_CO_RETURN_IF_ERROR(made.status());
-  const std::shared_ptr<storage::TaskContent> content = *std::move(made);
   const std::function<absl::Status()> remove = [this, &id, had_copy] {
     return had_copy ? absl::OkStatus() : Remove(id);
   };
-  if (content->layout() != layout) {
-    co_return absl::AlreadyExistsError(StrCat("another content with the id ", id.str(), " is on this host"));
+  Place place;
+  const std::function<absl::Status()> make_place = [&]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(place, MakePlace(id, *source, request.hard_link));
+    return absl::OkStatus();
+  };
+  if (absl::Status placed = co_await parts.blocking.Run(make_place); !placed.ok()) {
+    if (!absl::IsAlreadyExists(placed)) (co_await parts.blocking.Run(remove)).IgnoreError();
+    co_return placed;
   }
+  const std::shared_ptr<storage::TaskContent> content = place.content;
+  const bool in_place = place.method != ImportMethod::kCopy;
 
   scheduler::v2::UploadPersistentCacheTaskStartedRequest started;
   const std::string peer_id = NewPeerId();
@@ -220,14 +218,13 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   started.set_persistent_replica_count(request.replica_count);
   started.set_tag(request.tag);
   started.set_application(request.application);
-  started.set_piece_length(piece_length);
-  started.set_content_length(file->length);
+  started.set_piece_length(layout.piece_length());
+  started.set_content_length(layout.content_length());
   started.set_piece_count(layout.piece_count());
   started.mutable_ttl()->set_seconds(absl::ToInt64Seconds(request.ttl));
   PersistentRecord record(id);
   record.peer_id = peer_id;
-  record.persistent = true;
-  record.importing = true;
+  record.persistent = record.importing = true;
   record.ttl = request.ttl;
   record.created_at = absl::Now();
   record.tag = request.tag;
@@ -238,7 +235,7 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   if (absl::IsAlreadyExists(told)) {
     // Two imports of the same content are one task.
     auto known = co_await parts.link.Stat(id);
-    if (known.ok() && known->state() == "Succeeded" && known->content_length() == file->length) {
+    if (known.ok() && known->state() == "Succeeded" && known->content_length() == layout.content_length()) {
       const absl::MutexLock lock(&work->mutex);
       work->imported = *std::move(known);
       told = absl::OkStatus();
@@ -255,13 +252,8 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   work->SetContent(peer_id, content);
   record.importing = false;
   const std::function<absl::Status()> copy = [&]() -> absl::Status {
-    DF_RETURN_IF_ERROR(CopyAll(request, *file, *content, stopped));
-    SourceFile after;
-    after.fd = std::move(file->fd);
-    DF_RETURN_IF_ERROR(LookAt(request.path, after));
-    if (after.length != file->length || !Same(after.modified, file->modified)) {
-      return absl::AbortedError(StrCat("path ", request.path, " changed while it was imported"));
-    }
+    DF_RETURN_IF_ERROR(CopyAll(*source, *content, in_place, stopped));
+    DF_RETURN_IF_ERROR(source->CheckUnchanged());
     return MakeDurable(*content, record);
   };
   absl::Status status = co_await parts.blocking.Run(copy);
@@ -276,10 +268,15 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
     if (finished.ok()) {
       const absl::MutexLock lock(&work->mutex);
       work->imported = *std::move(finished);
+      work->method = place.method;
       co_return absl::OkStatus();
     }
   }
-  if (had_copy) co_return status;
+  if (had_copy) {
+    // The copy that was here before stays; what this import has begun at the scheduler does not.
+    (co_await parts.link.UploadFailed(id, peer_id, std::string(MessageOf(status)))).IgnoreError();
+    co_return status;
+  }
   record.importing = true;
   co_await Undo(record, status);
   co_return status;

@@ -30,7 +30,8 @@ std::string Encode(const PersistentRecord& record) {
                      {"created_at", absl::ToUnixNanos(record.created_at)},
                      {"tag", record.tag},
                      {"application", record.application},
-                     {"importing", record.importing}};
+                     {"importing", record.importing},
+                     {"provisional", record.provisional}};
   return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
@@ -57,6 +58,7 @@ std::optional<PersistentRecord> Decode(const TaskId& id, const std::string& text
   record.tag = string("tag");
   record.application = string("application");
   record.importing = flag("importing");
+  record.provisional = flag("provisional");
   return record;
 }
 

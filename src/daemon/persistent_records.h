@@ -28,6 +28,9 @@ struct PersistentRecord {
   absl::Time created_at;  // of the task, from which `ttl` counts
   std::string tag, application;
   bool importing = false;  // an import that has not ended: there may be no content, and none that counts
+  // Made while the import was going on, which may still fail: nobody may read it before the scheduler says that it has
+  // ended well.
+  bool provisional = false;
 
   absl::Time expires_at() const { return created_at + ttl; }
 };

@@ -17,6 +17,7 @@
 #include "daemon/lane.h"
 #include "daemon/output.h"
 #include "daemon/persistent_link.h"
+#include "daemon/persistent_source.h"
 #include "daemon/persistent_tasks.h"
 #include "daemon/wishes.h"
 #include "runtime/signal.h"
@@ -31,6 +32,7 @@ struct PersistentWork {
   std::shared_ptr<storage::TaskContent> content ABSL_GUARDED_BY(mutex);
   std::optional<absl::Status> outcome ABSL_GUARDED_BY(mutex);
   std::optional<common::v2::PersistentCacheTask> imported ABSL_GUARDED_BY(mutex);
+  ImportMethod method ABSL_GUARDED_BY(mutex) = ImportMethod::kNone;
 
   std::shared_ptr<storage::TaskContent> Content() const {
     const absl::MutexLock lock(&mutex);
@@ -69,14 +71,26 @@ struct PersistentTasks::State {
   // The work is over, and the next may begin.
   void EndWork(const TaskId& id, const Work& work, const absl::Status& how);
   std::string NewPeerId() const;
-  // Content and record, on the disk when it returns. Blocks.
+  // Content and record, on the disk when it returns; of a copy that nobody has promised to keep the content follows
+  // soon. Blocks.
   absl::Status MakeDurable(storage::TaskContent& content, const PersistentRecord& record);
   // Blocks.
   absl::Status Remove(const TaskId& id);
 
   // persistent_import.cc
-  boost::asio::awaitable<void> RunImport(TaskId id, PersistentImport request, Work work);
-  boost::asio::awaitable<absl::Status> ImportBody(const TaskId& id, const PersistentImport& request, Work work);
+  using Source = std::shared_ptr<PersistentSource>;
+  boost::asio::awaitable<absl::StatusOr<TaskId>> NameOf(const PersistentImport& request, const Source& source,
+                                                        ImportObserver* observer, ImportProgress* progress);
+  boost::asio::awaitable<void> RunImport(TaskId id, PersistentImport request, Source source, Work work);
+  boost::asio::awaitable<absl::Status> ImportBody(const TaskId& id, const PersistentImport& request,
+                                                  const Source& source, Work work);
+  // A content for the file, with its bytes when they need not be copied, or with room for them. Blocks.
+  struct Place {
+    Place() = default;
+    std::shared_ptr<storage::TaskContent> content;
+    ImportMethod method = ImportMethod::kCopy;
+  };
+  absl::StatusOr<Place> MakePlace(const TaskId& id, const PersistentSource& source, bool hard_link);
 
   // Takes an import back, here and at the scheduler; what the scheduler cannot be told now it is told by the upkeep.
   boost::asio::awaitable<void> Undo(PersistentRecord record, absl::Status why);
@@ -93,6 +107,7 @@ struct PersistentTasks::State {
   // persistent_upkeep.cc
   boost::asio::awaitable<void> LookAfter();
   boost::asio::awaitable<void> LookAfter(PersistentRecord record);
+  boost::asio::awaitable<void> Check(PersistentRecord record);
   boost::asio::awaitable<absl::Status> TellAgain(PersistentRecord record);
   boost::asio::awaitable<void> MakeRoom();
 

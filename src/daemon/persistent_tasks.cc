@@ -44,7 +44,8 @@ std::string PersistentTasks::State::NewPeerId() const {
 }
 
 absl::Status PersistentTasks::State::MakeDurable(storage::TaskContent& content, const PersistentRecord& record) {
-  DF_RETURN_IF_ERROR(content.Sync());
+  // Of a copy that may go at any time nothing depends: its content reaches the disk in the background.
+  if (record.persistent) DF_RETURN_IF_ERROR(content.Sync());
   return records->Put(record);
 }
 
@@ -102,8 +103,11 @@ asio::awaitable<absl::Status> PersistentTasks::Keep(TaskId id) {
   std::optional<PersistentRecord> record = state->records->Find(id);
   if (!record || record->importing) co_return absl::InternalError(StrCat("task ", id.str(), " not found"));
   if (record->persistent) co_return absl::OkStatus();
+  const std::shared_ptr<storage::TaskContent> content = state->store->Find(id);
+  if (content == nullptr || !content->complete())
+    co_return absl::InternalError(StrCat("task ", id.str(), " not found"));
   record->persistent = true;
-  const std::function<absl::Status()> job = [&] { return state->records->Put(*record); };
+  const std::function<absl::Status()> job = [&] { return state->MakeDurable(*content, *record); };
   co_return co_await state->parts.blocking.Run(job);
 }
 

@@ -40,12 +40,37 @@ struct PersistentImport {
   std::string tag, application;
   std::optional<uint64_t> piece_length;
   absl::Duration ttl;
+  bool hard_link = false;  // the file itself may become the copy, by one more name
+};
+
+// How the first copy came to its bytes; kNone: it was there already.
+enum class ImportMethod { kNone, kCopy, kReflink, kHardLink };
+
+struct PersistentImported {
+  PersistentImported() = default;
+  std::unique_ptr<common::v2::PersistentCacheTask> task;
+  ImportMethod method = ImportMethod::kNone;
+};
+
+// How far an import is.
+struct ImportProgress {
+  ImportProgress() = default;
+  uint64_t length = 0;  // bytes of the file
+  uint64_t named = 0;   // read to name it; 0 when it is not named by its bytes
+  uint64_t stored = 0;
+};
+
+class ImportObserver {
+ public:
+  virtual ~ImportObserver() = default;
+  virtual boost::asio::awaitable<absl::Status> Advanced(const ImportProgress& progress) = 0;
 };
 
 struct PersistentDownloadRequest {
   explicit PersistentDownloadRequest(TaskId task) : id(std::move(task)) {}
   TaskId id;
   bool persistent = false;
+  bool replica = false;  // asked by a scheduler, perhaps while the import still goes on
   std::string tag, application;
   // Of the caller on this host only.
   std::string output_path;
@@ -96,9 +121,8 @@ class PersistentTasks {
   // Returns when the first copy is on the disk and the scheduler has taken it. After an error nothing is left, here and
   // at the scheduler. An import goes on to its end when the caller leaves. Errors: INVALID_ARGUMENT naming the field;
   // NOT_FOUND and others of the file; RESOURCE_EXHAUSTED "no space left on device: ..."; ABORTED when the file changed
-  // meanwhile; the scheduler's.
-  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<common::v2::PersistentCacheTask>>> Import(
-      PersistentImport request);
+  // meanwhile; the scheduler's. `observer` may be null; its error ends the call, not the import.
+  boost::asio::awaitable<absl::StatusOr<PersistentImported>> Import(PersistentImport request, ImportObserver* observer);
 
   // Brings the task to this host, and makes the output. Errors: the scheduler's; the causes when no peer gave it; those
   // of the output.

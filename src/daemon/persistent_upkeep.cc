@@ -62,6 +62,13 @@ asio::awaitable<void> PersistentTasks::State::LookAfter(PersistentRecord record)
   }
   if (!absl::IsNotFound(peer.status())) {
     forgotten.erase(id.str());
+    if (peer.ok() && record.provisional && peer->task().state() == "Succeeded") {
+      record.provisional = false;
+      const std::function<absl::Status()> put = [&] { return records->Put(record); };
+      const absl::Status kept = co_await parts.blocking.Run(put);
+      if (!kept.ok()) DF_LOG(Warn, "persistent cache task {}: {}", id.str(), MessageOf(kept));
+    }
+    co_await Check(std::move(record));
     co_return;
   }
   if (co_await parts.link.UnknownEverywhere(id)) {
@@ -74,6 +81,24 @@ asio::awaitable<void> PersistentTasks::State::LookAfter(PersistentRecord record)
   forgotten.erase(id.str());
   const absl::Status told = co_await TellAgain(record);
   if (!told.ok()) DF_LOG(Warn, "persistent cache task {}: tell of its copy: {}", id.str(), MessageOf(told));
+}
+
+// Reads what a power cut, or who has a linked file, may have changed. A copy that is damaged is given up, so that the
+// scheduler makes another one.
+asio::awaitable<void> PersistentTasks::State::Check(PersistentRecord record) {
+  const TaskId id = record.id;
+  const std::shared_ptr<storage::TaskContent> content = store->Find(id);
+  if (content == nullptr) co_return;
+  const std::function<absl::Status()> verify = [&content] { return content->Verify(); };
+  const absl::Status whole = co_await parts.blocking.Run(verify);
+  const bool damaged = absl::IsDataLoss(whole) || absl::IsFailedPrecondition(whole);
+  if (!damaged || FindWork(id) != nullptr) co_return;
+  DF_LOG(Error, "persistent cache task {}: the copy of this host is damaged and given up: {}", id.str(),
+         MessageOf(whole));
+  const absl::Status told = co_await parts.link.DeletePeer(id, record.peer_id);
+  if (!told.ok() && !absl::IsNotFound(told)) co_return;  // told at the next look
+  const std::function<absl::Status()> remove = [this, &id] { return Remove(id); };
+  (co_await parts.blocking.Run(remove)).IgnoreError();
 }
 
 // The scheduler has struck this host off, and here it is: as a peer that downloads nothing any more.
@@ -116,7 +141,8 @@ asio::awaitable<void> PersistentTasks::State::MakeRoom() {
   for (const auto& [used_at, record] : spare) {
     if (excess == 0) co_return;
     const auto task = co_await parts.link.Stat(record.id);
-    if (!absl::IsNotFound(task.status()) && !(task.ok() && task->current_replica_count() > 1)) continue;
+    // Another host must have promised to keep it: two that both count on the other's spare copy would lose both.
+    if (!absl::IsNotFound(task.status()) && !(task.ok() && task->current_persistent_replica_count() > 0)) continue;
     const std::shared_ptr<storage::TaskContent> content = store->Find(record.id);
     const auto blocks = content != nullptr ? content->ReadBlocks() : absl::NotFoundError("");
     const absl::Status told = co_await parts.link.DeletePeer(record.id, record.peer_id);

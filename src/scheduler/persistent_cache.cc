@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "absl/hash/hash.h"
@@ -73,8 +74,20 @@ bool IsOlder(const PersistentPeer& a, const PersistentPeer& b) {
   return a_second != b_second ? a_second < b_second : a.id < b.id;
 }
 
+// An importer gives its pieces as it takes them in.
 bool CanServe(PersistentPeerState state) {
-  return state == PersistentPeerState::kRunning || state == PersistentPeerState::kSucceeded;
+  return state == PersistentPeerState::kRunning || state == PersistentPeerState::kSucceeded ||
+         state == PersistentPeerState::kUploading;
+}
+
+// A copy that a task had before it was imported anew.
+bool IsFromBefore(const PersistentPeer& peer, const PersistentTask& task) {
+  return peer.state == PersistentPeerState::kSucceeded &&
+         absl::ToUnixSeconds(peer.created_at) < absl::ToUnixSeconds(task.created_at);
+}
+
+bool Contains(const std::vector<std::string>& ids, const std::string& id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
 }  // namespace
@@ -161,7 +174,8 @@ absl::StatusOr<common::v2::PersistentCacheTask> PersistentCache::Describe(const 
   return out;
 }
 
-absl::Status PersistentCache::UploadStarted(const api::UploadPersistentCacheTaskStartedRequest& request) {
+absl::Status PersistentCache::UploadStarted(const api::UploadPersistentCacheTaskStartedRequest& request,
+                                            std::vector<ReplicaPlace>* left) {
   DF_RETURN_IF_ERROR(CheckUpload(request));
   const absl::MutexLock lock(&LockOf(request.task_id()));
   DF_RETURN_IF_ERROR(FindHost(request.host_id()).status());
@@ -171,17 +185,22 @@ absl::Status PersistentCache::UploadStarted(const api::UploadPersistentCacheTask
   }
   const absl::StatusOr<PersistentTask> before = store_.LoadTask(request.task_id());
   if (!before.ok() && !absl::IsNotFound(before.status())) return before.status();
-  DF_ASSIGN_OR_RETURN(const std::vector<PersistentPeer> peers, store_.PeersOf(request.task_id()));
+  DF_ASSIGN_OR_RETURN(std::vector<PersistentPeer> peers, store_.PeersOf(request.task_id()));
   if (before.ok() && before->state != PersistentTaskState::kPending && before->state != PersistentTaskState::kFailed) {
     // A task whose last copy is lost, or whose importer has died, may be imported anew.
+    const bool importing = before->state == PersistentTaskState::kUploading;
     const bool held = std::any_of(peers.begin(), peers.end(), [&](const PersistentPeer& peer) {
       if (!Alive(peer.host_id)) return false;
       if (peer.state == PersistentPeerState::kUploading) return peer.host_id != request.host_id();
-      return peer.state == PersistentPeerState::kSucceeded;
+      return peer.state == PersistentPeerState::kSucceeded && (!importing || IsFromBefore(peer, *before));
     });
     if (held) {
       return absl::AlreadyExistsError(
           StrCat("persistent cache task ", request.task_id(), " is ", TextOf(before->state), " cannot upload"));
+    }
+    if (importing) {
+      DF_ASSIGN_OR_RETURN(*left, DropImport(*before, peers));
+      std::erase_if(peers, [&](const PersistentPeer& peer) { return !IsFromBefore(peer, *before); });
     }
   }
   for (const PersistentPeer& peer : peers) {
@@ -233,7 +252,8 @@ absl::StatusOr<common::v2::PersistentCacheTask> PersistentCache::UploadFinished(
   return Describe(task);
 }
 
-absl::Status PersistentCache::UploadFailed(const api::UploadPersistentCacheTaskFailedRequest& request) {
+absl::StatusOr<std::vector<ReplicaPlace>> PersistentCache::UploadFailed(
+    const api::UploadPersistentCacheTaskFailedRequest& request) {
   constexpr std::string_view kName = "UploadPersistentCacheTaskFailedRequest";
   DF_RETURN_IF_ERROR(CheckId(kName, "HostId", request.host_id()));
   DF_RETURN_IF_ERROR(CheckId(kName, "TaskId", request.task_id()));
@@ -243,14 +263,41 @@ absl::Status PersistentCache::UploadFailed(const api::UploadPersistentCacheTaskF
   DF_LOG(Info, "persistent cache task {}: its import on host {} has failed: {}", request.task_id(), request.host_id(),
          Quoted(request.description()));
   DF_RETURN_IF_ERROR(store_.Delete(peer));
-  DF_ASSIGN_OR_RETURN(const std::vector<PersistentPeer> left, store_.PeersOf(request.task_id()));
-  // A replica that was made of it meanwhile is as good as the first copy; what is just being made of it is nothing.
+  DF_ASSIGN_OR_RETURN(std::vector<PersistentPeer> left, store_.PeersOf(request.task_id()));
+  const absl::StatusOr<PersistentTask> task = store_.LoadTask(request.task_id());
+  if (task.ok() && task->state == PersistentTaskState::kUploading) return DropImport(*task, std::move(left));
+  // Registered, and not acknowledged: a replica that was made of it meanwhile is as good as the first copy; what is
+  // just being made of it is nothing.
   const bool copied = std::any_of(left.begin(), left.end(), [](const PersistentPeer& other) {
     return other.state == PersistentPeerState::kSucceeded;
   });
-  if (copied) return absl::OkStatus();
+  if (copied) return std::vector<ReplicaPlace>();
   for (const PersistentPeer& other : left) DF_RETURN_IF_ERROR(store_.Delete(other));
-  return store_.DeleteTask(request.task_id());
+  DF_RETURN_IF_ERROR(store_.DeleteTask(request.task_id()));
+  return std::vector<ReplicaPlace>();
+}
+
+absl::StatusOr<std::vector<ReplicaPlace>> PersistentCache::DropImport(PersistentTask task,
+                                                                      std::vector<PersistentPeer> peers) {
+  std::vector<ReplicaPlace> places;
+  bool held = false;
+  for (PersistentPeer& peer : peers) {
+    if (IsFromBefore(peer, task)) {
+      held = true;
+      continue;
+    }
+    DF_RETURN_IF_ERROR(store_.Delete(peer));
+    if (peer.state == PersistentPeerState::kUploading || !Alive(peer.host_id)) continue;
+    absl::StatusOr<ReplicaPlace> place = PlaceOf(std::move(peer));
+    if (place.ok()) places.push_back(*std::move(place));
+  }
+  if (!held) {
+    DF_RETURN_IF_ERROR(store_.DeleteTask(task.id));
+    return places;
+  }
+  task.state = PersistentTaskState::kSucceeded;
+  DF_RETURN_IF_ERROR(store_.Store(task));
+  return places;
 }
 
 absl::StatusOr<common::v2::PersistentCacheTask> PersistentCache::StatTask(const std::string& task_id) {
@@ -316,7 +363,9 @@ absl::StatusOr<PersistentCache::Answer> PersistentCache::Register(
   absl::StatusOr<PersistentTask> task = store_.LoadTask(request.task_id());
   if (absl::IsNotFound(task.status())) return absl::NotFoundError(StrCat("task ", request.task_id(), " not found"));
   DF_RETURN_IF_ERROR(task.status());
-  if (task->state != PersistentTaskState::kSucceeded) {
+  // Of a task that is still being imported replicas are made, and nothing else.
+  const bool replica = task->state == PersistentTaskState::kUploading && registration.persistent();
+  if (task->state != PersistentTaskState::kSucceeded && !replica) {
     return absl::InternalError("persistent cache task is not succeeded");
   }
   download.task = *std::move(task);
@@ -472,7 +521,7 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
   DF_ASSIGN_OR_RETURN(plan.task, store_.LoadTask(task_id));
   DF_ASSIGN_OR_RETURN(std::vector<PersistentPeer> peers, store_.PeersOf(task_id));
   if (plan.task.state != PersistentTaskState::kSucceeded) {
-    DF_RETURN_IF_ERROR(DropDeadImport(plan.task, peers));
+    DF_RETURN_IF_ERROR(PlanImporting(peers, in_flight, unfit, &plan));
     return plan;
   }
 
@@ -481,6 +530,7 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
   uint64_t copies = 0;
   std::vector<std::string> taken = in_flight;
   taken.insert(taken.end(), unfit.begin(), unfit.end());
+  std::set<std::string> coming(in_flight.begin(), in_flight.end());
   std::vector<const PersistentPeer*> lost;
   std::vector<const PersistentPeer*> spare;
   for (const PersistentPeer& peer : peers) {
@@ -490,6 +540,8 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
       continue;
     }
     taken.push_back(peer.host_id);
+    // What another scheduler has begun comes, too.
+    if (!complete && peer.persistent) coming.insert(peer.host_id);
     if (!complete) continue;
     ++copies;
     if (peer.persistent) {
@@ -505,7 +557,7 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
       DF_RETURN_IF_ERROR(store_.Delete(*peer));
     }
   }
-  const uint64_t have = kept + in_flight.size();
+  const uint64_t have = kept + coming.size();
   uint64_t need = plan.task.persistent_replica_count > have ? plan.task.persistent_replica_count - have : 0;
   if (copies == 0) {
     plan.missing = need;
@@ -518,34 +570,53 @@ absl::StatusOr<ReplicationPlan> PersistentCache::PlanReplication(const std::stri
     --need;
   }
   if (need == 0) return plan;
+  DF_ASSIGN_OR_RETURN(plan.missing, PickHosts(need, taken, &plan));
+  return plan;
+}
+
+absl::StatusOr<uint64_t> PersistentCache::PickHosts(uint64_t need, const std::vector<std::string>& taken,
+                                                    ReplicationPlan* plan) {
   DF_ASSIGN_OR_RETURN(std::vector<common::v2::Host> hosts, LivingHosts());
   static thread_local std::minstd_rand random{std::random_device{}()};
   std::shuffle(hosts.begin(), hosts.end(), random);
   for (const common::v2::Host& host : hosts) {
     if (need == 0) break;
-    if (host.disable_shared() || host.disk().free() < plan.task.content_length || !Alive(host.id()) ||
-        std::find(taken.begin(), taken.end(), host.id()) != taken.end()) {
+    if (host.disable_shared() || host.disk().free() < plan->task.content_length || !Alive(host.id()) ||
+        Contains(taken, host.id())) {
       continue;
     }
     ReplicaHost chosen;
     chosen.id = host.id();
     chosen.ip = host.ip();
     chosen.port = host.download_port() > 0 ? host.download_port() : host.port();
-    plan.download.push_back(std::move(chosen));
+    plan->download.push_back(std::move(chosen));
     --need;
   }
-  plan.missing = need;
-  return plan;
+  return need;
 }
 
-// An importer that is away will not finish what it has begun.
-absl::Status PersistentCache::DropDeadImport(const PersistentTask& task, const std::vector<PersistentPeer>& peers) {
-  for (const PersistentPeer& peer : peers) {
-    if (Alive(peer.host_id)) return absl::OkStatus();
+absl::Status PersistentCache::PlanImporting(const std::vector<PersistentPeer>& peers,
+                                            const std::vector<std::string>& in_flight,
+                                            const std::vector<std::string>& unfit, ReplicationPlan* plan) {
+  const auto importer = std::find_if(peers.begin(), peers.end(), [&](const PersistentPeer& peer) {
+    const bool imports =
+        peer.state == PersistentPeerState::kUploading || plan->task.state != PersistentTaskState::kUploading;
+    return imports && Alive(peer.host_id);
+  });
+  if (importer == peers.end()) {
+    DF_LOG(Warn, "persistent cache task {}: its importer is away; the import is forgotten", plan->task.id);
+    DF_ASSIGN_OR_RETURN(plan->remove, DropImport(plan->task, peers));
+    return absl::OkStatus();
   }
-  DF_LOG(Warn, "persistent cache task {}: its importer is away; the import is forgotten", task.id);
-  for (const PersistentPeer& peer : peers) DF_RETURN_IF_ERROR(store_.Delete(peer));
-  return store_.DeleteTask(task.id);
+  if (plan->task.state != PersistentTaskState::kUploading || plan->task.content_length == 0) return absl::OkStatus();
+  std::set<std::string> replicas(in_flight.begin(), in_flight.end());
+  for (const PersistentPeer& peer : peers) {
+    if (peer.persistent) replicas.insert(peer.host_id);
+  }
+  std::vector<std::string> taken(replicas.begin(), replicas.end());
+  taken.insert(taken.end(), unfit.begin(), unfit.end());
+  const uint64_t wanted = plan->task.persistent_replica_count;
+  return PickHosts(wanted - std::min<uint64_t>(wanted, replicas.size()), taken, plan).status();
 }
 
 absl::Status PersistentCache::Promote(const ReplicaPlace& place) {

@@ -54,6 +54,7 @@ struct ReplicationPlan {
   PersistentTask task;
   std::vector<ReplicaPlace> promote;  // copies that only have to be kept from now on
   std::vector<ReplicaHost> download;  // hosts that shall get one
+  std::vector<ReplicaPlace> remove;   // what an import that came to no end has left
   uint64_t missing = 0;               // replicas for which there is neither
 };
 
@@ -76,11 +77,15 @@ class PersistentCache {
   // All must outlive it.
   PersistentCache(PersistentStore& store, HostTable& hosts, AwayHosts& away, Options options);
 
-  absl::Status UploadStarted(const ::scheduler::v2::UploadPersistentCacheTaskStartedRequest& request);
+  // Takes the place of an import that has not ended and whose importer is away or asks itself. `left` gets what of that
+  // one must be removed before this one goes on.
+  absl::Status UploadStarted(const ::scheduler::v2::UploadPersistentCacheTaskStartedRequest& request,
+                             std::vector<ReplicaPlace>* left);
   absl::StatusOr<common::v2::PersistentCacheTask> UploadFinished(
       const ::scheduler::v2::UploadPersistentCacheTaskFinishedRequest& request);
-  // Nothing stays of a task whose only import has failed.
-  absl::Status UploadFailed(const ::scheduler::v2::UploadPersistentCacheTaskFailedRequest& request);
+  // Nothing stays of a task whose only import has failed: tells where the copies lie that were made along with it.
+  absl::StatusOr<std::vector<ReplicaPlace>> UploadFailed(
+      const ::scheduler::v2::UploadPersistentCacheTaskFailedRequest& request);
   absl::StatusOr<common::v2::PersistentCacheTask> StatTask(const std::string& task_id);
   absl::StatusOr<common::v2::PersistentCachePeer> StatPeer(const std::string& peer_id);
   // Forgets the peer, and tells where its copy lies.
@@ -102,15 +107,20 @@ class PersistentCache {
 
   absl::Status StoreHost(const HostFacts& facts);
 
-  // `busy`: hosts that are getting a replica now, or shall not get one. Also strikes off what is lost for good: copies
-  // of hosts that are away, unless they are the last, downloads that nobody speaks of any more, and an import whose
-  // importer is away.
+  // `in_flight`: hosts that are getting a replica now; `unfit`: that shall not get one. Also strikes off what is lost
+  // for good: copies of hosts that are away, unless they are the last, downloads that nobody speaks of any more, and an
+  // import whose importer is away. Replicas of a task that is still being imported are made of its importer's pieces.
   absl::StatusOr<ReplicationPlan> PlanReplication(const std::string& task_id, const std::vector<std::string>& in_flight,
                                                   const std::vector<std::string>& unfit);
   absl::Status Promote(const ReplicaPlace& place);
 
  private:
-  absl::Status DropDeadImport(const PersistentTask& task, const std::vector<PersistentPeer>& peers);
+  // Forgets peers of an import that has not ended well, and the task when no copy from before it is left.
+  absl::StatusOr<std::vector<ReplicaPlace>> DropImport(PersistentTask task, std::vector<PersistentPeer> peers);
+  absl::Status PlanImporting(const std::vector<PersistentPeer>& peers, const std::vector<std::string>& in_flight,
+                             const std::vector<std::string>& unfit, ReplicationPlan* plan);
+  // Picks at most `need` hosts that are not `taken`; returns how many are missing.
+  absl::StatusOr<uint64_t> PickHosts(uint64_t need, const std::vector<std::string>& taken, ReplicationPlan* plan);
   absl::Mutex& LockOf(const std::string& task_id);
   bool Alive(const std::string& host_id) const;
   // As announced, or as another scheduler has written it. NOT_FOUND "host <id> not found".

@@ -200,8 +200,13 @@ PersistentService::Announce(grpc::CallbackServerContext* context) {
 
 PersistentService::Result PersistentService::UploadStarted(
     const ::scheduler::v2::UploadPersistentCacheTaskStartedRequest* request) {
-  const std::function<absl::Status()> job = [this, request] { return cache_.UploadStarted(*request); };
-  co_return co_await Answer(PersistentCall::kUploadStarted, job);
+  std::vector<ReplicaPlace> left;
+  const std::function<absl::Status()> job = [&] { return cache_.UploadStarted(*request, &left); };
+  DF_CO_RETURN_IF_ERROR(co_await Answer(PersistentCall::kUploadStarted, job));
+  // Before any replica of this import is begun.
+  co_await DeleteCopies(std::move(left));
+  StartHealing(request->task_id());
+  co_return absl::OkStatus();
 }
 
 PersistentService::Result PersistentService::UploadFinished(
@@ -212,14 +217,24 @@ PersistentService::Result PersistentService::UploadFinished(
     return absl::OkStatus();
   };
   const absl::Status finished = co_await Answer(PersistentCall::kUploadFinished, job);
-  if (finished.ok()) StartHealing(request->task_id());
+  if (finished.ok()) {
+    // Who could not follow the import may well make a replica of the whole.
+    if (const auto work = work_.find(request->task_id()); work != work_.end()) work->second.unfit.clear();
+    StartHealing(request->task_id());
+  }
   co_return finished;
 }
 
 PersistentService::Result PersistentService::UploadFailed(
     const ::scheduler::v2::UploadPersistentCacheTaskFailedRequest* request) {
-  const std::function<absl::Status()> job = [this, request] { return cache_.UploadFailed(*request); };
-  co_return co_await Answer(PersistentCall::kUploadFailed, job);
+  std::vector<ReplicaPlace> places;
+  const std::function<absl::Status()> job = [&]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(places, cache_.UploadFailed(*request));
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await Answer(PersistentCall::kUploadFailed, job));
+  co_await DeleteCopies(std::move(places));
+  co_return absl::OkStatus();
 }
 
 PersistentService::Result PersistentService::StatTask(const ::scheduler::v2::StatPersistentCacheTaskRequest* request,
@@ -264,10 +279,15 @@ PersistentService::Result PersistentService::DeleteTask(
     return absl::OkStatus();
   };
   DF_CO_RETURN_IF_ERROR(co_await Answer(PersistentCall::kDeleteTask, job));
+  co_await DeleteCopies(std::move(places));
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<void> PersistentService::DeleteCopies(std::vector<ReplicaPlace> places) {
+  if (places.empty()) co_return;
   runtime::TaskGroup deletions(executor_);
   for (ReplicaPlace& place : places) deletions.Spawn(DeleteCopy(std::move(place)));
   co_await deletions.Drain();
-  co_return absl::OkStatus();
 }
 
 asio::awaitable<void> PersistentService::DeleteCopy(ReplicaPlace place) {
@@ -371,7 +391,7 @@ asio::awaitable<void> PersistentService::HealForever() {
       Work& work = it->second;
       std::erase_if(work.unfit, [](const auto& entry) { return entry.second <= Clock::now(); });
       const bool known = std::find(tasks.begin(), tasks.end(), it->first) != tasks.end();
-      if (known && work.missing + work.in_flight.size() > 0) ++below;
+      if (known && !work.importing && work.missing + work.in_flight.size() > 0) ++below;
       const bool idle = !work.planning && work.in_flight.empty() && work.unfit.empty();
       it = idle && !known ? work_.erase(it) : std::next(it);
     }
@@ -416,6 +436,8 @@ asio::awaitable<absl::Status> PersistentService::PlanAndStart(const std::string&
            plan.missing, plan.task.persistent_replica_count);
   }
   work.missing = plan.missing;
+  work.importing = plan.task.state != PersistentTaskState::kSucceeded;
+  for (ReplicaPlace& place : plan.remove) group_.Spawn(DeleteCopy(std::move(place)));
   for (ReplicaHost& host : plan.download) {
     work.in_flight.insert(host.id);
     group_.Spawn(Replicate(plan.task, std::move(host)));

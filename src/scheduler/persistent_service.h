@@ -82,6 +82,7 @@ class PersistentService {
     Work() = default;
     bool planning = false;
     bool again = false;
+    bool importing = false;  // the import has not ended
     uint64_t missing = 0;
     std::set<std::string> in_flight;         // hosts that are getting a replica
     std::map<std::string, TimePoint> unfit;  // hosts that shall not get one before
@@ -102,6 +103,7 @@ class PersistentService {
   boost::asio::awaitable<void> Replicate(PersistentTask task, ReplicaHost host);
   boost::asio::awaitable<absl::Status> Download(const PersistentTask& task, std::string address);
   boost::asio::awaitable<void> DeleteCopy(ReplicaPlace place);
+  boost::asio::awaitable<void> DeleteCopies(std::vector<ReplicaPlace> places);
   void StartHealing(const std::string& task_id) { group_.Spawn(Heal(task_id)); }
 
   const std::unique_ptr<PersistentStore> store_;

@@ -31,6 +31,8 @@ std::string_view PrefixOf(const TaskId& id) { return std::string_view(id.str()).
 
 std::string RelativePath(const TaskId& id) { return StrCat(PrefixOf(id), "/", id.str()); }
 
+std::string AsidePath(const TaskId& id) { return StrCat(RelativePath(id), ".link"); }
+
 // The names in a directory, without "." and "..".
 std::vector<std::string> NamesIn(int fd) {
   std::vector<std::string> names;
@@ -147,6 +149,31 @@ absl::StatusOr<UniqueFd> StoreDirectory::OpenFile(Part part, const TaskId& id, i
 absl::StatusOr<UniqueFd> StoreDirectory::CreateContent(const TaskId& id) const { return Create(kContent, id, O_RDWR); }
 
 absl::StatusOr<UniqueFd> StoreDirectory::OpenContent(const TaskId& id) const { return OpenFile(kContent, id, O_RDWR); }
+
+absl::StatusOr<UniqueFd> StoreDirectory::LinkAside(const TaskId& id, int source) const {
+  const int at = parts_[kContent].get();
+  const std::string name = AsidePath(id);
+  (void)::unlinkat(at, name.c_str(), 0);
+  // By the descriptor, so that it is the file that was looked at, whatever has its name by now.
+  if (::linkat(AT_FDCWD, StrCat("/proc/self/fd/", source).c_str(), at, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    return ErrnoStatus(errno, StrCat("link to ", Describe(kContent, id)));
+  }
+  UniqueFd fd(::openat(at, name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (fd.valid()) return fd;
+  const absl::Status status = ErrnoStatus(errno, StrCat("open ", Describe(kContent, id)));
+  DropAside(id);
+  return status;
+}
+
+absl::Status StoreDirectory::PublishAside(const TaskId& id) const {
+  const int at = parts_[kContent].get();
+  if (::renameat(at, AsidePath(id).c_str(), at, RelativePath(id).c_str()) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, StrCat("rename to ", Describe(kContent, id)));
+}
+
+void StoreDirectory::DropAside(const TaskId& id) const {
+  (void)::unlinkat(parts_[kContent].get(), AsidePath(id).c_str(), 0);
+}
 
 absl::StatusOr<UniqueFd> StoreDirectory::CreateLog(const TaskId& id) const {
   return Create(kMetadata, id, O_RDWR | O_APPEND);

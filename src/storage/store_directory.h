@@ -35,6 +35,13 @@ class StoreDirectory {
   // New, empty, for reading and writing. What is there under the name is unlinked first; who has it open keeps it.
   absl::StatusOr<UniqueFd> CreateContent(const TaskId& id) const;
   absl::StatusOr<UniqueFd> OpenContent(const TaskId& id) const;
+
+  // Gives the open file `source` a second name beside the content of `id`, and opens it for reading and writing. Either
+  // of the next two ends it; a crash leaves a name that the next start removes. Errors: of link(2) and open(2).
+  absl::StatusOr<UniqueFd> LinkAside(const TaskId& id, int source) const;
+  // That name becomes the content's.
+  absl::Status PublishAside(const TaskId& id) const;
+  void DropAside(const TaskId& id) const;
   // The same for the metadata; every write(2) appends.
   absl::StatusOr<UniqueFd> CreateLog(const TaskId& id) const;
   absl::StatusOr<UniqueFd> OpenLog(const TaskId& id) const;

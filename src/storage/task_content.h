@@ -65,6 +65,9 @@ struct ExportOptions {
 
 enum class ExportMethod { kAlreadyLinked, kHardLink, kReflink, kCopy };
 
+// How AdoptFile() took the bytes of a user's file.
+enum class AdoptMethod { kNone, kReflink, kHardLink };
+
 // Thread rule: every method from any thread. Disk reads and writes happen on the caller's thread; ExportTo() may block
 // for long and belongs on a BlockingPool.
 class TaskContent {
@@ -109,6 +112,20 @@ class TaskContent {
   // accepts a short piece while the length is unknown. Errors: FAILED_PRECONDITION when the pieces do not add up to it.
   absl::Status FinishLength(uint64_t content_length);
 
+  // Makes the bytes of `source`, a regular file that is open for reading, those of a content that has neither piece nor
+  // writer, without copying them: by a reflink where the file system knows it, else, with `hard_link`, by one more name
+  // of that file, whose later changes are then noticed as those of a linked output. kNone when neither can be; nothing
+  // has changed then. Pieces are finished by AddPieceInPlace(). Blocks. Errors: FAILED_PRECONDITION when the content is
+  // of unknown length or not empty; ABORTED when `source` has another length.
+  absl::StatusOr<AdoptMethod> AdoptFile(int source, bool hard_link);
+
+  // Finishes a piece whose bytes lie in the file since AdoptFile(). They are read once for their checksum, unless that
+  // is known. Several threads may add different pieces. Errors: as BeginPiece(), and of pread(2).
+  absl::StatusOr<PieceRecord> AddPieceInPlace(PieceNumber number, std::optional<uint32_t> crc32);
+
+  // Has the kernel begin to write `range` to the disk, so that a later Sync() waits for less.
+  void StartWriteback(const ByteRange& range);
+
   // Completes OK when `number` is finished; at once when it is already. NOT_FOUND when nobody writes it (any more), so
   // that the caller can begin it; what Fail() was told when that happens meanwhile; CANCELLED after deletion;
   // DEADLINE_EXCEEDED.
@@ -127,6 +144,10 @@ class TaskContent {
   // may have damaged them (docs/storage.md). Errors: NOT_FOUND when it is not finished; DATA_LOSS when it turned out
   // damaged: it is then forgotten and can be begun again.
   absl::StatusOr<PieceBytes> OpenPiece(PieceNumber number);
+
+  // Reads all pieces that OpenPiece() would have to read first. Blocks. DATA_LOSS when some turned out damaged: they
+  // are forgotten. FAILED_PRECONDITION when the content is not complete.
+  absl::Status Verify();
 
   // Returns when what is finished would survive a power cut: bytes, log, and the directories that name them. Blocks.
   // Errors: of fsync(2).

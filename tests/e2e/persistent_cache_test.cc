@@ -2,6 +2,7 @@
 // Files that the cluster keeps: through the death of any host but the last, and of scheduler and Redis.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -84,6 +85,11 @@ class PersistentCluster {
   }
   bool AwaitReplicas(size_t peer, const std::string& id, int64_t count) {
     return Await([&] { return Stat(peer, id, "current_persistent_replica_count") == count; }, kPatience);
+  }
+  // Until the peer has received something from another one.
+  bool AwaitPieces(size_t peer) {
+    return Await([&] { return peers_[peer]->Metric("dragonfly_client_download_traffic", "REMOTE_PEER") > 0; },
+                 kPatience);
   }
   bool Holds(size_t peer, const std::string& id) { return Dfcache(peer, {"list"}).text.find(id) != std::string::npos; }
   void ExpectExport(size_t peer, const std::string& id, const std::string& original) {
@@ -196,6 +202,69 @@ TEST(PersistentCache, KeepsNothingOfAFailedImport) {
       },
       kPatience));
   EXPECT_EQ(cluster.FilesKept(0), 3u) << "content, its log and the record";
+}
+
+// The file changes under the import: it fails, and so does every replica that was being made of it.
+TEST(PersistentCache, KeepsNothingOfAnImportWhoseFileChanges) {
+  PersistentCluster cluster(3);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, std::max(FileBytes(), 384 * kMiB));
+  const std::string text = "a file that changes";
+  Process import = cluster.StartDfcache(
+      0, {"import", original, "--content-for-calculating-task-id", text, "--persistent-replica-count", "3"});
+  EXPECT_TRUE(cluster.AwaitPieces(1));
+  std::optional<int> code;
+  // It grows as long as it is read.
+  while (!code) {
+    std::ofstream(original, std::ios::app) << "x" << std::flush;
+    code = import.Wait(std::chrono::milliseconds(1));
+  }
+  ASSERT_EQ(code, 1) << import.Log();
+  EXPECT_NE(import.Log().find("changed while it was imported"), std::string::npos) << import.Log();
+  const auto stat = cluster.Dfcache(1, {"stat", Sha256Hex(text)});
+  EXPECT_EQ(stat.exit_code, 1);
+  EXPECT_NE(stat.text.find("not found"), std::string::npos) << stat.text;
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Await([&] { return cluster.FilesKept(i) == 0; }, kPatience)) << "host " << i;
+  }
+}
+
+TEST(PersistentCache, HasPiecesOfAReplicaBeforeTheImportEnds) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("original");
+  // Long enough that nothing is over before it was looked at.
+  WriteRandomFile(original, std::max(FileBytes(), 384 * kMiB));
+  Process import = cluster.StartDfcache(
+      0, {"import", original, "--content-for-calculating-task-id", "streamed", "--persistent-replica-count", "2"});
+  EXPECT_TRUE(cluster.AwaitPieces(1));
+  EXPECT_TRUE(import.Running()) << "a replica was begun only after the import";
+  EXPECT_EQ(import.Wait(kPatience), 0) << import.Log();
+  EXPECT_TRUE(cluster.AwaitReplicas(0, Sha256Hex("streamed"), 2));
+  cluster.ExpectExport(1, Sha256Hex("streamed"), original);
+}
+
+TEST(PersistentCache, LinksTheFileWhenItMay) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  const auto imported = cluster.Dfcache(
+      0, {"import", original, "--hard-link", "--persistent-replica-count", "1", "--ttl", "1h", "--json"});
+  ASSERT_EQ(imported.exit_code, 0) << imported.text;
+  EXPECT_NE(imported.text.find("\"method\": \"hard_link\""), std::string::npos) << imported.text;
+  EXPECT_EQ(std::filesystem::hard_link_count(original), 2u);
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(imported.text, match, std::regex("\"id\": \"([0-9a-f]{64})\"")));
+  const std::string id = match[1].str();
+  const std::string output = cluster.Path("exported");
+  const auto exported = cluster.Dfcache(1, {"export", id, "-O", output});
+  EXPECT_EQ(exported.exit_code, 0) << exported.text;
+  EXPECT_TRUE(SameContent(original, output));
+  // Who changes the file has no copy any more, and the one on the other host is promised to be kept in its place.
+  std::ofstream(original, std::ios::in | std::ios::out) << "changed";
+  EXPECT_TRUE(Await([&] { return cluster.FilesKept(0) == 0 || !cluster.Holds(0, id); }, kPatience))
+      << cluster.peer(0).process().Log();
+  EXPECT_TRUE(cluster.AwaitReplicas(1, id, 1));
+  EXPECT_TRUE(cluster.Holds(1, id));
 }
 
 TEST(PersistentCache, TwoImportsOfOneContentAreOneTask) {

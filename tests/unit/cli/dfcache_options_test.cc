@@ -55,6 +55,7 @@ TEST(DfcacheOptions, ImportTakesAll) {
                                         "--timeout",
                                         "5m",
                                         "--no-progress",
+                                        "--hard-link",
                                         "--json",
                                         "-e",
                                         "/sock",
@@ -71,6 +72,7 @@ TEST(DfcacheOptions, ImportTakesAll) {
   EXPECT_EQ(options.application, "app");
   EXPECT_EQ(options.tag, "t");
   EXPECT_TRUE(options.tag_given && options.application_given);
+  EXPECT_TRUE(options.hard_link);
   EXPECT_EQ(options.ttl, absl::Hours(26));
   EXPECT_EQ(options.timeout, absl::Minutes(5));
   EXPECT_TRUE(options.no_progress && options.json);

@@ -359,11 +359,34 @@ class FakeDaemon final : public dfdaemon::v2::DfdaemonUpload::Service {
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
   }
-  ~FakeDaemon() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  ~FakeDaemon() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    server_->Shutdown(std::chrono::system_clock::now());
+  }
   int port() const { return port_; }
   std::vector<std::string> deleted() {
     absl::MutexLock lock(&mutex_);
     return deleted_;
+  }
+  // Waits for the first call that asks for a replica.
+  bool AwaitReplica() {
+    absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&asked_), absl::FromChrono(testing::kPatience));
+  }
+  // Leaves the caller waiting until it goes.
+  grpc::Status DownloadPersistentCacheTask(
+      grpc::ServerContext* context, const dfdaemon::v2::DownloadPersistentCacheTaskRequest* request,
+      grpc::ServerWriter<dfdaemon::v2::DownloadPersistentCacheTaskResponse>*) override {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(request->persistent());
+    asked_ = true;
+    while (!context->IsCancelled() && !stopping_) {
+      mutex_.AwaitWithTimeout(absl::Condition(&stopping_), absl::Milliseconds(20));
+    }
+    return grpc::Status::OK;
   }
   grpc::Status DeletePersistentCacheTask(grpc::ServerContext*,
                                          const dfdaemon::v2::DeletePersistentCacheTaskRequest* request,
@@ -377,8 +400,70 @@ class FakeDaemon final : public dfdaemon::v2::DfdaemonUpload::Service {
   int port_ = 0;
   absl::Mutex mutex_;
   std::vector<std::string> deleted_ ABSL_GUARDED_BY(mutex_);
+  bool asked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::unique_ptr<grpc::Server> server_;
 };
+
+TEST_P(PersistentService, HasReplicasMadeWhileTheImportGoesOn) {
+  FakeDaemon daemon;
+  common::v2::Host host = MakeHost("d", daemon.port());
+  host.mutable_disk()->set_free(100 * kMiB);
+  ASSERT_TRUE(cluster_->Announce(host).ok());
+  ASSERT_TRUE(UploadStarted(Upload("a", "importer")).ok());
+  ASSERT_TRUE(daemon.AwaitReplica());
+  Talk reader(cluster_->stub(), "b", "reader");
+  reader.Register(/*persistent=*/false);
+  EXPECT_EQ(reader.End().error_message(), "persistent cache task is not succeeded") << "it is nobody's yet";
+  Talk replica(cluster_->stub(), "d", "replica");
+  replica.Register(/*persistent=*/true);
+  const auto parents = replica.Parents();
+  ASSERT_EQ(parents.candidate_parents_size(), 1);
+  EXPECT_EQ(parents.candidate_parents(0).id(), "importer");
+  replica.Started();
+  replica.Finished();
+  EXPECT_TRUE(replica.End().ok());
+  EXPECT_EQ(Stat().second.state(), "Uploading");
+  const auto [status, task] = UploadFinished("a", "importer");
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(task.current_persistent_replica_count(), 2u);
+}
+
+TEST_P(PersistentService, TakesReplicasOfAFailedImportBack) {
+  FakeDaemon daemon;
+  common::v2::Host host = MakeHost("d", daemon.port());
+  host.mutable_disk()->set_free(1);
+  ASSERT_TRUE(cluster_->Announce(host).ok());
+  const auto make_replica = [&](const std::string& id) {
+    Talk replica(cluster_->stub(), "d", id);
+    replica.Register(/*persistent=*/true);
+    replica.Parents();
+    replica.Started();
+    replica.Finished();
+    EXPECT_TRUE(replica.End().ok());
+  };
+  ASSERT_TRUE(UploadStarted(Upload("a", "importer")).ok());
+  make_replica("replica");
+  api::UploadPersistentCacheTaskFailedRequest failed;
+  failed.set_host_id("a");
+  failed.set_task_id("task");
+  failed.set_peer_id("importer");
+  Empty empty;
+  ASSERT_TRUE(cluster_->Call(&Stub::UploadPersistentCacheTaskFailed, failed, &empty).ok());
+  EXPECT_EQ(Stat().first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(StatPeer("replica").first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(daemon.deleted().size(), 1u);
+  // An importer that begins anew leaves nothing of what it had begun either, and nobody else may meanwhile.
+  ASSERT_TRUE(UploadStarted(Upload("a", "second")).ok());
+  make_replica("second-replica");
+  EXPECT_EQ(UploadStarted(Upload("b", "other")).error_code(), grpc::ALREADY_EXISTS);
+  ASSERT_TRUE(UploadStarted(Upload("a", "third")).ok());
+  EXPECT_EQ(StatPeer("second").first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(StatPeer("second-replica").first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(daemon.deleted().size(), 2u);
+  EXPECT_TRUE(UploadFinished("a", "third").first.ok());
+  EXPECT_EQ(Stat().second.current_replica_count(), 1u);
+}
 
 TEST_P(PersistentService, DeletesThePeerAndItsCopy) {
   FakeDaemon daemon;
