@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "base/status.h"
-#include "base/task_id.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
@@ -19,6 +18,7 @@
 #include "rpc/client_call.h"
 #include "runtime/signal.h"
 #include "runtime/timeout.h"
+#include "scheduler/preheat_hosts.h"
 #include "scheduler/validation.h"
 #include "telemetry/log.h"
 
@@ -27,8 +27,6 @@ namespace asio = boost::asio;
 namespace api = ::scheduler::v2;
 namespace {
 
-using dfdaemon::v2::DownloadTaskRequest;
-using dfdaemon::v2::DownloadTaskResponse;
 using dfdaemon::v2::StatLocalTaskRequest;
 using dfdaemon::v2::StatLocalTaskResponse;
 
@@ -47,17 +45,6 @@ TimePoint DeadlineOf(const Request& request) {
       request.timeout().seconds(), 0, std::chrono::duration_cast<std::chrono::seconds>(kTimeoutMax).count()));
   // A timeout of nothing would end everything before it begins.
   return Clock::now() + (asked == std::chrono::seconds(0) ? std::chrono::seconds(kTimeout) : asked);
-}
-
-absl::StatusOr<std::string> TaskIdOf(const common::v2::Download& download) {
-  UrlTaskKey key;
-  key.url = download.url();
-  key.filtered_query_params.assign(download.filtered_query_params().begin(), download.filtered_query_params().end());
-  key.tag = download.tag();
-  key.application = download.application();
-  if (download.has_piece_length()) key.piece_length = download.piece_length();
-  DF_ASSIGN_OR_RETURN(const TaskId id, UrlTaskId(key));
-  return id.str();
 }
 
 // What the requests for files and for images have in common.
@@ -167,14 +154,14 @@ struct PreheatService::Survey {
 };
 
 PreheatService::PreheatService(asio::io_context& io, HostTable& hosts, Probe& probe, rpc::ChannelPool& seeds,
-                               rpc::ChannelPool& peers, std::string name)
+                               rpc::ChannelPool& peers, std::string name, http::Networks forbidden)
     : hosts_(hosts),
       probe_(probe),
       seeds_(seeds),
       peers_(peers),
       name_(std::move(name)),
       io_(io),
-      http_(std::make_unique<http::CurlClient>(io)),
+      http_(std::make_unique<http::CurlClient>(io, std::move(forbidden))),
       group_(io.get_executor()) {}
 
 PreheatService::~PreheatService() = default;
@@ -210,24 +197,14 @@ absl::Status PreheatService::Begin(const Choice& choice, const Downloads& downlo
       }
     }
   } else {
-    std::vector<std::shared_ptr<const HostFacts>> chosen;
-    for (const std::shared_ptr<Host>& host : hosts_.List()) {
-      const std::shared_ptr<const HostFacts> facts = host->facts();
-      if (!all_peers && !facts->seed()) continue;
-      if (!choice.ips.empty() && !choice.ips.contains(facts->ip)) continue;
-      chosen.push_back(facts);
-    }
+    HostChoice hosts;
+    hosts.seeds_only = !all_peers;
+    hosts.ips = choice.ips;
+    hosts.count = choice.count;
+    hosts.percentage = choice.percentage;
+    std::vector<std::shared_ptr<const HostFacts>> chosen = ChooseHosts(hosts_, hosts);
     if (chosen.empty()) return no_host();
-    std::ranges::sort(chosen, {}, [](const auto& facts) { return facts->id; });
-    size_t wanted = chosen.size();
-    if (choice.scope == "single_seed_peer") {
-      wanted = 1;
-    } else if (choice.count.has_value()) {
-      wanted = *choice.count;
-    } else if (choice.percentage.has_value()) {
-      wanted = chosen.size() * *choice.percentage / 100;
-    }
-    chosen.resize(std::clamp<size_t>(wanted, 1, chosen.size()));
+    if (choice.scope == "single_seed_peer") chosen.resize(1);
     for (auto& facts : chosen) run->hosts.push_back(Run::Host{.facts = std::move(facts), .downloads = downloads});
   }
   run->deadline = choice.deadline;
@@ -266,7 +243,8 @@ asio::awaitable<void> PreheatService::Work(std::shared_ptr<Run> run) {
     if (++host.workers == run->tasks_at_once || host.workers >= host.downloads.size()) ++run->first;
     while (host.next < host.downloads.size()) {
       const std::shared_ptr<const common::v2::Download> download = host.downloads[host.next++];
-      const absl::Status status = co_await DownloadTo(*host.facts, *download, run->deadline);
+      const absl::Status status = 
+          co_await DownloadTo(ChannelsTo(*host.facts), host.facts->ip, host.facts->port, *download, run->deadline);
       if (!status.ok()) {
         ++run->failed;
         DF_LOG(Warn, "preheat: host {}: {}", host.facts->id, MessageOf(status));
@@ -275,28 +253,6 @@ asio::awaitable<void> PreheatService::Work(std::shared_ptr<Run> run) {
   }
   --run->workers;
   run->ended.Notify();
-}
-
-asio::awaitable<absl::Status> PreheatService::DownloadTo(const HostFacts& host, const common::v2::Download& download,
-                                                         TimePoint deadline) {
-  DownloadTaskRequest request;
-  *request.mutable_download() = download;
-  const Clock::duration left = deadline - Clock::now();
-  if (left <= Clock::duration(0)) co_return absl::DeadlineExceededError("the time of the preheat is over");
-  request.mutable_download()->mutable_timeout()->set_seconds(
-      std::max<int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(left).count()));
-  const std::shared_ptr<dfdaemon::v2::DfdaemonUpload::Stub> stub =
-      dfdaemon::v2::DfdaemonUpload::NewStub(ChannelsTo(host).Get(rpc::HostPort(host.ip, host.port)));
-  const auto start = [stub](grpc::ClientContext* context, const DownloadTaskRequest* asked,
-                            grpc::ClientReadReactor<DownloadTaskResponse>* reactor) {
-    stub->async()->DownloadTask(context, asked, reactor);
-  };
-  const auto stream = rpc::StartServerStream<DownloadTaskResponse>(start, std::move(request));
-  for (;;) {
-    auto news = co_await stream->Read(deadline);
-    if (!news.ok()) co_return news.status();
-    if (!news->has_value()) co_return absl::OkStatus();
-  }
 }
 
 asio::awaitable<void> PreheatService::AskHosts(std::shared_ptr<Survey> survey) {

@@ -27,9 +27,9 @@ class PreheatService {
   static constexpr size_t kRunsMax = 64;
 
   // `seeds` and `peers` are the channels to seed peers and to other hosts. `name` is this scheduler in messages:
-  // "cluster 1 scheduler 10.0.0.1". All references must outlive it.
+  // "cluster 1 scheduler 10.0.0.1". Registries in `forbidden` networks are not asked. All references must outlive it.
   PreheatService(boost::asio::io_context& io, HostTable& hosts, Probe& probe, rpc::ChannelPool& seeds,
-                 rpc::ChannelPool& peers, std::string name);
+                 rpc::ChannelPool& peers, std::string name, http::Networks forbidden);
   // Stop() must have completed.
   ~PreheatService();
 
@@ -66,8 +66,6 @@ class PreheatService {
   absl::Status Begin(const Choice& choice, const Downloads& downloads);
   boost::asio::awaitable<void> Drive(std::shared_ptr<Run> run);
   boost::asio::awaitable<void> Work(std::shared_ptr<Run> run);
-  boost::asio::awaitable<absl::Status> DownloadTo(const HostFacts& host, const common::v2::Download& download,
-                                                  TimePoint deadline);
   // Which of the tasks each host has, and whether completely; in the order of the hosts.
   boost::asio::awaitable<void> Ask(std::shared_ptr<Survey> survey);
   boost::asio::awaitable<void> AskHosts(std::shared_ptr<Survey> survey);
