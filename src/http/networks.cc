@@ -68,6 +68,10 @@ void Networks::Add(const Networks& more) {
   networks_.insert(networks_.end(), more.networks_.begin(), more.networks_.end());
 }
 
+void Networks::Except(const Networks& exceptions) {
+  exceptions_.insert(exceptions_.end(), exceptions.networks_.begin(), exceptions.networks_.end());
+}
+
 bool Networks::Contains(const ip::address& address) const {
   const ip::address plain = Plain(address);
   if (plain.is_unspecified()) {
@@ -78,7 +82,11 @@ bool Networks::Contains(const ip::address& address) const {
 }
 
 bool Networks::ContainsBytes(const Bytes& bytes, bool v4) const {
-  for (const Network& network : networks_) {
+  return Holds(networks_, bytes, v4) && !Holds(exceptions_, bytes, v4);
+}
+
+bool Networks::Holds(const std::vector<Network>& networks, const Bytes& bytes, bool v4) {
+  for (const Network& network : networks) {
     if (network.v4 != v4) continue;
     unsigned left = network.prefix;
     bool same = true;

@@ -25,6 +25,8 @@ class Networks {
   static const std::vector<std::string>& Loopback();
 
   void Add(const Networks& more);
+  // What is in `exceptions` is no longer contained, whatever is added before or after.
+  void Except(const Networks& exceptions);
 
   bool empty() const { return networks_.empty(); }
   // An IPv4 address in an IPv6 one (mapped, or translated by 64:ff9b::/96, RFC 6052) counts as IPv4. The unspecified
@@ -40,7 +42,10 @@ class Networks {
   };
   bool ContainsBytes(const Bytes& bytes, bool v4) const;
 
+  static bool Holds(const std::vector<Network>& networks, const Bytes& bytes, bool v4);
+
   std::vector<Network> networks_;
+  std::vector<Network> exceptions_;
 };
 
 }  // namespace dragonfly::http

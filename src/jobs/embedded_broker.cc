@@ -28,8 +28,8 @@ void EmbeddedBroker::Forget(absl::Time now) {
     const bool old = now - found->second.created_at > kKept;
     if (!old && groups_.size() <= kGroupsMax) return;
     order_.pop_front();
-    const bool ended = std::ranges::all_of(
-        found->second.tasks, [this](const std::string& task) { return HasEnded(tasks_.at(task).state.state); });
+    bool ended = true;
+    for (const std::string& task : found->second.tasks) ended = ended && HasEnded(tasks_.at(task).state.state);
     if (!ended && !old) {
       order_.push_back(uuid);
       continue;

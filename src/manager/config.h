@@ -117,6 +117,24 @@ struct ManagerConfig {
     } redis;
   } database;
 
+  struct Job {
+    struct Preheat {
+      Preheat() = default;
+      absl::Duration registry_timeout = absl::Minutes(1);  // for all that is asked about one image
+      std::string ca_cert;                                 // PEM file, or the text of one, for registries
+      bool insecure_skip_verify = false;
+      // Where the registries of images that others name must not be: by default link-local networks and the addresses
+      // of metadata services. `allowed_networks` are exceptions.
+      std::vector<std::string> forbidden_networks = {"169.254.0.0/16",     "fe80::/10",        "fd00:ec2::254/128",
+                                                     "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"};
+      std::vector<std::string> allowed_networks;
+    } preheat;
+    struct SyncPeers {
+      absl::Duration interval = absl::Hours(24);
+      absl::Duration timeout = absl::Minutes(10);
+    } sync_peers;
+  } job;
+
   struct Metrics {
     bool enable = false;
     std::string addr = ":8000";

@@ -5,8 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "base/status.h"
 #include "base/text.h"
 #include "config/options.h"
+#include "http/networks.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -233,6 +235,35 @@ void RequireLogin(Section& section, std::string_view name, const Server& server)
   if (server.dbname.empty()) section.Fail(name, "dbname is required");
 }
 
+Opts Network() {
+  Opts opts = Text("network", [](const std::string& text) -> Wrong {
+    const auto parsed = http::Networks::Parse({text});
+    if (parsed.ok()) return std::nullopt;
+    return std::string(MessageOf(parsed.status()));
+  });
+  opts.kind = "";
+  return opts;
+}
+
+void ReadJob(Section& section, ManagerConfig::Job& job) {
+  section.Sub("preheat", [&](Section& preheat) {
+    preheat.Duration("registryTimeout", &job.preheat.registry_timeout, Between(1, 3600));
+    preheat.Sub("tls", [&](Section& tls) {
+      tls.String("caCert", &job.preheat.ca_cert);
+      tls.Bool("insecureSkipVerify", &job.preheat.insecure_skip_verify);
+    });
+    preheat.Strings("forbiddenNetworks", &job.preheat.forbidden_networks, Network());
+    preheat.Strings("allowedNetworks", &job.preheat.allowed_networks, Network());
+  });
+  section.Sub("syncPeers", [&](Section& sync) {
+    sync.Duration("interval", &job.sync_peers.interval, Between(60, kDurationMaxSeconds));
+    sync.Duration("timeout", &job.sync_peers.timeout, Between(1, 24 * 3600));
+    sync.Ignore("batchSize");
+  });
+  // Of former releases, in whose place there is the row gc of configs, and a limit for each cluster.
+  IgnoreAll(section, {"rateLimit", "gc"});
+}
+
 void ReadKeys(Section& root, ManagerConfig& config) {
   root.Bool("console", &config.console);
   root.Int("pprofPort", &config.pprof_port, Between(-1, 65535));
@@ -241,6 +272,7 @@ void ReadKeys(Section& root, ManagerConfig& config) {
   root.Sub("server", [&](Section& section) { ReadServer(section, config.server); });
   root.Sub("auth", [&](Section& section) { ReadAuth(section, config.auth); });
   root.Sub("database", [&](Section& section) { ReadDatabase(section, config.database); });
+  root.Sub("job", [&](Section& section) { ReadJob(section, config.job); });
   root.Sub("metrics", [&](Section& section) {
     section.Bool("enable", &config.metrics.enable);
     section.String("addr", &config.metrics.addr, ListenAddress());
@@ -270,8 +302,8 @@ void ReadConfig(Section& root, ManagerConfig& config) {
     if (config.database.type == Type::kMysql) RequireLogin(section, "mysql", config.database.mysql);
     if (config.database.type == Type::kPostgres) RequireLogin(section, "postgres", config.database.postgres);
   });
-  // Caches of the original, and jobs, whose keys are of a part that does not run here yet.
-  IgnoreAll(root, {"cache", "job", "objectStorage", "verbose"});
+  // Caches of the original.
+  IgnoreAll(root, {"cache", "objectStorage", "verbose"});
 }
 
 void DescribeConfig(Section& root, ManagerConfig& config) { ReadKeys(root, config); }

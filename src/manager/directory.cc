@@ -66,9 +66,10 @@ absl::Status LoadClusters(db::Connection& connection, const Directory* previous,
 }
 
 absl::Status LoadInstances(db::Connection& connection, Directory& directory) {
-  DF_ASSIGN_OR_RETURN(const db::Rows schedulers, connection.Select({"id", "host_name", "idc", "location", "ip", "state",
-                                                                    "features", "port", "scheduler_cluster_id"},
-                                                                   "FROM scheduler WHERE is_del = 0 ORDER BY id"));
+  DF_ASSIGN_OR_RETURN(const db::Rows schedulers,
+                      connection.Select({"id", "host_name", "idc", "location", "ip", "state", "features", "port",
+                                         "scheduler_cluster_id", "config"},
+                                        "FROM scheduler WHERE is_del = 0 ORDER BY id"));
   for (const db::Row& row : schedulers) {
     SchedulerRow& scheduler = directory.schedulers.emplace_back();
     scheduler.id = IdAt(row, 0);
@@ -80,6 +81,7 @@ absl::Status LoadInstances(db::Connection& connection, Directory& directory) {
     scheduler.features = row.Text(6);
     scheduler.port = row.Int(7);
     scheduler.cluster_id = IdAt(row, 8);
+    scheduler.has_config = row.Text(9).size() > 2;  // not an empty object either
   }
   DF_ASSIGN_OR_RETURN(const db::Rows seed_peers,
                       connection.Select({"id", "host_name", "type", "idc", "location", "ip", "state", "port",

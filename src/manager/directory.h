@@ -33,6 +33,7 @@ struct SchedulerRow {
   std::string hostname, idc, location, ip, state, features;
   int64_t port = 0;
   uint64_t cluster_id = 0;
+  bool has_config = false;  // told by schedulers from v2.3.1 on
 
   bool active() const { return state == "active"; }
   // Whether it has the feature; without any it has all.

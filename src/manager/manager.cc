@@ -15,6 +15,7 @@
 #include "http/server.h"
 #include "manager/directory.h"
 #include "manager/grpc_service.h"
+#include "manager/jobs.h"
 #include "manager/keep_alive.h"
 #include "manager/password.h"
 #include "manager/probe.h"
@@ -242,6 +243,7 @@ struct Manager::State {
   RestContext rest_context;
   RestApi rest;
   runtime::TaskGroup upkeep;
+  std::unique_ptr<JobService> jobs;
   std::string first_password;
   std::unique_ptr<rpc::Server> grpc_server;
   std::unique_ptr<http::Server> rest_server;
@@ -268,6 +270,14 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
       new Manager(std::make_unique<State>(config, io, std::move(database), std::move(jwt_key))));
   State& state = *manager->state_;
   state.first_password = std::move(first_password);
+  auto jobs = JobService::Make(io.At(0), *state.database, state.directory, state.probe, state.config);
+  if (!jobs.ok()) {
+    manager->Stop(Clock::now());
+    return jobs.status();
+  }
+  state.jobs = *std::move(jobs);
+  state.rest_context.jobs = state.jobs.get();
+  state.jobs->Start();
   state.upkeep.Spawn(state.SweepSchedulers());
   state.upkeep.Spawn(state.audit.Run());
   state.upkeep.Spawn(state.CollectAudits());
@@ -308,6 +318,7 @@ void Manager::Stop(TimePoint deadline) {
   if (state.grpc_server != nullptr) state.grpc_server->Shutdown(deadline);
   if (state.rest_server != nullptr) state.WaitFor(state.rest_server->Stop());
   if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
+  if (state.jobs != nullptr) state.WaitFor(state.jobs->Stop());
   state.WaitFor(state.upkeep.Stop());
   state.WaitFor(state.calls.Stop());
   state.audit.Flush();

@@ -43,6 +43,7 @@ struct Probe::State {
         failures(Counters(registry, "dragonfly_manager_search_scheduler_cluster_failure_total",
                           "Searches of scheduler clusters that failed")),
         jobs(Counters(registry, "dragonfly_manager_create_job_total", "Jobs that were created")),
+        job_successes(Counters(registry, "dragonfly_manager_create_job_success_total", "Jobs that have succeeded")),
         // The original exports the first spelling, its dashboards ask for the second.
         requests(Counters(registry, "manager_requests_total", "Requests to the REST API")),
         requests_prefixed(Counters(registry, "dragonfly_manager_requests_total", "Requests to the REST API")),
@@ -83,6 +84,7 @@ struct Probe::State {
   Family<Counter>& searches;
   Family<Counter>& failures;
   Family<Counter>& jobs;
+  Family<Counter>& job_successes;
   Family<Counter>& requests;
   Family<Counter>& requests_prefixed;
   Family<Histogram>& durations;
@@ -103,6 +105,8 @@ void Probe::CountSearchFailure(const std::string& version, const std::string& co
 }
 
 void Probe::CountJob(const std::string& type) { state_->jobs.Add({{"name", type}}).Increment(); }
+
+void Probe::CountJobSuccess(const std::string& type) { state_->job_successes.Add({{"name", type}}).Increment(); }
 
 void Probe::CountRequest(int status, const std::string& method, const std::string& route, double seconds) {
   const std::map<std::string, std::string> labels = {

@@ -20,6 +20,7 @@ class Probe {
   void CountSearch(const std::string& version, const std::string& commit);
   void CountSearchFailure(const std::string& version, const std::string& commit);
   void CountJob(const std::string& type);
+  void CountJobSuccess(const std::string& type);
   // A request to the REST API: `route` is its pattern ("/api/v1/users/:id"), not its path.
   void CountRequest(int status, const std::string& method, const std::string& route, double seconds);
 

@@ -10,14 +10,13 @@
 #include "http/router.h"
 #include "manager/resource.h"
 #include "manager/rest_handlers.h"
+#include "manager/rest_jobs.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::manager {
 namespace {
 
 namespace asio = boost::asio;
-
-constexpr char kJobsText[] = "jobs are not sent to schedulers by this manager yet";
 
 std::vector<std::string_view> Segments(std::string_view path) {
   std::vector<std::string_view> segments;
@@ -182,17 +181,17 @@ void AddClusterRoutes(std::vector<Route>& routes) {
 
 void AddJobRoutes(std::vector<Route>& routes) {
   const Resource& jobs = *FindResource("jobs");
-  AddForBoth(routes, "POST", "jobs", Access::kJobs, "job", NotServedYet(kJobsText));
+  AddForBoth(routes, "POST", "jobs", Access::kJobs, "job", CreateJob);
   AddForBoth(routes, "GET", "jobs", Access::kJobs, "job", ListHandler(jobs));
-  AddForBoth(routes, "GET", "jobs/:id", Access::kJobs, "job", GetHandler(jobs));
+  AddForBoth(routes, "GET", "jobs/:id", Access::kJobs, "job", GetJob);
   AddForBoth(routes, "PATCH", "jobs/:id", Access::kJobs, "job", PatchHandler(jobs));
-  AddForBoth(routes, "DELETE", "jobs/:id", Access::kJobs, "job", DeleteHandler(jobs));
+  AddForBoth(routes, "DELETE", "jobs/:id", Access::kJobs, "job", DeleteJob);
   const RestHandler persistent = NotServedYet("persistent cache tasks are not shown by this manager yet");
   routes.push_back({"GET", "/api/v1/persistent-cache-tasks", Access::kUser, "", persistent});
   routes.push_back({"GET", "/api/v1/persistent-cache-tasks/:id", Access::kUser, "", persistent});
   routes.push_back({"DELETE", "/api/v1/persistent-cache-tasks/:id", Access::kUser, "", persistent});
-  routes.push_back({"POST", "/preheats", Access::kJobs, "", NotServedYet(kJobsText)});
-  routes.push_back({"GET", "/preheats/:id", Access::kJobs, "", NotServedYet(kJobsText)});
+  routes.push_back({"POST", "/preheats", Access::kJobs, "", CreateHarborPreheat});
+  routes.push_back({"GET", "/preheats/:id", Access::kJobs, "", GetHarborPreheat});
 }
 
 }  // namespace

@@ -19,6 +19,8 @@
 
 namespace dragonfly::manager {
 
+class JobService;
+
 struct Caller {
   enum class Kind { kNobody, kUser, kToken };
   Kind kind = Kind::kNobody;
@@ -50,6 +52,7 @@ struct RestContext {
   Probe& probe;
   const ManagerConfig& config;
   std::string jwt_key;
+  JobService* jobs = nullptr;
 
   // Work on the database, within the time of one call.
   template <typename T>

@@ -110,6 +110,7 @@ asio::awaitable<absl::StatusOr<RegistryClient::Answer>> RegistryClient::Get(cons
     asked.url = url;
     asked.deadline = request.deadline;
     asked.verify_tls = request.verify_tls;
+    asked.ca_file = request.ca_file;
     // Headers of the caller may hold credentials of any form.
     const bool home = SameOrigin(first, url);
     for (const auto& [name, value] : header) {

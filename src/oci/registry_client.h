@@ -24,6 +24,7 @@ struct ImageRequest {
   std::vector<std::pair<std::string, std::string>> header;
   std::string username, password;  // for a challenge; empty: as nobody
   bool verify_tls = true;
+  std::string ca_file;  // PEM, beside the system's
   TimePoint deadline = kNoDeadline;
 };
 

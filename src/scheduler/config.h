@@ -138,6 +138,14 @@ struct SchedulerConfig {
     uint64_t global_workers = 500;
     uint64_t scheduler_workers = 500;
     uint64_t local_workers = 1000;
+    // Where the registries of images that others name must not be: by default link-local networks and the addresses of
+    // metadata services. `allowed_networks` are exceptions.
+    struct Preheat {
+      Preheat() = default;
+      std::vector<std::string> forbidden_networks = {"169.254.0.0/16",     "fe80::/10",        "fd00:ec2::254/128",
+                                                     "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"};
+      std::vector<std::string> allowed_networks;
+    } preheat;
   } job;
 
   struct Metrics {

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "config/options.h"
+#include "http/networks.h"
 #include "scheduler/evaluator.h"
 
 namespace dragonfly::scheduler {
@@ -189,11 +190,25 @@ void ReadManager(Section& section, SchedulerConfig::Manager& manager) {
               [&](Section& keep_alive) { keep_alive.Duration("interval", &manager.keep_alive_interval, Interval()); });
 }
 
+Opts Network() {
+  Opts opts = Text("network", [](const std::string& text) -> Wrong {
+    const auto parsed = http::Networks::Parse({text});
+    if (parsed.ok()) return std::nullopt;
+    return std::string(MessageOf(parsed.status()));
+  });
+  opts.kind = "";
+  return opts;
+}
+
 void ReadJob(Section& section, SchedulerConfig::Job& job) {
   section.Bool("enable", &job.enable);
   section.Uint("globalWorkerNum", &job.global_workers, Between(0, kCountMax));
   section.Uint("schedulerWorkerNum", &job.scheduler_workers, Between(0, kCountMax));
   section.Uint("localWorkerNum", &job.local_workers, Between(0, kCountMax));
+  section.Sub("preheat", [&](Section& preheat) {
+    preheat.Strings("forbiddenNetworks", &job.preheat.forbidden_networks, Network());
+    preheat.Strings("allowedNetworks", &job.preheat.allowed_networks, Network());
+  });
   if (!job.enable) return;
   for (const auto& [key, count] : {std::pair{"globalWorkerNum", job.global_workers},
                                    {"schedulerWorkerNum", job.scheduler_workers},

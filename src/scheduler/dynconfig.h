@@ -28,6 +28,7 @@ struct ManagerIdentity {
   std::string idc;
   std::string location;
   uint64_t cluster_id = 1;
+  bool takes_jobs = false;  // of the manager's queues
 };
 
 struct DynconfigOptions {

@@ -53,8 +53,8 @@ struct ManagerSession::State {
     if (!identity.idc.empty()) request.set_idc(identity.idc);
     if (!identity.location.empty()) request.set_location(identity.location);
     request.set_scheduler_cluster_id(identity.cluster_id);
-    // Preheating by jobs of the manager is announced by who takes such jobs.
     request.add_features("schedule");
+    if (identity.takes_jobs) request.add_features("preheat");
     request.set_config(
         StrCat("{\"manager_keep_alive_interval\":", std::chrono::nanoseconds(keep_alive_interval).count(), "}"));
     const std::shared_ptr<manager::v2::Manager::Stub> stub =

@@ -243,7 +243,7 @@ asio::awaitable<void> PreheatService::Work(std::shared_ptr<Run> run) {
     if (++host.workers == run->tasks_at_once || host.workers >= host.downloads.size()) ++run->first;
     while (host.next < host.downloads.size()) {
       const std::shared_ptr<const common::v2::Download> download = host.downloads[host.next++];
-      const absl::Status status = 
+      const absl::Status status =
           co_await DownloadTo(ChannelsTo(*host.facts), host.facts->ip, host.facts->port, *download, run->deadline);
       if (!status.ok()) {
         ++run->failed;

@@ -13,8 +13,11 @@
 #include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "http/networks.h"
 #include "http/pages.h"
 #include "http/server.h"
+#include "jobs/redis_broker.h"
+#include "jobs/worker.h"
 #include "rpc/capability.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
@@ -25,6 +28,7 @@
 #include "scheduler/cluster_config.h"
 #include "scheduler/dynconfig.h"
 #include "scheduler/evaluator.h"
+#include "scheduler/job_runner.h"
 #include "scheduler/manager_session.h"
 #include "scheduler/persistent_service.h"
 #include "scheduler/preheat.h"
@@ -116,6 +120,15 @@ PersistentService::Options ToPersistentOptions(const SchedulerConfig& config) {
   return options;
 }
 
+absl::StatusOr<http::Networks> ForbiddenTo(const SchedulerConfig::Job::Preheat& config) {
+  auto networks = http::Networks::Parse(config.forbidden_networks);
+  if (!networks.ok()) return Annotate(networks.status(), "job.preheat.forbiddenNetworks");
+  const auto allowed = http::Networks::Parse(config.allowed_networks);
+  if (!allowed.ok()) return Annotate(allowed.status(), "job.preheat.allowedNetworks");
+  networks->Except(*allowed);
+  return networks;
+}
+
 // "10.0.0.1:8000", "[::1]:8000", ":8000".
 absl::StatusOr<http::ServerOptions> ParseAddress(const std::string& address, bool ipv6) {
   http::ServerOptions options;
@@ -162,6 +175,7 @@ struct Scheduler::State {
   absl::Status Start();
   absl::Status StartDynconfig(uint16_t port);
   void StartPersistent();
+  absl::Status PrepareJobs();
   absl::Status ServeCalls();
   absl::Status ServePages();
   absl::Status ServeProfiles();
@@ -191,6 +205,9 @@ struct Scheduler::State {
   Service service;
   std::unique_ptr<PreheatService> preheat;
   std::unique_ptr<PersistentService> persistent;  // null: its store cannot be opened
+  std::unique_ptr<JobRunner> job_runner;
+  std::unique_ptr<jobs::RedisBroker> job_broker;  // null: jobs come by calls alone
+  std::unique_ptr<jobs::Worker> job_worker;       // null: likewise
   runtime::TaskGroup host_collection;
   std::unique_ptr<rpc::Server> server;
   std::unique_ptr<Dynconfig> dynconfig;     // null: the defaults hold
@@ -262,6 +279,30 @@ void Scheduler::State::StartPersistent() {
   persistent->Start();
 }
 
+absl::Status Scheduler::State::PrepareJobs() {
+  JobRunner::Options options;
+  options.cluster_id = config.manager.scheduler_cluster_id;
+  options.ip = ip;
+  options.seeds_enabled = config.seed_peer.enable;
+  job_runner = std::make_unique<JobRunner>(io.At(0), shards, hosts, seed_channels, peer_channels, persistent.get(),
+                                           std::move(options));
+  if (!config.job.enable || config.redis.addrs.empty()) return absl::OkStatus();
+  jobs::RedisBrokerOptions broker;
+  broker.redis = ToRedisOptions(config.redis);
+  broker.broker_db = config.redis.broker_db;
+  broker.backend_db = config.redis.backend_db;
+  DF_ASSIGN_OR_RETURN(job_broker, jobs::RedisBroker::Make(broker));
+  jobs::WorkerOptions worker;
+  worker.name = ip;
+  // Managers up to v2.3.0 use the first, later ones the second.
+  worker.queues = {jobs::SchedulerQueue(config.manager.scheduler_cluster_id, hostname),
+                   jobs::SchedulerQueue(config.manager.scheduler_cluster_id, hostname, ip)};
+  worker.handlers = job_runner->Handlers();
+  worker.at_once = config.job.local_workers;
+  job_worker = std::make_unique<jobs::Worker>(io.At(0), *job_broker, std::move(worker));
+  return absl::OkStatus();
+}
+
 absl::Status Scheduler::State::ServeCalls() {
   rpc::ServerOptions options;
   const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
@@ -270,6 +311,7 @@ absl::Status Scheduler::State::ServeCalls() {
   options.tls = ToTlsFiles(config.server.tls, "server.tls");
   options.reflection = config.server.reflection;
   options.services = {&service};
+  if (config.job.enable) options.services.push_back(job_runner.get());
   options.tracer = tracer.get();
   options.describe_call = &DescribeCall;
   DF_ASSIGN_OR_RETURN(server, rpc::Server::Start(options));
@@ -296,6 +338,7 @@ absl::Status Scheduler::State::StartDynconfig(uint16_t port) {
   identity.idc = config.host.idc;
   identity.location = config.host.location;
   identity.cluster_id = config.manager.scheduler_cluster_id;
+  identity.takes_jobs = job_worker != nullptr;
   dynconfig = MakeManagerDynconfig(identity, ToTlsFiles(config.manager.tls, "manager.tls"), manager_channels,
                                    CacheFile(config, hostname, port), DefaultClusterConfig(config), options, io.At(0),
                                    blocking, std::move(publish), [this] { manager->Renew(); });
@@ -318,6 +361,7 @@ std::vector<http::ReadinessCheck> Scheduler::State::Readiness() const {
   };
   if (manager != nullptr) add("manager", manager->state(), "knows this scheduler");
   if (dynconfig != nullptr) add("dynconfig", dynconfig->state(), "is fresh");
+  if (job_worker != nullptr) add("jobs", job_worker->state(), "are taken");
   checks.push_back({"hosts", Check::kOk, StrCat(hosts.size())});
   return checks;
 }
@@ -364,15 +408,18 @@ absl::Status Scheduler::State::Start() {
   }
   host_collection.Spawn(CollectHosts(ToClock(config.scheduling.host_gc_interval)));
   StartPersistent();
-  preheat =
-      std::make_unique<PreheatService>(io.At(0), hosts, probe, seed_channels, peer_channels,
-                                       StrCat("cluster ", config.manager.scheduler_cluster_id, " scheduler ", ip));
+  DF_RETURN_IF_ERROR(PrepareJobs());
+  DF_ASSIGN_OR_RETURN(http::Networks forbidden, ForbiddenTo(config.job.preheat));
+  preheat = std::make_unique<PreheatService>(io.At(0), hosts, probe, seed_channels, peer_channels,
+                                             StrCat("cluster ", config.manager.scheduler_cluster_id, " scheduler ", ip),
+                                             std::move(forbidden));
   service.UsePreheat(*preheat);
   DF_RETURN_IF_ERROR(ServeCalls());
   // Before the first peer can come by the manager.
   DF_RETURN_IF_ERROR(StartDynconfig(static_cast<uint16_t>(server->port())));
   DF_RETURN_IF_ERROR(ServePages());
   DF_RETURN_IF_ERROR(ServeProfiles());
+  if (job_worker != nullptr) job_worker->Start();
   serves = true;
   return absl::OkStatus();
 }
@@ -402,12 +449,14 @@ void Scheduler::Stop(TimePoint deadline) {
   state.serves = false;
   // First of all, so that no peer is sent here any more.
   if (state.manager != nullptr) state.WaitFor(state.manager->Stop());
+  if (state.job_worker != nullptr) state.WaitFor(state.job_worker->Stop());
   if (state.server != nullptr) state.server->Shutdown(deadline);
   if (state.dynconfig != nullptr) state.WaitFor(state.dynconfig->Stop());
   if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
   if (state.profile_server != nullptr) state.WaitFor(state.profile_server->Stop());
   state.WaitFor(state.host_collection.Stop());
   if (state.preheat != nullptr) state.WaitFor(state.preheat->Stop());
+  if (state.job_runner != nullptr) state.WaitFor(state.job_runner->Stop());
   if (state.persistent != nullptr) state.WaitFor(state.persistent->Stop());
   for (size_t i = 0; i < state.shards.size(); ++i) state.WaitFor(state.shards.At(i).Stop());
   constexpr std::chrono::seconds kFlushWait{2};

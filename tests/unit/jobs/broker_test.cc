@@ -159,7 +159,7 @@ TEST_P(Brokers, TryAgainAsOftenAsTheMessageSays) {
     if (++*count < 2) co_return absl::UnavailableError("not yet");
     co_return "done";
   };
-  Start(world_.Make(), {{"work", [&calls, second](std::string) { return second(&calls); }}});
+  Worker& worker = Start(world_.Make(), {{"work", [&calls, second](std::string) { return second(&calls); }}});
   std::vector<Message> messages = Messages(1);
   messages.front().retries = 1;
   const std::string group = MakeGroupUuid();
@@ -168,6 +168,7 @@ TEST_P(Brokers, TryAgainAsOftenAsTheMessageSays) {
   ASSERT_EQ(states.size(), 1u);
   EXPECT_EQ(states.front().state, State::kSuccess) << states.front().error;
   EXPECT_EQ(calls, 2);
+  Stop(worker);
 }
 
 // Runs until it is cancelled.
@@ -200,8 +201,9 @@ asio::awaitable<bool> Until(runtime::Signal changed, std::shared_ptr<std::atomic
 TEST_P(Brokers, CancelWhatRunsAndWhatWaits) {
   Broker& manager = world_.Make();
   const Endless endless;
-  Start(world_.Make(), {{"work", [&endless](std::string argument) { return endless(std::move(argument)); }}},
-        /*at_once=*/1);
+  Worker& worker =
+      Start(world_.Make(), {{"work", [&endless](std::string argument) { return endless(std::move(argument)); }}},
+            /*at_once=*/1);
   const std::string group = MakeGroupUuid(), next = MakeGroupUuid();
   ASSERT_TRUE(world_.Run(manager.Send(group, Messages(3))).ok());
   ASSERT_TRUE(world_.Run(Until(endless.changed, endless.begun, 1)));
@@ -216,6 +218,7 @@ TEST_P(Brokers, CancelWhatRunsAndWhatWaits) {
   EXPECT_TRUE(world_.Run(Until(endless.changed, endless.begun, 2)));
   EXPECT_EQ(*endless.begun, 2);
   EXPECT_EQ(world_.Run(manager.Cancel("group_none", "")).code(), absl::StatusCode::kNotFound);
+  Stop(worker);
 }
 
 TEST_P(Brokers, DoAgainWhatAWorkerHadTakenWhenItEnded) {
@@ -245,9 +248,10 @@ TEST_P(Brokers, SendAGroupOnce) {
     ++*n;
     co_return "";
   };
-  Start(world_.Make(), {{"work", [&calls, count](std::string) { return count(&calls); }}});
+  Worker& worker = Start(world_.Make(), {{"work", [&calls, count](std::string) { return count(&calls); }}});
   Await(two, group);
   EXPECT_EQ(calls, 3);
+  Stop(worker);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Brokers, ::testing::Bool(),

@@ -200,7 +200,12 @@ manager:
 seedPeer: {enable: false, tls: {caCert: sca, cert: sc, key: sk}, taskDownloadTimeout: 1h}
 peer: {tls: {caCert: pca, cert: pc, key: pk}}
 host: {idc: i, location: l}
-job: {enable: false, globalWorkerNum: 1, schedulerWorkerNum: 2, localWorkerNum: 3}
+job:
+  enable: false
+  globalWorkerNum: 1
+  schedulerWorkerNum: 2
+  localWorkerNum: 3
+  preheat: {forbiddenNetworks: 10.0.0.0/8, allowedNetworks: 10.1.0.0/16}
 metrics: {enable: true, addr: "127.0.0.1:8001", enableHost: true}
 network: {enableIPv6: true}
 )")
@@ -256,6 +261,9 @@ network: {enableIPv6: true}
   EXPECT_EQ(config.manager.tls.cert, "mc");
   EXPECT_EQ(config.manager.scheduler_cluster_id, 9);
   EXPECT_EQ(config.manager.keep_alive_interval, absl::Seconds(2));
+  EXPECT_THAT(config.job.preheat.forbidden_networks, ElementsAre("10.0.0.0/8"));
+  EXPECT_THAT(config.job.preheat.allowed_networks, ElementsAre("10.1.0.0/16"));
+  EXPECT_EQ(config.job.local_workers, 3);
   EXPECT_FALSE(config.seed_peer.enable);
   EXPECT_EQ(config.seed_peer.tls.ca_cert, "sca");
   EXPECT_EQ(config.seed_peer.task_download_timeout, absl::Hours(1));
@@ -411,6 +419,7 @@ TEST(SchedulerConfig, NamesWrongValues) {
            {"job: {globalWorkerNum: 0}", "job.globalWorkerNum"},
            {"job: {schedulerWorkerNum: 0}", "job.schedulerWorkerNum"},
            {"job: {localWorkerNum: 0}", "job.localWorkerNum"},
+           {"job: {preheat: {forbiddenNetworks: [10.0.0.0/33]}}", "job.preheat.forbiddenNetworks"},
            {"metrics: {enable: true, addr: ''}", "metrics.addr"},
            {"metrics: {addr: '8000'}", "metrics.addr"},
            {"tracing: {protocol: udp}", "tracing.protocol"},
