@@ -14,12 +14,13 @@ namespace {
 constexpr std::chrono::seconds kStartTimeout{30};
 constexpr int kSeedNumber = 10;
 
-Process StartScheduler(const std::string& dir) {
+Process StartScheduler(const std::string& dir, const std::string& lines) {
   std::filesystem::create_directories(dir);
   std::ofstream(dir + "/scheduler.yaml") << "server:\n  listenIP: " << kCenter << "\n  advertiseIP: " << kCenter
                                          << "\n  port: 8002\n  logDir: " << dir << "/log\n  dataDir: " << dir
                                          << "/data\n  cacheDir: " << dir << "/cache\n  pluginDir: " << dir
-                                         << "/plugins\n";
+                                         << "/plugins\n"
+                                         << lines;
   return Process({Program("scheduler"), "--config", dir + "/scheduler.yaml", "--console"}, dir + "/scheduler.out");
 }
 
@@ -44,8 +45,9 @@ PeerHost::PeerHost(const std::string& dir, int number, bool seed, const std::str
   EXPECT_TRUE(ready && daemon_.Running()) << daemon_.Log();
 }
 
-HostCluster::HostCluster(const std::string& dir, size_t peers, const std::string& lines)
-    : scheduler_(StartScheduler(dir + "/scheduler")),
+HostCluster::HostCluster(const std::string& dir, size_t peers, const std::string& lines,
+                         const std::string& scheduler_lines)
+    : scheduler_(StartScheduler(dir + "/scheduler", scheduler_lines)),
       seed_(std::make_unique<PeerHost>(dir + "/seed", kSeedNumber, true, lines)) {
   for (size_t i = 0; i < peers; ++i) {
     const int number = kSeedNumber + 1 + static_cast<int>(i);

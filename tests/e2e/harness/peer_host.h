@@ -29,7 +29,10 @@ class PeerHost {
 // A scheduler at kCenter, a seed peer and peers.
 class HostCluster {
  public:
-  HostCluster(const std::string& dir, size_t peers, const std::string& lines);
+  // `scheduler_lines` are added to the scheduler's configuration.
+  HostCluster(const std::string& dir, size_t peers, const std::string& lines, const std::string& scheduler_lines = "");
+
+  Process& scheduler() { return scheduler_; }
 
   PeerHost& seed() { return *seed_; }
   PeerHost& peer(size_t index) { return *peers_[index]; }

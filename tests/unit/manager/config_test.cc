@@ -130,6 +130,13 @@ database:
   redis: {addrs: "a:1,b:2", masterName: m, username: u, password: p, sentinelUsername: su, sentinelPassword: sp,
           db: 3, brokerDB: 4, backendDB: 5, poolSize: 5, poolTimeout: 1s,
           tls: {caCert: ca, cert: c, key: k, insecureSkipVerify: true}}
+job:
+  preheat:
+    registryTimeout: 5s
+    tls: {caCert: /ca.pem, insecureSkipVerify: true}
+    forbiddenNetworks: 10.0.0.0/8
+    allowedNetworks: 10.1.0.0/16
+  syncPeers: {interval: 13h, timeout: 1m, batchSize: 5}
 metrics: {enable: true, addr: "127.0.0.1:8001"}
 network: {enableIPv6: true}
 )")
@@ -170,6 +177,13 @@ network: {enableIPv6: true}
   EXPECT_EQ(config.database.mysql.tls.key, "mk");
   EXPECT_FALSE(config.database.mysql.migrate);
   EXPECT_EQ(config.database.postgres.password, "pp");
+  EXPECT_EQ(config.job.preheat.registry_timeout, absl::Seconds(5));
+  EXPECT_EQ(config.job.preheat.ca_cert, "/ca.pem");
+  EXPECT_TRUE(config.job.preheat.insecure_skip_verify);
+  EXPECT_THAT(config.job.preheat.forbidden_networks, ElementsAre("10.0.0.0/8"));
+  EXPECT_THAT(config.job.preheat.allowed_networks, ElementsAre("10.1.0.0/16"));
+  EXPECT_EQ(config.job.sync_peers.interval, absl::Hours(13));
+  EXPECT_EQ(config.job.sync_peers.timeout, absl::Minutes(1));
   EXPECT_EQ(config.database.postgres.port, 5433);
   EXPECT_EQ(config.database.postgres.ssl_mode, "verify-full");
   EXPECT_FALSE(config.database.postgres.migrate);

@@ -428,7 +428,6 @@ TEST_P(RestApiRules, AnswersWhatIsNotThere) {
   EXPECT_EQ(Call("GET", "//example.com/").status, 404);
   EXPECT_EQ(client_->Call("GET", "/healthy").body, "\"OK\"");
   EXPECT_EQ(client_->Call("GET", "/_ping").body, "\"OK\"");
-  EXPECT_EQ(Call("POST", "/api/v1/jobs", R"({"type":"preheat"})").status, 501);
 }
 
 TEST_P(RestApiRules, PagesItsLists) {
