@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/json.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/json_bounds.h"
 #include "base/status.h"
 #include "base/text.h"

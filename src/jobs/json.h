@@ -2,7 +2,7 @@
 // JSON as Go writes and reads it. Internal to src/jobs; only .cc files include this.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

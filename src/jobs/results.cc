@@ -2,6 +2,7 @@
 #include "jobs/results.h"
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "base/json_bounds.h"
 #include "base/status.h"

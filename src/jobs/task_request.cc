@@ -2,6 +2,7 @@
 #include "jobs/task_request.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/status.h"
 #include "base/text.h"
