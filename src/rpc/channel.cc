@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "rpc/call_metrics.h"
 #include "rpc/library.h"
 #include "rpc/tls_credentials.h"
 #include "rpc/tracing.h"
@@ -86,9 +87,10 @@ struct ChannelPool::State {
   std::shared_ptr<grpc::Channel> Make(const std::string& address,
                                       const std::shared_ptr<grpc::ChannelCredentials>& secured)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
-    if (tracer == nullptr) return grpc::CreateCustomChannel(address, secured, MakeArguments(options));
     std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
-    interceptors.push_back(MakeClientTracing(*tracer));
+    if (tracer != nullptr) interceptors.push_back(MakeClientTracing(*tracer));
+    if (metrics != nullptr) interceptors.push_back(MakeClientCallMetrics(*metrics));
+    if (interceptors.empty()) return grpc::CreateCustomChannel(address, secured, MakeArguments(options));
     return grpc::experimental::CreateCustomChannelWithInterceptors(address, secured, MakeArguments(options),
                                                                    std::move(interceptors));
   }
@@ -96,6 +98,7 @@ struct ChannelPool::State {
   const ChannelOptions options;
   mutable absl::Mutex mutex;
   telemetry::Tracer* tracer ABSL_GUARDED_BY(mutex) = nullptr;
+  telemetry::Metrics* metrics ABSL_GUARDED_BY(mutex) = nullptr;
   std::shared_ptr<grpc::ChannelCredentials> credentials ABSL_GUARDED_BY(mutex);
   std::unordered_map<std::string, Entry> channels ABSL_GUARDED_BY(mutex);
   TimePoint next_sweep ABSL_GUARDED_BY(mutex);
@@ -135,6 +138,11 @@ void ChannelPool::Drop(const std::string& address) {
 void ChannelPool::UseTracer(telemetry::Tracer* tracer) {
   absl::MutexLock lock(&state_->mutex);
   state_->tracer = tracer;
+}
+
+void ChannelPool::UseMetrics(telemetry::Metrics* metrics) {
+  absl::MutexLock lock(&state_->mutex);
+  state_->metrics = metrics;
 }
 
 size_t ChannelPool::size() const {

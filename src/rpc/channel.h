@@ -37,6 +37,8 @@ class ChannelPool {
   // From here on new channels have a span for each call, under what rpc::SendTrace() was given. `tracer` must outlive
   // the channels.
   void UseTracer(telemetry::Tracer* tracer);
+  // From here on the calls of new channels count as grpc_client_*. `metrics` must outlive the channels.
+  void UseMetrics(telemetry::Metrics* metrics);
 
  private:
   struct State;

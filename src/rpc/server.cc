@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "rpc/call_metrics.h"
 #include "rpc/library.h"
 #include "rpc/tls_credentials.h"
 #include "rpc/tracing.h"
@@ -104,11 +105,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     }
   }
   for (grpc::Service* service : options.services) builder.RegisterService(service);
-  if (options.tracer != nullptr) {
-    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-    interceptors.push_back(MakeServerTracing(*options.tracer, options.describe_call));
-    builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  }
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  if (options.tracer != nullptr) interceptors.push_back(MakeServerTracing(*options.tracer, options.describe_call));
+  if (options.metrics != nullptr) interceptors.push_back(MakeServerCallMetrics(*options.metrics));
+  if (!interceptors.empty()) builder.experimental().SetInterceptorCreators(std::move(interceptors));
 
   state->server = builder.BuildAndStart();
   // gRPC tells failure by no server or by port 0, depending on whether other addresses could be bound.

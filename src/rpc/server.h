@@ -14,6 +14,10 @@
 #include "runtime/clock.h"
 #include "telemetry/trace.h"
 
+namespace dragonfly::telemetry {
+class Metrics;
+}
+
 namespace google::protobuf {
 class Message;
 }
@@ -51,6 +55,7 @@ struct ServerOptions {
   bool reflection = true;
   telemetry::Tracer* tracer = nullptr;  // a span for each call; must outlive the server
   DescribeCall describe_call;
+  telemetry::Metrics* metrics = nullptr;  // gets grpc_server_* of each call; must outlive the server
 };
 
 class Server {

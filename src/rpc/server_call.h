@@ -372,8 +372,11 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
         Finish(absl::OkStatus());
         return;
       }
-      SetExecutor(first->route(incoming_));
-      Post([self, open = std::move(first->open)] {
+      const boost::asio::any_io_executor executor = first->route(incoming_);
+      // In one step, so that a cancellation does not come before the opening.
+      absl::MutexLock lock(&mutex_);
+      executor_ = executor;
+      boost::asio::post(executor, [self, open = std::move(first->open)] {
         self->callbacks_ = open(self);
         self->Deliver();
       });

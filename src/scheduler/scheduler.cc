@@ -314,6 +314,7 @@ absl::Status Scheduler::State::ServeCalls() {
   if (config.job.enable) options.services.push_back(job_runner.get());
   options.tracer = tracer.get();
   options.describe_call = &DescribeCall;
+  if (config.metrics.enable) options.metrics = &metrics;
   DF_ASSIGN_OR_RETURN(server, rpc::Server::Start(options));
   server->SetServing(rpc::kUnknownLengthCapability, true);
   return absl::OkStatus();
@@ -397,9 +398,10 @@ absl::Status Scheduler::State::Start() {
     if (!usable.ok()) return Annotate(usable, tls.section);
   }
   DF_ASSIGN_OR_RETURN(tracer, MakeTracer(config, hostname, ip));
-  seed_channels.UseTracer(tracer.get());
-  peer_channels.UseTracer(tracer.get());
-  manager_channels.UseTracer(tracer.get());
+  for (rpc::ChannelPool* const channels : {&seed_channels, &peer_channels, &manager_channels}) {
+    channels->UseTracer(tracer.get());
+    if (config.metrics.enable) channels->UseMetrics(&metrics);
+  }
   const CollectionIntervals intervals{ToClock(config.scheduling.peer_gc_interval),
                                       ToClock(config.scheduling.task_gc_interval)};
   for (size_t i = 0; i < io.size(); ++i) {

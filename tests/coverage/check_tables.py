@@ -271,7 +271,7 @@ def main(root, programs):
     checker.compare("metrics", metrics)
     checker.compare("spans", spans, choices)
     spans = {span_of(call.split(" ")[1]) for call in calls_of(checker, "scheduler")}
-    for text in checker.sources("src/scheduler", ".cc"):
+    for text in [*checker.sources("src/scheduler", ".cc"), *checker.sources("src/rpc", "manager_presence.cc")]:
         spans.update(span_of(call) for call in CALL_MADE.findall(text))
     checker.compare("scheduler-spans", spans)
     checker.print_open()

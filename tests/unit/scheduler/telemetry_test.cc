@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Traces of a scheduler, over real gRPC.
-#include <algorithm>
+// Traces and metrics of calls of a scheduler, over real gRPC.
+#include <grpcpp/generic/generic_stub.h>
 
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/ascii.h"
 #include "base/text.h"
+#include "telemetry/metrics.h"
 #include "tests/support/otlp_collector.h"
+#include "tests/support/temp_dir.h"
 #include "tests/unit/scheduler/cluster.h"
+#include "tests/unit/scheduler/fake_manager.h"
 
 namespace dragonfly::scheduler {
 namespace {
@@ -13,7 +20,9 @@ namespace api = ::scheduler::v2;
 using dragonfly::testing::OtlpCollector;
 using testing::Cluster;
 using testing::Conversation;
+using testing::FakeManager;
 using testing::FakeSeed;
+using ::testing::HasSubstr;
 using testing::MakeHost;
 
 constexpr char kTrace[] = "0af7651916cd43dd8448eb211c80319c";
@@ -86,6 +95,140 @@ TEST(Traces, OneGoesFromThePeerThroughTheSchedulerToTheSeed) {
   EXPECT_TRUE(token != metadata.end() && token->second == "t");
   // The headers that peers send to origins are secrets.
   for (const auto& one : spans) EXPECT_EQ(one.span.ShortDebugString().find("secret"), std::string::npos);
+}
+
+// "StatTask" to "stat_task".
+std::string SpanNameOf(const std::string& method) {
+  std::string name;
+  for (const char c : method) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (absl::ascii_isupper(byte) && !name.empty()) name += '_';
+    name += absl::ascii_tolower(byte);
+  }
+  return name;
+}
+
+// Calls the method with an empty message and lets the call end as it will.
+void CallEmpty(const std::shared_ptr<grpc::Channel>& channel, const std::string& path) {
+  grpc::GenericStub stub(channel);
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + testing::kPatience);
+  const auto call = stub.PrepareCall(&context, path, &queue);
+  call->StartCall(nullptr);
+  next();
+  const grpc::Slice nothing;
+  call->WriteLast(grpc::ByteBuffer(&nothing, 1), grpc::WriteOptions(), nullptr);
+  bool more = next();
+  while (more) {
+    grpc::ByteBuffer answer;
+    call->Read(&answer, nullptr);
+    more = next();
+  }
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  next();
+  queue.Shutdown();
+  next();
+}
+
+TEST(Traces, EachCallHasASpanOfItsName) {
+  OtlpCollector collector;
+  SchedulerConfig config = Cluster::Config();
+  config.tracing.protocol = "grpc";
+  config.tracing.endpoint = collector.endpoint();
+  std::vector<std::string> names;
+  {
+    Cluster cluster(config);
+    const auto channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(cluster.scheduler().port()),
+                                             grpc::InsecureChannelCredentials());
+    const auto* const service =
+        google::protobuf::DescriptorPool::generated_pool()->FindServiceByName("scheduler.v2.Scheduler");
+    ASSERT_NE(service, nullptr);
+    for (int i = 0; i < service->method_count(); ++i) {
+      CallEmpty(channel, StrCat("/scheduler.v2.Scheduler/", service->method(i)->name()));
+      names.push_back(SpanNameOf(service->method(i)->name()));
+    }
+  }
+  std::set<std::string> seen;
+  for (const auto& one : collector.WaitForNames(names)) {
+    if (one.span.kind() == OtlpCollector::Span::SPAN_KIND_SERVER) seen.insert(one.span.name());
+  }
+  EXPECT_EQ(seen, std::set<std::string>(names.begin(), names.end()));
+}
+
+TEST(Traces, CallsToTheManagerHaveSpans) {
+  OtlpCollector collector;
+  FakeManager manager;
+  dragonfly::testing::TempDir dir;
+  SchedulerConfig config = Cluster::Config();
+  config.server.host = "sched-1";
+  config.server.advertise_ip = "127.0.0.1";
+  config.server.cache_dir = dir.path().string();
+  config.manager.addr = manager.address();
+  config.manager.keep_alive_interval = absl::Milliseconds(20);
+  config.dynconfig.refresh_interval = absl::Milliseconds(20);
+  config.tracing.protocol = "grpc";
+  config.tracing.endpoint = collector.endpoint();
+  const std::vector<std::string> names = {"update_scheduler", "get_scheduler", "list_applications", "keep_alive"};
+  {
+    Cluster cluster(config);
+    EXPECT_TRUE(manager.WaitForEvent("beat sched-1 127.0.0.1 1"));
+    EXPECT_TRUE(manager.WaitForEvent("get", 2));
+  }
+  std::set<std::string> seen;
+  for (const auto& one : collector.WaitForNames(names)) {
+    if (one.span.kind() == OtlpCollector::Span::SPAN_KIND_CLIENT) seen.insert(one.span.name());
+  }
+  EXPECT_EQ(seen, std::set<std::string>(names.begin(), names.end()));
+}
+
+TEST(CallMetrics, CallsAreCountedByServiceMethodAndCode) {
+  FakeManager manager;
+  dragonfly::testing::TempDir dir;
+  SchedulerConfig config = Cluster::Config();
+  config.server.host = "sched-1";
+  config.server.advertise_ip = "127.0.0.1";
+  config.server.cache_dir = dir.path().string();
+  config.manager.addr = manager.address();
+  config.metrics.enable = true;
+  config.metrics.addr = "127.0.0.1:0";
+  Cluster cluster(config);
+  ASSERT_TRUE(cluster.Announce(MakeHost("host")).ok());
+  EXPECT_EQ(cluster.StatTask("nothing").first.error_code(), grpc::NOT_FOUND);
+  const auto peer = cluster.Talk("host", "peer");
+  peer->Register();
+  peer->AwaitHeaders();
+  peer->Cancel();
+  EXPECT_TRUE(manager.WaitForEvent("get"));
+  // The end of a stream is seen by the scheduler a little after its client.
+  const std::string broken =
+      "grpc_server_handled_total{grpc_code=\"Canceled\",grpc_method=\"AnnouncePeer\","
+      "grpc_service=\"scheduler.v2.Scheduler\",grpc_type=\"bidi_stream\"} 1";
+  std::string page = cluster.scheduler().metrics().Render();
+  for (const auto deadline = Clock::now() + testing::kPatience;
+       page.find(broken) == std::string::npos && Clock::now() < deadline;
+       page = cluster.scheduler().metrics().Render()) {
+    std::this_thread::yield();
+  }
+  EXPECT_THAT(page, HasSubstr(broken));
+  const auto labels = [](std::string_view method, std::string_view type) {
+    return StrCat("{grpc_method=\"", method, "\",grpc_service=\"scheduler.v2.Scheduler\",grpc_type=\"", type, "\"} ");
+  };
+  EXPECT_THAT(page, HasSubstr(StrCat("grpc_server_started_total", labels("AnnounceHost", "unary"), "1\n")));
+  EXPECT_THAT(page, HasSubstr(StrCat("grpc_server_msg_received_total", labels("AnnounceHost", "unary"), "1\n")));
+  EXPECT_THAT(page, HasSubstr(StrCat("grpc_server_msg_sent_total", labels("AnnounceHost", "unary"), "1\n")));
+  EXPECT_THAT(page, HasSubstr(StrCat("grpc_server_msg_received_total", labels("AnnouncePeer", "bidi_stream"), "1\n")));
+  EXPECT_THAT(page, HasSubstr("grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"AnnounceHost\","));
+  EXPECT_THAT(page, HasSubstr("grpc_server_handled_total{grpc_code=\"NotFound\",grpc_method=\"StatTask\","));
+  EXPECT_THAT(page, HasSubstr("grpc_client_started_total{grpc_method=\"UpdateScheduler\","
+                              "grpc_service=\"manager.v2.Manager\",grpc_type=\"unary\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr("grpc_client_handled_total{grpc_code=\"OK\",grpc_method=\"UpdateScheduler\","));
 }
 
 }  // namespace
