@@ -48,14 +48,15 @@ function(df_test name)
     PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} RUN_SERIAL ${serial})
 endfunction()
 
-# df_fuzzer(<name> SOURCES <file>... [USES <module>...])
+# df_fuzzer(<name> SOURCES <file>... [USES <module>...] [LIBS <target>...])
 #
 # One libFuzzer program, in bin/ of the build folder; its seeds stand in tests/fuzz/corpus/<name without _fuzz>/.
 function(df_fuzzer name)
-  cmake_parse_arguments(F "" "" "SOURCES;USES" ${ARGN})
+  cmake_parse_arguments(F "" "" "SOURCES;USES;LIBS" ${ARGN})
   add_executable(${name} ${F_SOURCES})
   list(TRANSFORM F_USES PREPEND df_)
-  target_link_libraries(${name} PRIVATE ${F_USES} df_warnings)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${F_USES} ${F_LIBS} df_warnings)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   add_dependencies(fuzzers ${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)

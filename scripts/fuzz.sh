@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work  # of the programs that some fuzzers run
 for fuzzer in build/fuzz/bin/*_fuzz; do
   name=$(basename "$fuzzer" _fuzz)
   corpus=tests/fuzz/corpus/$name
