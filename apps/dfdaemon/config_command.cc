@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "cli/config_command.h"
 #include "config/section.h"
 #include "daemon/config.h"
 #include "daemon/config_host.h"
@@ -18,8 +18,6 @@
 
 namespace dragonfly {
 namespace {
-
-std::string Count(size_t count, std::string_view what) { return StrCat(count, " ", what, count == 1 ? "" : "s"); }
 
 // A wrong value leaves the default in its place, and the default's own problems are none of the file's.
 bool HasErrorAt(const std::vector<std::string>& errors, std::string_view problem) {
@@ -40,15 +38,8 @@ int CheckConfig(const std::string& path, const std::string& dynconfig, bool file
     const absl::Status resolved = daemon::ResolveSchedulerAddrs(dynconfig, loaded);
     if (!resolved.ok() && report.errors.empty()) report.errors.emplace_back(MessageOf(resolved));
   }
-  for (const std::string& error : report.errors) std::cout << "error: " << error << "\n";
-  for (const std::string& warning : loaded.warnings) std::cout << "warning: " << warning << "\n";
-  const std::string warnings = Count(loaded.warnings.size(), "warning");
-  if (report.errors.empty()) {
-    std::cout << path << " is good, " << warnings << "\n";
-    return 0;
-  }
-  std::cout << path << " is wrong: " << Count(report.errors.size(), "error") << ", " << warnings << "\n";
-  return 1;
+  report.warnings = std::move(loaded.warnings);
+  return cli::ReportCheck(path, report);
 }
 
 int PrintConfig(const std::string& path, const std::string& dynconfig) {
@@ -59,23 +50,18 @@ int PrintConfig(const std::string& path, const std::string& dynconfig) {
   }
   const absl::Status resolved = daemon::ResolveSchedulerAddrs(dynconfig, *loaded);
   if (!resolved.ok()) loaded->warnings.emplace_back(MessageOf(resolved));
-  for (const std::string& warning : loaded->warnings) std::cerr << "warning: " << warning << "\n";
-
   daemon::DaemonConfig& config = loaded->config;
   if (config.host.hostname.empty()) config.host.hostname = runtime::SystemHostname().value_or("");
   if (config.host.ip.empty()) {
     const auto address = runtime::FindLocalAddress(config.network.enable_ipv6);
     if (address.ok()) config.host.ip = address->ip;
   }
-  std::cout << daemon::DescribeDaemonConfig(config).yaml;
-  return 0;
+  cli::ConfigValues values;
+  values.yaml = daemon::DescribeDaemonConfig(config).yaml;
+  values.warnings = std::move(loaded->warnings);
+  return cli::ReportValues(values);
 }
 
-int PrintConfigKeys() {
-  for (const config::KeyDescription& key : daemon::DescribeDaemonConfig(daemon::DaemonConfig()).keys) {
-    std::cout << key.path << "\t" << key.kind << "\t" << key.value << "\t" << absl::StrJoin(key.older, " ") << "\n";
-  }
-  return 0;
-}
+int PrintConfigKeys() { return cli::ReportKeys(daemon::DescribeDaemonConfig(daemon::DaemonConfig())); }
 
 }  // namespace dragonfly

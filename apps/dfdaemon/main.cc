@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "cli/command_line.h"
+#include "cli/config_command.h"
 #include "cli/failure_report.h"
 #include "config_command.h"
 #include "daemon/config.h"
@@ -38,9 +39,7 @@ struct Options {
   bool log_dir_given = false;
   std::string shutdown_timeout = "25s";
 
-  enum class Command { kRun, kCheckConfig, kPrintConfig, kPrintConfigKeys };
-  Command command = Command::kRun;
-  bool check_file_only = false;
+  cli::ConfigCommand config_command;
 };
 
 constexpr char kDescription[] =
@@ -82,29 +81,6 @@ void AddConfigOption(CLI::App& app, Options& options) {
       ->capture_default_str();
 }
 
-// dfdaemon config ...
-void AddConfigCommands(CLI::App& app, Options& options) {
-  CLI::App* const config = app.add_subcommand("config", "Check or print the configuration, without starting anything");
-  config->require_subcommand(1);
-  config->footer("");
-  CLI::App* const check = config->add_subcommand(
-      "check",
-      "Print every error and warning of a configuration file and of what it names on this host. Exit status 0: a\n"
-      "dfdaemon would start with it; 1: it would not.");
-  check->add_option("FILE", options.config, "Configuration file")->type_name("")->capture_default_str();
-  check->add_flag("--file-only", options.check_file_only,
-                  "Look at the file alone, not at the directories, certificates and schedulers that it names");
-  check->callback([&options] { options.command = Options::Command::kCheckConfig; });
-  CLI::App* const print = config->add_subcommand(
-      "print", "Print the values in effect, as a file that loads again; secrets are replaced by stars");
-  AddConfigOption(*print, options);
-  print->callback([&options] { options.command = Options::Command::kPrintConfig; });
-  config
-      ->add_subcommand("keys",
-                       "Print all keys, a line each: key, kind of value, default, former names; between them a tab")
-      ->callback([&options] { options.command = Options::Command::kPrintConfigKeys; });
-}
-
 // Parses the command line; an exit code when the program ends here.
 std::optional<int> Parse(std::vector<std::string> arguments, Options& options) {
   CLI::App app(kDescription, "dfdaemon");
@@ -142,7 +118,11 @@ std::optional<int> Parse(std::vector<std::string> arguments, Options& options) {
       ->type_name("SIZE")
       ->capture_default_str();
   app.add_option("--lock-path", ignored, "Without effect: the storage directory is locked")->type_name("PATH");
-  AddConfigCommands(app, options);
+  cli::AddConfigCommand(app, "dfdaemon", "directories, certificates and schedulers", options.config_command);
+  options.config_command.check->add_option("FILE", options.config, "Configuration file")
+      ->type_name("")
+      ->capture_default_str();
+  AddConfigOption(*options.config_command.print, options);
   if (const auto exit_code = cli::ParseCommandLine(app, std::move(arguments))) return exit_code;
   options.log_dir_given = log_dir->count() > 0;
   return std::nullopt;
@@ -225,16 +205,15 @@ int main(int argc, char** argv) {
   if (const auto exit_code = dragonfly::Parse(std::vector<std::string>(argv + 1, argv + argc), options)) {
     return *exit_code;
   }
-  using Command = dragonfly::Options::Command;
-  switch (options.command) {
-    case Command::kRun:
-      break;
-    case Command::kCheckConfig:
-      return dragonfly::CheckConfig(options.config, options.dynconfig, options.check_file_only);
-    case Command::kPrintConfig:
+  using Kind = dragonfly::cli::ConfigCommand::Kind;
+  switch (options.config_command.kind) {
+    case Kind::kNone:
+      return dragonfly::Run(options);
+    case Kind::kCheck:
+      return dragonfly::CheckConfig(options.config, options.dynconfig, options.config_command.file_only);
+    case Kind::kPrint:
       return dragonfly::PrintConfig(options.config, options.dynconfig);
-    case Command::kPrintConfigKeys:
+    case Kind::kKeys:
       return dragonfly::PrintConfigKeys();
   }
-  return dragonfly::Run(options);
 }

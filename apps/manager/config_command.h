@@ -2,20 +2,18 @@
 // manager config check, print and keys: what a configuration file says, without starting anything.
 #pragma once
 
-#include <string>
+#include "cli/server_options.h"
 
 namespace dragonfly {
 
-// Prints every error and warning of the file and of the environment, and, unless `file_only`, of what they name on this
-// host, to standard output. An empty `path` is no file. Returns the exit code: 0 when a manager would start with it,
-// else 1.
-int CheckConfig(const std::string& path, bool file_only);
+// Prints every error and warning of the file and of the environment, and, unless the command line wants the file alone,
+// of what they name on this host. Returns the exit code: 0 when the program would start with it, else 1.
+int CheckConfig(const cli::ServerOptions& options);
 
-// Prints the values in effect as YAML that loads again, secrets masked; warnings go to standard error. Returns 1, and
-// the errors on standard error, when the file does not load.
-int PrintConfig(const std::string& path);
+// Prints the values in effect as YAML that loads again, secrets masked. Returns the exit code.
+int PrintConfig(const cli::ServerOptions& options);
 
-// Prints each key that the file may have, a line each: path, kind, default, older names; between them a tab.
+// Prints each key that the file may have. Returns 0.
 int PrintConfigKeys();
 
 }  // namespace dragonfly

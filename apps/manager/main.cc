@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clusters, dynamic configuration, users and jobs. Command line: dragonfly v2.3.0, cmd/manager/cmd/root.go.
-#include <sys/utsname.h>
-
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -14,8 +11,8 @@
 
 #include "base/status.h"
 #include "base/text.h"
-#include "base/version.h"
 #include "cli/command_line.h"
+#include "cli/server_options.h"
 #include "config_command.h"
 #include "manager/config.h"
 #include "manager/manager.h"
@@ -54,62 +51,11 @@ constexpr char kFooter[] =
     "  manager config check manager.yaml           everything that is wrong with the file, and on this host\n"
     "  manager config print > all.yaml             every key with the value that is in effect\n";
 
-struct Options {
-  std::optional<std::string> config;
-  bool console_given = false;
-  bool console = false;
-  bool verbose = false;
-
-  enum class Command { kRun, kVersion, kCheckConfig, kPrintConfig, kPrintConfigKeys };
-  Command command = Command::kRun;
-  bool check_file_only = false;
-};
-
-void PrintVersion() {
-  utsname machine{};
-  uname(&machine);
-  std::cout << "MajorVersion:\t2\nMinorVersion:\t3\nGitVersion:\tv" << kVersion << "\nGitCommit:\t" << GitCommit()
-            << "\nPlatform:\tlinux/" << machine.machine << "\nBuildTime:\t" << BuildDate() << "\n";
-}
-
-// manager config ...
-void AddConfigCommands(CLI::App& app, Options& options) {
-  CLI::App* const config = app.add_subcommand("config", "Check or print the configuration, without starting anything");
-  config->require_subcommand(1);
-  config->footer("");
-  CLI::App* const check = config->add_subcommand(
-      "check",
-      "Print every error and warning of a configuration file, of the environment, and of what they name on this host.\n"
-      "Exit status 0: a manager would start with it; 1: it would not.");
-  check->add_option("FILE", options.config, "Configuration file")->type_name("");
-  check->add_flag("--file-only", options.check_file_only,
-                  "Look at the file alone, not at the directories and certificates that it names");
-  check->callback([&options] { options.command = Options::Command::kCheckConfig; });
-  config
-      ->add_subcommand("print", "Print the values in effect, as a file that loads again; secrets are replaced by stars")
-      ->callback([&options] { options.command = Options::Command::kPrintConfig; });
-  config
-      ->add_subcommand("keys",
-                       "Print all keys, a line each: key, kind of value, default, former names; between them a tab")
-      ->callback([&options] { options.command = Options::Command::kPrintConfigKeys; });
-}
-
-std::optional<int> Parse(std::vector<std::string> arguments, Options& options) {
+std::optional<int> Parse(std::vector<std::string> arguments, cli::ServerOptions& options) {
   CLI::App app(kDescription, "manager");
   app.footer(kFooter);
-  app.fallthrough();
-  app.add_option("--config", options.config, StrCat("Configuration file (default ", kDefaultConfig, ")"))
-      ->envname("MANAGER_CONFIG")
-      ->type_name("PATH");
-  CLI::Option* const console = app.add_flag("--console", options.console, "Log to standard output instead of files");
-  app.add_flag("--verbose", options.verbose, "Log everything, also what is for debugging");
-  app.add_subcommand("version", "Print the version and exit")->callback([&options] {
-    options.command = Options::Command::kVersion;
-  });
-  AddConfigCommands(app, options);
-  if (const auto exit_code = cli::ParseCommandLine(app, std::move(arguments))) return exit_code;
-  options.console_given = console->count() > 0;
-  return std::nullopt;
+  cli::AddServerOptions(app, "manager", options);
+  return cli::ParseCommandLine(app, std::move(arguments));
 }
 
 int Fail(std::string_view what) {
@@ -117,28 +63,18 @@ int Fail(std::string_view what) {
   return 1;
 }
 
-// The default file may be missing, one that was named must not. Empty: none.
-std::string ConfigPath(const Options& options) {
-  if (options.config.has_value()) return *options.config;
-  std::error_code ignored;
-  return std::filesystem::exists(kDefaultConfig, ignored) ? kDefaultConfig : "";
+absl::Status SetUpLog(const cli::ServerOptions& options, const manager::ManagerConfig& config) {
+  cli::ServerLog file;
+  file.level = config.server.log_level;
+  file.dir = config.server.log_dir;
+  file.size_max = config.server.log_size_max;
+  file.files_max = config.server.log_files_max;
+  file.console = config.console;
+  return log::Setup(cli::LogOptionsOf("manager", options, file));
 }
 
-absl::Status SetUpLog(const Options& options, const manager::ManagerConfig& config) {
-  log::Options log;
-  // Of the original's names, those above "error" leave the errors as well.
-  const auto level = log::ParseLevel(config.server.log_level);
-  log.level = options.verbose ? log::Level::kDebug : level.ok() ? *level : log::Level::kError;
-  log.name = "manager";
-  log.files_max = static_cast<size_t>(config.server.log_files_max);
-  log.file_bytes_max = config.server.log_size_max << 20;
-  log.console = options.console_given ? options.console : config.console;
-  if (!log.console) log.dir = StrCat(config.server.log_dir, "/manager");
-  return log::Setup(log);
-}
-
-int Run(const Options& options) {
-  auto loaded = manager::LoadManagerConfig(ConfigPath(options), &std::getenv);
+int Run(const cli::ServerOptions& options) {
+  auto loaded = manager::LoadManagerConfig(options.ConfigPath(), &std::getenv);
   if (!loaded.ok()) return Fail(MessageOf(loaded.status()));
   const absl::Status logging = SetUpLog(options, loaded->config);
   if (!logging.ok()) return Fail(MessageOf(logging));
@@ -175,22 +111,24 @@ int Run(const Options& options) {
 int main(int argc, char** argv) {
   // gRPC would write to standard error what our own messages say better.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
-  dragonfly::Options options;
+  dragonfly::cli::ServerOptions options;
+  options.default_config = dragonfly::kDefaultConfig;
   if (const auto exit_code = dragonfly::Parse(std::vector<std::string>(argv + 1, argv + argc), options)) {
     return *exit_code;
   }
-  using Command = dragonfly::Options::Command;
-  switch (options.command) {
-    case Command::kRun:
+  if (options.version) {
+    dragonfly::cli::PrintServerVersion();
+    return 0;
+  }
+  using Kind = dragonfly::cli::ConfigCommand::Kind;
+  switch (options.config_command.kind) {
+    case Kind::kNone:
       return dragonfly::Run(options);
-    case Command::kVersion:
-      dragonfly::PrintVersion();
-      return 0;
-    case Command::kCheckConfig:
-      return dragonfly::CheckConfig(dragonfly::ConfigPath(options), options.check_file_only);
-    case Command::kPrintConfig:
-      return dragonfly::PrintConfig(dragonfly::ConfigPath(options));
-    case Command::kPrintConfigKeys:
+    case Kind::kCheck:
+      return dragonfly::CheckConfig(options);
+    case Kind::kPrint:
+      return dragonfly::PrintConfig(options);
+    case Kind::kKeys:
       return dragonfly::PrintConfigKeys();
   }
 }

@@ -2,52 +2,29 @@
 #include "config_command.h"
 
 #include <cstdlib>
-#include <iostream>
-#include <string_view>
+#include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/str_join.h"
-#include "base/status.h"
 #include "base/text.h"
-#include "config/section.h"
 #include "runtime/local_address.h"
 #include "scheduler/config.h"
 
 namespace dragonfly {
-namespace {
 
-std::string Count(size_t count, std::string_view what) { return StrCat(count, " ", what, count == 1 ? "" : "s"); }
-
-}  // namespace
-
-int CheckConfig(const std::string& path, bool file_only) {
+int CheckConfig(const cli::ServerOptions& options) {
   scheduler::SchedulerConfig config;
-  config::LoadReport report = scheduler::CheckSchedulerConfig(path, &std::getenv, config);
-  const std::string name = path.empty() ? "the environment" : path;
-  if (!file_only) {
+  config::LoadReport report = scheduler::CheckSchedulerConfig(options.ConfigPath(), &std::getenv, config);
+  if (!options.config_command.file_only) {
     for (const std::string& problem : scheduler::CheckHost(config)) {
-      report.errors.push_back(StrCat(name, ": ", problem));
+      report.errors.push_back(StrCat(options.ConfigName(), ": ", problem));
     }
   }
-  for (const std::string& error : report.errors) std::cout << "error: " << error << "\n";
-  for (const std::string& warning : report.warnings) std::cout << "warning: " << warning << "\n";
-  const std::string warnings = Count(report.warnings.size(), "warning");
-  if (report.errors.empty()) {
-    std::cout << name << " is good, " << warnings << "\n";
-    return 0;
-  }
-  std::cout << name << " is wrong: " << Count(report.errors.size(), "error") << ", " << warnings << "\n";
-  return 1;
+  return cli::ReportCheck(options.ConfigName(), report);
 }
 
-int PrintConfig(const std::string& path) {
-  auto loaded = scheduler::LoadSchedulerConfig(path, &std::getenv);
-  if (!loaded.ok()) {
-    std::cerr << "Error: " << MessageOf(loaded.status()) << "\n";
-    return 1;
-  }
-  for (const std::string& warning : loaded->warnings) std::cerr << "warning: " << warning << "\n";
+int PrintConfig(const cli::ServerOptions& options) {
+  auto loaded = scheduler::LoadSchedulerConfig(options.ConfigPath(), &std::getenv);
+  if (!loaded.ok()) return cli::ReportValues(loaded.status());
   scheduler::SchedulerConfig& config = loaded->config;
   if (config.server.host.empty()) config.server.host = runtime::SystemHostname().value_or("");
   if (config.server.advertise_ip.empty()) {
@@ -55,15 +32,12 @@ int PrintConfig(const std::string& path) {
     if (address.ok()) config.server.advertise_ip = address->ip;
   }
   if (config.server.advertise_port == 0) config.server.advertise_port = config.server.port;
-  std::cout << scheduler::DescribeSchedulerConfig(config).yaml;
-  return 0;
+  cli::ConfigValues values;
+  values.yaml = scheduler::DescribeSchedulerConfig(loaded->config).yaml;
+  values.warnings = std::move(loaded->warnings);
+  return cli::ReportValues(values);
 }
 
-int PrintConfigKeys() {
-  for (const config::KeyDescription& key : scheduler::DescribeSchedulerConfig(scheduler::SchedulerConfig()).keys) {
-    std::cout << key.path << "\t" << key.kind << "\t" << key.value << "\t" << absl::StrJoin(key.older, " ") << "\n";
-  }
-  return 0;
-}
+int PrintConfigKeys() { return cli::ReportKeys(scheduler::DescribeSchedulerConfig(scheduler::SchedulerConfig())); }
 
 }  // namespace dragonfly
