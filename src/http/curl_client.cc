@@ -27,6 +27,7 @@
 #include "base/text.h"
 #include "http/ca_store.h"
 #include "http/curl_handle.h"
+#include "http/environment_proxy.h"
 #include "http/status_text.h"
 #include "runtime/buffer_pool.h"
 
@@ -128,14 +129,6 @@ absl::Status StatusOf(CURLcode code, std::string_view text) {
   }
 }
 
-// libcurl reads http_proxy only, since a CGI program gets HTTP_PROXY from its client's Proxy header. We are none, and
-// the original honours it.
-std::string UpperCaseHttpProxy() {
-  if (std::getenv("http_proxy") != nullptr || std::getenv("REQUEST_METHOD") != nullptr) return "";
-  const char* proxy = std::getenv("HTTP_PROXY");
-  return proxy == nullptr ? "" : proxy;
-}
-
 absl::Status ForbiddenAddress(const asio::ip::address& address) {
   return absl::PermissionDeniedError(StrCat("it leads to ", address.to_string(), ", which is in a forbidden network"));
 }
@@ -197,6 +190,7 @@ struct CurlClient::Transfer {
   EasyHandle easy;
   HeaderList header;
   std::shared_ptr<X509_STORE> ca_store;
+  std::string proxy;  // of the environment; empty: none
   std::array<char, CURL_ERROR_SIZE> error_text{};
 
   CurlResponse response;
@@ -242,7 +236,6 @@ struct CurlClient::State : std::enable_shared_from_this<State> {
 
   asio::io_context& io;
   const Networks forbidden;
-  const std::string http_proxy = UpperCaseHttpProxy();
   asio::steady_timer timer;
   std::unordered_map<curl_socket_t, std::shared_ptr<Socket>> sockets;
   CaStores ca_stores;
@@ -512,6 +505,7 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
     const asio::ip::address literal = asio::ip::make_address(host, no_address);
     if (!no_address && forbidden.Contains(literal)) return ForbiddenAddress(literal);
   }
+  transfer.proxy = ProxyOfEnvironment(SchemeOf(request.url), HostOf(request.url));
   DF_ASSIGN_OR_RETURN(transfer.header, MakeHeaderList(request.header, !request.body.empty()));
   if (request.verify_tls && !request.ca_file.empty()) {
     DF_ASSIGN_OR_RETURN(transfer.ca_store, ca_stores.For(request.ca_file));
@@ -547,9 +541,9 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   }
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.header.get());
-  if (!http_proxy.empty() && EqualsIgnoreCase(std::string_view(request.url).substr(0, 5), "http:")) {
-    curl_easy_setopt(easy, CURLOPT_PROXY, http_proxy.c_str());  // no_proxy still counts
-  }
+  // Empty: none, whatever the environment says.
+  curl_easy_setopt(easy, CURLOPT_PROXY, transfer.proxy.c_str());
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 
@@ -557,7 +551,8 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
-  if (!forbidden.empty()) {
+  // A proxy is where the operator wants it to be.
+  if (!forbidden.empty() && transfer.proxy.empty()) {
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &State::OnOpen);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &transfer);
   }

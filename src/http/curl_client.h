@@ -69,8 +69,8 @@ inline constexpr size_t kAnswerHeaderMax = 256 << 10;
 class CurlClient {
  public:
   // No connection is made to an address in `forbidden`, whatever name or redirect leads there: for URLs that come from
-  // outside of this host. Where a proxy of the environment is used, that is the proxy's address; it finds out itself
-  // where names lead, so only addresses that stand in a URL are checked then.
+  // outside of this host. A proxy of the environment may be anywhere; it finds out itself where names lead, so only
+  // addresses that stand in a URL are checked then.
   explicit CurlClient(boost::asio::io_context& io, Networks forbidden = Networks());
   ~CurlClient();
   CurlClient(const CurlClient&) = delete;

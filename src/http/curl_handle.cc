@@ -29,10 +29,13 @@ std::string HostOf(const std::string& url) {
   return handle == nullptr ? "" : Part(handle, CURLUPART_HOST);
 }
 
-bool IsHttpUrl(const std::string& url) {
+std::string SchemeOf(const std::string& url) {
   const UrlHandle handle = ParseUrl(url);
-  if (handle == nullptr) return false;
-  const std::string scheme = Part(handle, CURLUPART_SCHEME);
+  return handle == nullptr ? "" : Part(handle, CURLUPART_SCHEME);
+}
+
+bool IsHttpUrl(const std::string& url) {
+  const std::string scheme = SchemeOf(url);
   return scheme == "http" || scheme == "https";
 }
 

@@ -41,6 +41,9 @@ std::string ResolveLocation(const std::string& url, const std::string& location)
 // The host of `url` as libcurl will look it up: an IPv4 address in any of its spellings as 10.0.0.1, IPv6 in brackets.
 std::string HostOf(const std::string& url);
 
+// Its scheme in lower case.
+std::string SchemeOf(const std::string& url);
+
 // Whether libcurl reads `url` as an absolute URL of http or https.
 bool IsHttpUrl(const std::string& url);
 

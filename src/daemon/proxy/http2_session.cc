@@ -68,8 +68,8 @@ using ExchangePtr = std::shared_ptr<Http2Exchange>;
 
 class Session {
  public:
-  Session(asio::io_context& io, Handler& handler, TlsStream& stream)
-      : io_(io), handler_(handler), stream_(stream), group_(io.get_executor()) {}
+  Session(asio::io_context& io, const Http2Requests& requests, Stream& stream)
+      : io_(io), requests_(requests), stream_(stream), group_(io.get_executor()) {}
   ~Session() { nghttp2_session_del(session_); }
 
   bool Begin();
@@ -100,14 +100,13 @@ class Session {
                             nghttp2_data_source* source, void* user);
 
   asio::io_context& io_;
-  Handler& handler_;
-  TlsStream& stream_;
+  const Http2Requests& requests_;
+  Stream& stream_;
   runtime::TaskGroup group_;
   nghttp2_session* session_ = nullptr;
   std::map<int32_t, ExchangePtr> exchanges_;
   runtime::Signal writable_;  // there may be something to write
   bool broken_ = false;
-  bool stopping_ = false;
   uint64_t answered_ = 0;
   uint64_t resets_ = 0;
 };
@@ -161,10 +160,12 @@ int Session::OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_
     exchange->path = text;
   } else if (key == ":authority") {
     exchange->authority = text;
+  } else if (key == "host") {
+    if (exchange->authority.empty()) exchange->authority = text;
   } else if (key == "cookie") {
     // RFC 9113 §8.2.3: in pieces, which are one field elsewhere.
     exchange->cookie += exchange->cookie.empty() ? text : StrCat("; ", text);
-  } else if (!key.starts_with(':') && key != "host" && key != "transfer-encoding" && key != "connection") {
+  } else if (!key.starts_with(':') && key != "transfer-encoding" && key != "connection") {
     exchange->fields.Add(key, text);
   }
   return 0;
@@ -200,11 +201,13 @@ int Session::OnData(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, 
   return 0;
 }
 
-int Session::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* user) {
+int Session::OnClose(nghttp2_session*, int32_t id, uint32_t, void* user) {
   Session& self = Of(user);
   const ExchangePtr exchange = self.Find(id);
   if (exchange == nullptr) return 0;
-  ++(code == NGHTTP2_NO_ERROR ? self.answered_ : self.resets_);
+  // Not by the code, which a client may choose as it likes.
+  const bool answered = exchange->answer_ended && exchange->answer_sent == exchange->answer.size();
+  ++(answered ? self.answered_ : self.resets_);
   exchange->closed = true;
   // What was not passed on must not count against the connection for ever.
   if (!exchange->body.empty()) nghttp2_session_consume_connection(self.session_, exchange->body.size());
@@ -213,7 +216,10 @@ int Session::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* user) {
   if (exchange->bridge) ::shutdown(exchange->bridge->fd(), SHUT_RDWR);
   exchange->changed.Notify();
   self.exchanges_.erase(id);
-  return self.resets_ > kResetsMax + self.answered_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+  if (self.resets_ > kResetsMax + self.answered_) {
+    return nghttp2_session_terminate_session(self.session_, NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+  return 0;
 }
 
 ssize_t Session::ReadAnswer(nghttp2_session*, int32_t, uint8_t* out, size_t length, uint32_t* flags,
@@ -243,8 +249,7 @@ void Session::Started(const ExchangePtr& exchange) {
 
 asio::awaitable<void> Session::ServeInner(UniqueFd fd) {
   Stream served(io_, std::move(fd));
-  bool busy = false;
-  co_await ServeRequests(handler_, served, busy, stopping_);
+  co_await requests_(served);
 }
 
 asio::awaitable<absl::Status> Session::SendRequest(Http2Exchange& exchange) {
@@ -350,7 +355,9 @@ asio::awaitable<void> Session::WriteLoop() {
       if (!(co_await stream_.Write(out)).ok()) break;
       continue;
     }
-    if (broken_) break;
+    // After GOAWAY, when the last answer has gone.
+    const bool done = nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+    if (broken_ || done) break;
     co_await writable_.Wait(seen);
   }
   broken_ = true;
@@ -366,7 +373,6 @@ asio::awaitable<void> Session::Read() {
     if (!got.ok() || *got == 0) break;
     if (nghttp2_session_mem_recv(session_, buffer.data(), *got) < 0) break;
     writable_.Notify();
-    if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) break;
   }
 }
 
@@ -378,7 +384,6 @@ asio::awaitable<void> Session::Run() {
   } catch (...) {
     cancelled = std::current_exception();  // the owner stops
   }
-  stopping_ = true;
   broken_ = true;
   // Nothing may outlive this object.
   co_await asio::this_coro::throw_if_cancelled(false);
@@ -388,9 +393,9 @@ asio::awaitable<void> Session::Run() {
 
 }  // namespace
 
-asio::awaitable<void> ServeHttp2(asio::io_context& io, Handler& handler, TlsStream& stream) {
+asio::awaitable<void> ServeHttp2(asio::io_context& io, const Http2Requests& requests, Stream& stream) {
   stream.SetPatience(std::chrono::seconds(75));
-  Session session(io, handler, stream);
+  Session session(io, requests, stream);
   if (!session.Begin()) co_return;
   co_await session.Run();
 }

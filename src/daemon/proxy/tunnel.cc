@@ -69,6 +69,13 @@ asio::awaitable<bool> SpeaksTls(Stream& stream, uint16_t port) {
   co_return ::recv(stream.fd(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first == kTlsHandshake;
 }
 
+// The requests of a stream of HTTP/2, which has but one.
+asio::awaitable<void> ServeStream(Handler& handler, Stream& stream) {
+  bool busy = false;
+  const bool stopping = false;
+  co_await ServeRequests(handler, stream, busy, stopping);
+}
+
 }  // namespace
 
 asio::awaitable<absl::Status> Handler::BlindTunnel(ClientTurn& turn, const Authority& authority) {
@@ -106,7 +113,8 @@ asio::awaitable<absl::Status> Handler::OpenTunnel(ClientTurn& turn, const Author
   inside.SetDeadline(kNoDeadline);
   Handler handler(parts_, origin_, io_, client_, StrCat(authority.host, ":", authority.port));
   if (inside.protocol() == "h2") {
-    co_await ServeHttp2(io_, handler, inside);
+    const Http2Requests requests = [&handler](Stream& stream) { return ServeStream(handler, stream); };
+    co_await ServeHttp2(io_, requests, inside);
     co_return absl::OkStatus();
   }
   bool busy = false;

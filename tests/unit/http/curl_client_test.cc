@@ -484,6 +484,26 @@ TEST_F(CurlClientTest, GoesThroughTheProxyOfTheEnvironment) {
   EXPECT_THAT(proxy.requests().front(), StartsWith("GET http://origin.example/file HTTP/1.1"));
 }
 
+TEST_F(CurlClientTest, TakesTheProxyOfTheEnvironmentForAllowed) {
+  ScriptedServer proxy({"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy"});
+  ::setenv("http_proxy", StrCat("http://127.0.0.1:", proxy.port()).c_str(), 1);
+  ::unsetenv("no_proxy");
+  CurlClient guarded(io_, *Networks::Parse(Networks::Loopback()));
+  for (const char* const url : {"http://origin.example/file", "http://127.1/file"}) {
+    Collector sink;
+    Outcome outcome = absl::UnknownError("did not end");
+    asio::co_spawn(io_, Keep(guarded, Get(url), sink, outcome), asio::detached);
+    io_.restart();
+    io_.run();
+    const bool named = std::string_view(url) == "http://origin.example/file";
+    EXPECT_EQ(outcome.status().code(), named ? absl::StatusCode::kOk : absl::StatusCode::kPermissionDenied);
+    EXPECT_EQ(sink.body, named ? "proxy" : "");
+  }
+  EXPECT_EQ(proxy.connections(), 1);
+  ::unsetenv("http_proxy");
+  ::setenv("no_proxy", "*", 1);
+}
+
 class TlsTest : public CurlClientTest {
  protected:
   Certificates good_{"IP:127.0.0.1"};
