@@ -177,6 +177,27 @@ TEST_F(ProxyE2e, TakesARangeOfAHugeFileWithoutTheRest) {
   EXPECT_LE(origin_->BytesSent("huge.bin"), 128u << 20) << "only the pieces that the ranges touch";
 }
 
+TEST_F(ProxyE2e, AHugeFileComesWhole) {
+  constexpr off_t kBytes = (10LL << 30) + 7;
+  const std::string file = origin_->root() + "/whole.bin";
+  std::ofstream(file).close();
+  ASSERT_EQ(::truncate(file.c_str(), kBytes), 0);
+  // Something in its first piece, behind each border of 32 bits, and at its end.
+  std::fstream marks(file, std::ios::binary | std::ios::in | std::ios::out);
+  for (const off_t at : {off_t{1}, off_t{1} << 31, off_t{1} << 32, (off_t{9} << 30) + 12345, kBytes - 4}) {
+    marks.seekp(at);
+    marks << "mark";
+  }
+  marks.close();
+  // Compared as it comes, since it need not be kept a third time.
+  const std::string script = StrCat("curl -sS --noproxy '' -x http://127.0.0.1:", peers_[0]->proxy_port(),
+                                    " -D \"$0/head\" ", origin_->Url("whole.bin"), " | cmp - ", file);
+  Process compared({"/bin/bash", "-o", "pipefail", "-c", script, dir_.path()}, Out("whole.log"));
+  ASSERT_EQ(compared.Wait(std::chrono::minutes(10)), 0) << compared.Log();
+  EXPECT_THAT(ReadText(Out("head")), HasSubstr(StrCat("Content-Length: ", kBytes, "\r\n")));
+  EXPECT_EQ(origin_->BytesSent("whole.bin"), static_cast<uint64_t>(kBytes));
+}
+
 TEST_F(ProxyE2e, AThousandSmallFilesGoOverOneConnection) {
   std::ofstream list(Out("list"));
   for (int i = 0; i < 1000; ++i) {

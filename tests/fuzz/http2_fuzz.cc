@@ -40,7 +40,9 @@ asio::awaitable<void> Answer(proxy::Stream& stream) {
     // Too large a head is refused here and not before; a client may also have left.
     const int status = proxy::HttpStatusOf(request.status());
     Require(status == 431 || status == 502 || status == 504);
-    if (status == 431) co_await stream.Write(std::string_view("HTTP/1.1 431 x\r\nContent-Length: 0\r\n\r\n"));
+    constexpr std::string_view kTooLarge = "HTTP/1.1 431 x\r\nContent-Length: 0\r\n\r\n";
+    // The client may have left.
+    if (status == 431) (void)co_await stream.Write(kTooLarge);
     co_return;
   }
   if (!*request) co_return;
@@ -55,7 +57,7 @@ asio::awaitable<void> Answer(proxy::Stream& stream) {
   const std::string body(length % 70'000, 'x');
   const std::string head = "HTTP/1.1 200 OK\r\nX-Y: z\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
   const absl::Status sent = co_await stream.Write(head);
-  if (sent.ok() && (*request)->method != "HEAD") co_await stream.Write(std::string_view(body));
+  if (sent.ok() && (*request)->method != "HEAD") (void)co_await stream.Write(std::string_view(body));
 }
 
 asio::awaitable<void> Send(proxy::Stream& client, std::string_view text, size_t step) {

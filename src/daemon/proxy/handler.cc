@@ -89,10 +89,12 @@ asio::awaitable<absl::Status> Handler::Dispatch(ClientTurn& turn, RequestHead re
     co_return HttpError(429,
                         StrCat("more than ", parts_.rate.rate(), " requests a second (proxy.server.requestRateLimit)"));
   }
+  const bool comes_back = request.fields.Joined("via").value_or("").find(parts_.via) != std::string::npos;
   if (request.method == "CONNECT") {
     if (!tunnel_.empty()) co_return HttpError(400, "CONNECT within a tunnel");
     DF_CO_RETURN_IF_ERROR(parts_.auth.Check(request, /*mirror=*/false));
     span.Set("url", request.target);
+    if (comes_back) co_return HttpError(508, "the request has come through this proxy before");
     co_return co_await Tunnel(turn, std::move(request), span.AsParent());
   }
   const bool mirror_form = request.target.starts_with('/') && tunnel_.empty();
@@ -103,9 +105,7 @@ asio::awaitable<absl::Status> Handler::Dispatch(ClientTurn& turn, RequestHead re
                                                    : AbsoluteTarget(request.target);
   if (!target.ok()) co_return target.status();
   if (span.recording()) span.Set("url", Shown(target->url.ToString()));
-  if (request.fields.Joined("via").value_or("").find(parts_.via) != std::string::npos) {
-    co_return HttpError(508, "the request has come through this proxy before");
-  }
+  if (comes_back) co_return HttpError(508, "the request has come through this proxy before");
   // Names of the original: what the request came as, and how its URL is reached.
   telemetry::Span handling;
   if (tunnel_.empty()) {

@@ -32,6 +32,7 @@ namespace {
 using Addresses = std::vector<asio::ip::address>;
 
 constexpr std::chrono::seconds kResolveTimeout{10};
+constexpr std::chrono::seconds kTunnelTime{30};
 constexpr size_t kBodyStep = 64 << 10;
 // Addresses of one name that are tried.
 constexpr size_t kAddressesMax = 8;
@@ -39,8 +40,8 @@ constexpr size_t kAddressesMax = 8;
 std::string NameOf(const Url& url) { return StrCat(url.scheme, "://", url.host, ":", url.effective_port()); }
 
 // Connections whose certificate nobody has looked at are not for those who care.
-std::string KeyOf(const Url& url, Trust trust) {
-  return trust == Trust::kAny ? StrCat("any ", NameOf(url)) : NameOf(url);
+std::string KeyOf(const Url& url, Trust trust, const std::optional<UpstreamProxy>& proxy) {
+  return StrCat(trust == Trust::kAny ? "any " : "", NameOf(url), proxy ? StrCat(" by ", NameOf(proxy->url)) : "");
 }
 
 std::string WithoutBrackets(std::string host) {
@@ -125,11 +126,11 @@ asio::awaitable<absl::Status> OriginClient::CheckAllowed(std::string host) {
   co_return absl::OkStatus();
 }
 
-asio::awaitable<absl::StatusOr<UniqueFd>> OriginClient::Connect(std::string host, uint16_t port) {
+asio::awaitable<absl::StatusOr<UniqueFd>> OriginClient::Dial(std::string host, uint16_t port, bool guarded) {
   DF_CO_ASSIGN_OR_RETURN(const Addresses addresses, co_await Resolve(host));
   absl::Status failed = absl::UnavailableError("no address");
   for (const asio::ip::address& address : addresses) {
-    if (forbidden_.Contains(address)) {
+    if (guarded && forbidden_.Contains(address)) {
       co_return HttpError(403, StrCat(host, " lies in a network of proxy.forbiddenNetworks"));
     }
   }
@@ -151,19 +152,91 @@ asio::awaitable<absl::StatusOr<UniqueFd>> OriginClient::Connect(std::string host
   co_return failed;
 }
 
-asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> OriginClient::Open(const Url& url, Trust trust) {
-  DF_CO_ASSIGN_OR_RETURN(UniqueFd fd, co_await Connect(url.host, static_cast<uint16_t>(url.effective_port())));
-  if (url.scheme == "http") {
-    auto stream = std::make_unique<Stream>(io_, std::move(fd));
-    co_return std::make_unique<OriginConnection>(KeyOf(url, trust), std::move(stream));
+asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> OriginClient::DialProxy(UpstreamProxy proxy) {
+  const std::string what = StrCat("by the proxy ", NameOf(proxy.url));
+  absl::StatusOr<UniqueFd> fd =
+      co_await Dial(proxy.url.host, static_cast<uint16_t>(proxy.url.effective_port()), /*guarded=*/false);
+  if (!fd.ok()) co_return Annotate(fd.status(), what);
+  if (proxy.url.scheme == "http") co_return std::make_unique<Stream>(io_, *std::move(fd));
+  SSL* const ssl = tls_.NewConnection(proxy.url.host, Trust::kVerified);
+  if (ssl == nullptr) co_return absl::ResourceExhaustedError("no memory for TLS");
+  auto stream = std::make_unique<TlsStream>(io_, *std::move(fd), ssl);
+  stream->SetDeadline(Clock::now() + options_.connect_timeout);
+  if (const absl::Status shaken = co_await stream->Handshake(); !shaken.ok()) co_return Annotate(shaken, what);
+  stream->SetDeadline(kNoDeadline);
+  co_return stream;
+}
+
+asio::awaitable<absl::StatusOr<OriginTunnel>> OriginClient::TunnelBy(UpstreamProxy proxy, std::string host,
+                                                                     uint16_t port) {
+  OriginTunnel tunnel;
+  DF_CO_ASSIGN_OR_RETURN(tunnel.stream, co_await DialProxy(proxy));
+  RequestHead ask;
+  ask.method = "CONNECT";
+  ask.target = StrCat(host, ":", port);
+  ask.fields.Add("Host", ask.target);
+  if (!proxy.authorization.empty()) ask.fields.Add("Proxy-Authorization", proxy.authorization);
+  if (!options_.via.empty()) ask.fields.Add("Via", StrCat("1.1 ", options_.via));
+  // The proxy may have to try several addresses.
+  tunnel.stream->SetDeadline(Clock::now() + kTunnelTime);
+  MessageReader reader(*tunnel.stream);
+  absl::Status sent = co_await tunnel.stream->Write(Serialise(ask));
+  bool begun = false;
+  absl::StatusOr<ResponseHead> head = absl::UnavailableError("no answer");
+  if (sent.ok()) {
+    head = co_await reader.ReadResponse("CONNECT", begun);
+  } else {
+    head = sent;
   }
+  const std::string what = StrCat("by the proxy ", NameOf(proxy.url));
+  if (!head.ok()) co_return Annotate(head.status(), what);
+  if (head->status / 100 != 2) {
+    co_return absl::UnavailableError(StrCat(what, ": it answers CONNECT with ", head->status, " ", head->reason));
+  }
+  tunnel.stream->SetDeadline(kNoDeadline);
+  tunnel.ahead = reader.TakeBytes();
+  co_return tunnel;
+}
+
+asio::awaitable<absl::StatusOr<OriginTunnel>> OriginClient::Connect(std::string host, uint16_t port) {
+  Url url;
+  url.scheme = "https";
+  url.host = host;
+  DF_CO_ASSIGN_OR_RETURN(std::optional<UpstreamProxy> proxy, UpstreamProxyOf(url, options_.own));
+  if (proxy) {
+    DF_CO_RETURN_IF_ERROR(co_await CheckAllowed(host));
+    co_return co_await TunnelBy(*std::move(proxy), std::move(host), port);
+  }
+  DF_CO_ASSIGN_OR_RETURN(UniqueFd fd, co_await Dial(std::move(host), port, /*guarded=*/true));
+  OriginTunnel tunnel;
+  tunnel.stream = std::make_unique<Stream>(io_, std::move(fd));
+  co_return tunnel;
+}
+
+asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> OriginClient::Open(
+    Url url, Trust trust, std::optional<UpstreamProxy> proxy) {
+  const std::string key = KeyOf(url, trust, proxy);
+  const auto port = static_cast<uint16_t>(url.effective_port());
+  std::unique_ptr<Stream> way;
+  if (proxy) DF_CO_RETURN_IF_ERROR(co_await CheckAllowed(url.host));
+  if (proxy && url.scheme == "https") {
+    DF_CO_ASSIGN_OR_RETURN(OriginTunnel tunnel, co_await TunnelBy(*std::move(proxy), url.host, port));
+    if (!tunnel.ahead.empty()) co_return absl::UnavailableError("somebody speaks before TLS does");
+    way = std::move(tunnel.stream);
+  } else if (proxy) {
+    DF_CO_ASSIGN_OR_RETURN(way, co_await DialProxy(*std::move(proxy)));
+  } else {
+    DF_CO_ASSIGN_OR_RETURN(UniqueFd fd, co_await Dial(url.host, port, /*guarded=*/true));
+    way = std::make_unique<Stream>(io_, std::move(fd));
+  }
+  if (url.scheme == "http") co_return std::make_unique<OriginConnection>(key, std::move(way));
   SSL* const ssl = tls_.NewConnection(url.host, trust);
   if (ssl == nullptr) co_return absl::ResourceExhaustedError("no memory for TLS");
-  auto stream = std::make_unique<TlsStream>(io_, std::move(fd), ssl);
+  auto stream = std::make_unique<TlsStream>(io_, std::move(way), ssl);
   stream->SetDeadline(Clock::now() + options_.connect_timeout);
   DF_CO_RETURN_IF_ERROR(co_await stream->Handshake());
   stream->SetDeadline(kNoDeadline);
-  co_return std::make_unique<OriginConnection>(KeyOf(url, trust), std::move(stream));
+  co_return std::make_unique<OriginConnection>(key, std::move(stream));
 }
 
 std::unique_ptr<OriginConnection> OriginClient::TakeKept(const std::string& key, Clock::duration idle_max) {
@@ -247,21 +320,31 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> OriginClient::Send(Url url, Trust 
     request.fields.Add("Content-Length", "0");
   }
   const std::string origin = NameOf(url);
+  absl::StatusOr<std::optional<UpstreamProxy>> proxy = UpstreamProxyOf(url, options_.own);
+  if (!proxy.ok()) co_return proxy.status();
+  if (*proxy && url.scheme == "http") {
+    request.target = StrCat(origin, OriginForm(url));
+    if (!(*proxy)->authorization.empty()) request.fields.Set("Proxy-Authorization", (*proxy)->authorization);
+  }
   const bool has_body = body.framing.kind != BodyFraming::Kind::kNone;
   const bool may_repeat = !has_body && MayRepeat(request.method);
   const Clock::duration idle_max = may_repeat ? options_.idle_timeout : options_.idle_timeout_once;
-  if (std::unique_ptr<OriginConnection> kept = TakeKept(KeyOf(url, trust), idle_max)) {
+  if (std::unique_ptr<OriginConnection> kept = TakeKept(KeyOf(url, trust, *proxy), idle_max)) {
     bool begun = false;
     absl::StatusOr<OriginAnswer> answer = co_await Exchange(std::move(kept), request, body, begun);
     const bool repeat = !answer.ok() && !begun && may_repeat && absl::IsUnavailable(answer.status());
     if (answer.ok()) co_return answer;
     if (!repeat) co_return OriginFailure(answer.status(), origin);
   }
-  absl::StatusOr<std::unique_ptr<OriginConnection>> connection = co_await Open(url, trust);
+  absl::StatusOr<std::unique_ptr<OriginConnection>> connection = co_await Open(url, trust, *proxy);
   if (!connection.ok()) co_return OriginFailure(connection.status(), origin);
   bool begun = false;
   absl::StatusOr<OriginAnswer> answer = co_await Exchange(*std::move(connection), request, body, begun);
   if (!answer.ok()) co_return OriginFailure(answer.status(), origin);
+  // It would ask the client for what is not the client's to know.
+  if (*proxy && answer->head.status == 407) {
+    co_return HttpError(502, StrCat("origin ", origin, ": the proxy ", NameOf((*proxy)->url), " refuses with 407"));
+  }
   co_return answer;
 }
 

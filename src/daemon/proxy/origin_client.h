@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,17 @@
 #include "daemon/proxy/stream.h"
 #include "daemon/proxy/target.h"
 #include "daemon/proxy/tls_context.h"
+#include "daemon/proxy/upstream_proxy.h"
 #include "http/networks.h"
 #include "runtime/blocking_pool.h"
 
 namespace dragonfly::daemon::proxy {
+
+// A way to an origin that says nothing itself.
+struct OriginTunnel {
+  std::unique_ptr<Stream> stream;
+  std::string ahead;  // what the other end has said already
+};
 
 // A connection to an origin, and where it goes to.
 struct OriginConnection {
@@ -52,7 +60,7 @@ struct RequestBody {
   Stream* continue_to = nullptr;
 };
 
-// Belongs to one io_context. Thread rule: its thread.
+// Goes through the proxy of the environment, where there is one. Belongs to one io_context. Thread rule: its thread.
 class OriginClient {
  public:
   struct Options {
@@ -64,6 +72,8 @@ class OriginClient {
     // The same for a request that cannot be sent again should the origin have closed it in this moment.
     Clock::duration idle_timeout_once = std::chrono::seconds(3);
     size_t idle_max = 64;  // kept connections, all origins together
+    OwnAddress own;
+    std::string via;  // by which this proxy knows itself
   };
   // All must outlive it.
   OriginClient(boost::asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
@@ -78,8 +88,9 @@ class OriginClient {
   // Keeps the connection for the next request, when it can carry one.
   void Keep(std::unique_ptr<OriginConnection> connection, bool keep_alive);
 
-  // A TCP connection. `host`: a name or an IP literal, IPv6 in brackets. Errors: as Send().
-  boost::asio::awaitable<absl::StatusOr<UniqueFd>> Connect(std::string host, uint16_t port);
+  // A connection to a host for whatever one has to say to it. `host`: a name or an IP literal, IPv6 in brackets.
+  // Errors: as Send().
+  boost::asio::awaitable<absl::StatusOr<OriginTunnel>> Connect(std::string host, uint16_t port);
   // Errors: HttpError 403 when an address of `host` lies in a forbidden network. A name that cannot be resolved is let
   // through: whoever connects will find out.
   boost::asio::awaitable<absl::Status> CheckAllowed(std::string host);
@@ -89,7 +100,12 @@ class OriginClient {
 
  private:
   boost::asio::awaitable<absl::StatusOr<std::vector<boost::asio::ip::address>>> Resolve(std::string host);
-  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> Open(const Url& url, Trust trust);
+  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<OriginConnection>>> Open(Url url, Trust trust,
+                                                                                 std::optional<UpstreamProxy> proxy);
+  // A TCP connection; `guarded`: not into a forbidden network.
+  boost::asio::awaitable<absl::StatusOr<UniqueFd>> Dial(std::string host, uint16_t port, bool guarded);
+  boost::asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> DialProxy(UpstreamProxy proxy);
+  boost::asio::awaitable<absl::StatusOr<OriginTunnel>> TunnelBy(UpstreamProxy proxy, std::string host, uint16_t port);
   std::unique_ptr<OriginConnection> TakeKept(const std::string& key, Clock::duration idle_max);
   boost::asio::awaitable<absl::Status> SendBody(OriginConnection& connection, RequestBody& body);
   boost::asio::awaitable<absl::StatusOr<OriginAnswer>> Exchange(std::unique_ptr<OriginConnection> connection,

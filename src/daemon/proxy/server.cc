@@ -53,10 +53,10 @@ struct Served {
 
 // What belongs to one io thread.
 struct Shard {
-  Shard(asio::io_context& context, runtime::BlockingPool& blocking, const Parts& parts)
+  Shard(asio::io_context& context, runtime::BlockingPool& blocking, const Parts& parts, OriginClient::Options options)
       : io(context),
         group(context.get_executor()),
-        origin(context, blocking, *parts.origin_tls, parts.forbidden, OriginClient::Options()) {}
+        origin(context, blocking, *parts.origin_tls, parts.forbidden, std::move(options)) {}
 
   asio::io_context& io;
   runtime::TaskGroup group;          // thread-safe
@@ -246,8 +246,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const DaemonConfig& config
   struct sigaction action{};
   if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
   state->port = address.port();
+  OriginClient::Options origins;
+  origins.via = state->parts.via;
+  origins.own.port = state->port;
+  origins.own.hosts = {config.host.ip, config.host.hostname, tasks.identity().ip, tasks.identity().hostname};
   for (size_t index = 0; index < io.size(); ++index) {
-    state->shards.push_back(std::make_unique<Shard>(io.At(index), tasks.blocking(), state->parts));
+    state->shards.push_back(std::make_unique<Shard>(io.At(index), tasks.blocking(), state->parts, origins));
   }
   state->acceptor.assign(listening.Release());
   state->accepting.Spawn(state->Accept());

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/proxy/stream.h"
 
+#include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <poll.h>
 #include <sys/sendfile.h>
@@ -134,7 +136,25 @@ TlsStream::TlsStream(asio::io_context& io, UniqueFd fd, SSL* ssl) : Stream(io, s
   SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 }
 
+// Of a stream that speaks TLS, the inner connection writes into the outer one, and both wait for the same socket.
+TlsStream::TlsStream(asio::io_context& io, std::unique_ptr<Stream> through, SSL* ssl)
+    : Stream(io, through->Release()), ssl_(ssl) {
+  SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  BIO* const bio = through->tls() ? BIO_new(BIO_f_ssl()) : nullptr;
+  if (bio == nullptr) {
+    SSL_set_fd(ssl_, this->fd());
+    return;
+  }
+  through_.reset(static_cast<TlsStream*>(through.release()));
+  BIO_set_ssl(bio, through_->ssl_, BIO_NOCLOSE);
+  SSL_set_bio(ssl_, bio, bio);
+}
+
 TlsStream::~TlsStream() { SSL_free(ssl_); }
+
+bool TlsStream::Pending() const {
+  return SSL_pending(ssl_) > 0 || (through_ != nullptr && SSL_has_pending(through_->ssl_) == 1);
+}
 
 absl::Status TlsStream::Failure(const char* what, int result) {
   const int error = SSL_get_error(ssl_, result);
@@ -168,13 +188,13 @@ asio::awaitable<absl::Status> TlsStream::Handshake() {
 }
 
 asio::awaitable<absl::Status> TlsStream::WaitReadable() {
-  if (SSL_pending(ssl_) > 0) co_return absl::OkStatus();
+  if (Pending()) co_return absl::OkStatus();
   co_return co_await WaitToRead();
 }
 
 bool TlsStream::Readable() {
   if (SSL_pending(ssl_) > 0) return true;
-  if (connection_.QuietAndOpen()) return false;
+  if (!Pending() && connection_.QuietAndOpen()) return false;
   // What lies there may be no data: TLS 1.3 sends tickets at any time. This takes them away.
   char byte = 0;
   ERR_clear_error();

@@ -83,6 +83,8 @@ class TlsStream final : public Stream {
  public:
   // `ssl` is fresh and in accept or connect state. The stream takes it.
   TlsStream(boost::asio::io_context& io, UniqueFd fd, SSL* ssl);
+  // TLS that goes through another connection: the tunnel of a proxy.
+  TlsStream(boost::asio::io_context& io, std::unique_ptr<Stream> through, SSL* ssl);
   ~TlsStream() override;
 
   // Errors: UNAUTHENTICATED naming why the peer's certificate is not accepted; UNAVAILABLE.
@@ -104,6 +106,10 @@ class TlsStream final : public Stream {
   // Waits for what the last call of OpenSSL wants. Errors: the failure.
   boost::asio::awaitable<absl::Status> WaitFor(const char* what, int result);
 
+  // Something was read from the socket and not yet taken.
+  bool Pending() const;
+
+  std::unique_ptr<TlsStream> through_;  // null: the socket
   SSL* const ssl_;
 };
 

@@ -81,18 +81,19 @@ asio::awaitable<void> ServeStream(Handler& handler, Stream& stream) {
 asio::awaitable<absl::Status> Handler::BlindTunnel(ClientTurn& turn, const Authority& authority) {
   using namespace asio::experimental::awaitable_operators;
   const std::string where = StrCat(authority.host, ":", authority.port);
-  absl::StatusOr<UniqueFd> fd = co_await origin_.Connect(authority.host, authority.port);
-  if (!fd.ok()) {
-    const int status = HttpStatusOf(fd.status());
+  absl::StatusOr<OriginTunnel> tunnel = co_await origin_.Connect(authority.host, authority.port);
+  if (!tunnel.ok()) {
+    const int status = HttpStatusOf(tunnel.status());
     co_return HttpError(status < 500 || status == 504 ? status : 502,
-                        StrCat("tunnel to ", where, ": ", MessageOf(fd.status())));
+                        StrCat("tunnel to ", where, ": ", MessageOf(tunnel.status())));
   }
   if (turn.status == 0) DF_CO_RETURN_IF_ERROR(co_await Established(turn));
-  Stream origin(io_, *std::move(fd));
+  Stream& origin = *tunnel->stream;
   origin.SetPatience(kTunnelIdle);
   turn.stream.SetPatience(kTunnelIdle);
   const std::string ahead = turn.reader.TakeBytes();
   if (!ahead.empty()) DF_CO_RETURN_IF_ERROR(co_await origin.Write(ahead));
+  if (!tunnel->ahead.empty()) DF_CO_RETURN_IF_ERROR(co_await turn.stream.Write(tunnel->ahead));
   const auto [up, down] = co_await (PumpOrCut(turn.stream, origin) && PumpOrCut(origin, turn.stream));
   co_return up.ok() ? down : up;
 }

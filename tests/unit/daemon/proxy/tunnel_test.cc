@@ -2,12 +2,17 @@
 // Tunnels through the proxy of a whole daemon, with curl as the client and nginx behind TLS as the origin.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "daemon/daemon.h"
@@ -63,6 +68,13 @@ class ProxyTunnel : public daemon::test::DaemonFixture {
     config.proxy.rules = {rule};
     config.backend.ca_file = certificates_.ca_file();
     return config;
+  }
+  // With no rule that may match here.
+  std::unique_ptr<Daemon> StartAnother(const std::string& name) {
+    DaemonConfig config = Config(name);
+    config.host.hostname = name;
+    config.backend.ca_file = certificates_.ca_file();
+    return Start(config);
   }
   std::string OwnAuthority() const { return dir_.path() + "/peer/storage/proxy/ca.pem"; }
   static std::string Through(const Daemon& daemon) { return StrCat("-x http://127.0.0.1:", daemon.proxy_port(), " "); }
@@ -246,6 +258,160 @@ TEST_F(ProxyTunnel, WhatIsNoTlsIsPassedThrough) {
   // 200 has been said by then, unless no rule may want it.
   EXPECT_EQ(nobody.ReadHead().status, 200);
   EXPECT_TRUE(nobody.AtEnd());
+}
+
+// A proxy of somebody else's: takes CONNECT and absolute URLs of who knows "user:p@ss", over TLS where it is so.
+class ForeignProxy {
+ public:
+  ForeignProxy(const Certificates& certificates, bool tls) {
+    const std::string script = R"(
+import asyncio, os, ssl, sys, urllib.parse
+async def pipe(source, sink):
+    while data := await source.read(1 << 16):
+        sink.write(data)
+        await sink.drain()
+    sink.close()
+async def serve(reader, writer):
+    head = await reader.readuntil(b"\r\n\r\n")
+    method, target = head.split(b" ")[:2]
+    if b"proxy-authorization: basic dxnlcjpwqhnz\r\n" not in head.lower():
+        writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+        return writer.close()
+    url = urllib.parse.urlsplit(b"//" + target if method == b"CONNECT" else target)
+    there, back = await asyncio.open_connection(url.hostname.decode(), url.port)
+    if method == b"CONNECT":
+        writer.write(b"HTTP/1.1 200 Yes\r\nX-Y: z\r\n\r\n")
+    else:
+        back.write(head)
+    print(method.decode(), target.decode(), file=sys.stderr, flush=True)
+    await asyncio.gather(pipe(reader, back), pipe(there, writer), return_exceptions=True)
+async def main():
+    tls = None
+    if sys.argv[1] == "tls":
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(sys.argv[2], sys.argv[3])
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    print(server.sockets[0].getsockname()[1], os.getpid(), flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+)";
+    const std::string command =
+        StrCat("exec python3 ", dir_.Write("proxy.py", script), " ", tls ? "tls " : "plain ", certificates.server_pem(),
+               " ", certificates.server_key(), " 2>", (dir_.path() / "log").string());
+    pipe_ = ::popen(command.c_str(), "r");
+    if (pipe_ == nullptr || std::fscanf(pipe_, "%d %d", &port_, &pid_) != 2) throw std::runtime_error("no proxy");
+  }
+  ~ForeignProxy() {
+    ::kill(pid_, SIGTERM);
+    ::pclose(pipe_);
+  }
+  ForeignProxy(const ForeignProxy&) = delete;
+  ForeignProxy& operator=(const ForeignProxy&) = delete;
+  int port() const { return port_; }
+  // "<method> <target>" of each request so far.
+  std::string Log() const { return daemon::test::ReadFile((dir_.path() / "log").string()); }
+
+ private:
+  dragonfly::testing::TempDir dir_;
+  FILE* pipe_ = nullptr;
+  int port_ = 0;
+  int pid_ = 0;
+};
+
+// Sets variables for as long as it lives.
+class Environment {
+ public:
+  explicit Environment(const std::vector<std::pair<const char*, std::string>>& variables) : variables_(variables) {
+    for (const auto& [name, value] : variables_) ::setenv(name, value.c_str(), 1);
+  }
+  ~Environment() {
+    for (const auto& [name, value] : variables_) ::unsetenv(name);
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  const std::vector<std::pair<const char*, std::string>> variables_;
+};
+
+TEST_F(ProxyTunnel, GoesThroughTheProxyOfTheEnvironment) {
+  const std::string big = daemon::test::RandomBytes((3 << 20) + 5);
+  origin_.Put("big", big);
+  const auto daemon = Start(TunnelConfig("^https://elsewhere[.]example/|/p2p/"));
+  ASSERT_NE(daemon, nullptr);
+  const std::string registry = StrCat("X-Dragonfly-Registry: ", origin_.Url(""));
+  for (const bool tls : {false, true}) {
+    const ForeignProxy proxy(certificates_, tls);
+    const std::string scheme = tls ? "https" : "http";
+    const std::string place = StrCat("@127.0.0.1:", proxy.port());
+    {
+      const std::string url = StrCat(scheme, "://user:p%40ss", place);
+      const Environment environment({{"http_proxy", url}, {"https_proxy", url}});
+      HttpClient client(daemon->proxy_port());
+      for (int round = 0; round < 2; ++round) {
+        EXPECT_EQ(client.Get(origin_.Url("/plain", 1)).body, "plain");
+        EXPECT_EQ(client.Get("/plain", {registry}).body, "plain");
+        EXPECT_TRUE(client.Get("/big", {registry}).body == big);
+      }
+      // Each kind by a kept connection of its own.
+      EXPECT_EQ(proxy.Log(), StrCat("GET ", origin_.Url("/plain", 1), "\nCONNECT 127.0.0.1:", origin_.port(), "\n"));
+    }
+    {
+      const std::string url = StrCat(scheme, "://user:wrong", place);
+      const Environment environment({{"http_proxy", url}, {"https_proxy", url}});
+      const auto stranger = StartAnother(StrCat("stranger-", scheme));
+      ASSERT_NE(stranger, nullptr);
+      HttpClient client(stranger->proxy_port());
+      for (const Answer& answer : {client.Get(origin_.Url("/plain", 1)), client.Get("/plain", {registry})}) {
+        EXPECT_EQ(answer.status, 502);
+        EXPECT_THAT(answer.body, HasSubstr(StrCat("the proxy ", scheme, "://127.0.0.1:", proxy.port())));
+        EXPECT_THAT(answer.body, HasSubstr("407"));
+        EXPECT_THAT(answer.body, Not(HasSubstr("wrong")));
+      }
+    }
+    {
+      const Environment environment({{"https_proxy", StrCat(scheme, "://user:p%40ss", place)}});
+      const auto blind = StartAnother(StrCat("blind-", scheme));
+      ASSERT_NE(blind, nullptr);
+      // A tunnel that nobody opens.
+      HttpClient client(blind->proxy_port());
+      client.Send(StrCat("CONNECT 127.0.0.1:", origin_.port(1), " HTTP/1.1\r\nHost: x\r\n\r\n"));
+      EXPECT_EQ(client.ReadHead().status, 200);
+      EXPECT_EQ(client.Get("/plain").body, "plain");
+      EXPECT_THAT(proxy.Log(), HasSubstr(StrCat("CONNECT 127.0.0.1:", origin_.port(1), "\n")));
+      // Addresses that stand in a request are looked at as ever.
+      HttpClient other(blind->proxy_port());
+      EXPECT_EQ(other.Get("169.254.169.254:443", {}, "CONNECT").status, 403);
+    }
+  }
+  const Environment excepted({{"http_proxy", "http://127.0.0.1:1"}, {"no_proxy", "127.0.0.0/8"}});
+  HttpClient client(daemon->proxy_port());
+  EXPECT_EQ(client.Get(origin_.Url("/plain", 1)).body, "plain");
+}
+
+TEST_F(ProxyTunnel, DoesNotTakeItselfForTheProxyOfItsOrigins) {
+  const auto daemon = Start(TunnelConfig("/p2p/"));
+  ASSERT_NE(daemon, nullptr);
+  const std::string port = std::to_string(daemon->proxy_port());
+  for (const std::string& host : {"127.0.0.1:", "http://localhost:", "http://[::1]:", "http://0.0.0.0:"}) {
+    const Environment environment({{"http_proxy", host + port}, {"https_proxy", host + port}});
+    HttpClient client(daemon->proxy_port());
+    EXPECT_EQ(client.Get(origin_.Url("/plain", 1)).body, "plain") << host;
+    EXPECT_EQ(client.Get("/plain", {StrCat("X-Dragonfly-Registry: ", origin_.Url(""))}).body, "plain") << host;
+  }
+  // Through another name it comes back, and is known.
+  const ScriptedServer other([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    HttpClient again(daemon->proxy_port());
+    again.Send(request);
+    const Answer answer = again.ReadHead();
+    connection.Send(StrCat("HTTP/1.1 ", answer.status, " x\r\nContent-Length: 0\r\n\r\n"));
+    connection.Close();
+  });
+  const Environment environment({{"https_proxy", other.Url("")}});
+  HttpClient client(daemon->proxy_port());
+  const Answer answer = client.Get("/plain", {StrCat("X-Dragonfly-Registry: ", origin_.Url(""))});
+  EXPECT_EQ(answer.status, 502);
+  EXPECT_THAT(answer.body, HasSubstr("508"));
 }
 
 TEST_F(ProxyTunnel, SpansTellTheWayOfARequest) {
