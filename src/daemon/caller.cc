@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/caller.h"
 
+#include <functional>
 #include <utility>
 
 #include "base/status.h"
@@ -73,6 +74,16 @@ absl::Status Caller::Check() {
     DF_ASSIGN_OR_RETURN(name_, Digest::Parse(StrCat("sha256:", id_.str())));
   }
   return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> Caller::CheckOutput(std::shared_ptr<storage::TaskContent> here) const {
+  if (output_.path.empty()) co_return absl::OkStatus();
+  // A range is never the content's own file.
+  if (wants_range()) here = nullptr;
+  const std::function<absl::Status()> check = [path = output_.path, options = output_.options, here = std::move(here)] {
+    return storage::CheckOutput(path, options, here.get());
+  };
+  co_return co_await parts_.blocking.Run(check);
 }
 
 absl::Status Caller::ResolveRange(const PieceLayout& layout) {

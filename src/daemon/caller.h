@@ -35,6 +35,10 @@ class Caller {
   // Errors: INVALID_ARGUMENT naming the field.
   absl::Status Check();
 
+  // Whether the output may be made, as far as can be told without the content; `here`: what is on this host of it.
+  // Errors: as storage::CheckOutput().
+  boost::asio::awaitable<absl::Status> CheckOutput(std::shared_ptr<storage::TaskContent> here) const;
+
   const std::shared_ptr<const common::v2::Download>& wire() const { return request_.wire; }
   const OriginTerms& origin() const { return request_.origin; }
   const telemetry::SpanContext& trace() const { return request_.trace; }

@@ -28,7 +28,7 @@ boost::asio::awaitable<absl::Status> List(TaskManager& tasks, const wire::ListTa
   source::OriginRequest asked;
   asked.url = request.url();
   for (const auto& [name, value] : request.request_header()) asked.header.emplace_back(name, value);
-  asked.access = OriginAccessOf(request);
+  SetOriginAccess(request, local, asked);
   asked.guarded = !local;
   const absl::Duration timeout = TimeoutOf(request, std::min(tasks.piece_timeout(), absl::Hours(24)));
   asked.deadline = Clock::now() + absl::ToChronoNanoseconds(timeout);

@@ -2,15 +2,20 @@
 // How a request's credentials for its origin come off the wire. Only .cc files include this.
 #pragma once
 
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "common/v2/common.pb.h"
 #include "source/source.h"
 
 namespace dragonfly::daemon {
 
-// What `request` (common.v2.Download, dfdaemon.v2.ListTaskEntriesRequest: whatever has the four fields) tells of the
-// way into its origin. Absent fields are empty.
+// What `request` (common.v2.Download, dfdaemon.v2.ListTaskEntriesRequest: whatever has the five fields) tells of the
+// way into its origin: `access` and `authorities` of `out`. Absent fields are empty. `local`: the caller is on this
+// host, so that it may use the keys of the daemon's environment.
 template <typename Request>
-source::OriginAccess OriginAccessOf(const Request& request);
+void SetOriginAccess(const Request& request, bool local, source::OriginRequest& out);
 
 // Copies one part each; the template above is made of them.
 source::OriginAccess::ObjectStorage ObjectStorageAccess(const common::v2::ObjectStorage& wire);
@@ -18,13 +23,16 @@ source::OriginAccess::Hub HuggingFaceAccess(const common::v2::HuggingFace& wire)
 source::OriginAccess::Hub ModelScopeAccess(const common::v2::ModelScope& wire);
 
 template <typename Request>
-source::OriginAccess OriginAccessOf(const Request& request) {
-  source::OriginAccess access;
+void SetOriginAccess(const Request& request, bool local, source::OriginRequest& out) {
+  source::OriginAccess& access = out.access;
   if (request.has_object_storage()) access.object_storage = ObjectStorageAccess(request.object_storage());
+  access.object_storage.own_key_allowed = local;
   if (request.has_hdfs()) access.hdfs_delegation_token = request.hdfs().delegation_token();
   if (request.has_hugging_face()) access.hugging_face = HuggingFaceAccess(request.hugging_face());
   if (request.has_model_scope()) access.model_scope = ModelScopeAccess(request.model_scope());
-  return access;
+  if (request.certificate_chain_size() == 0) return;
+  out.authorities = std::make_shared<const std::vector<std::string>>(request.certificate_chain().begin(),
+                                                                     request.certificate_chain().end());
 }
 
 }  // namespace dragonfly::daemon

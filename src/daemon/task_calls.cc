@@ -162,6 +162,7 @@ asio::awaitable<absl::Status> DownloadTask(TaskManager& tasks, const CallGate& g
   download.wire = std::make_shared<common::v2::Download>(std::move(*request.mutable_download()));
   download.local = local;
   download.origin.guarded = !local;
+  download.origin.own_keys = local;
   const absl::Status status = co_await tasks.Download(std::move(download), progress);
   progress.LogEnd(status);
   co_return status;

@@ -41,6 +41,7 @@ TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download
       parts_(parts),
       lane_(lane),
       predecessor_(std::move(predecessor)),
+      own_keys_(terms.own_keys),
       next_peer_id_(peer_id_) {
   request_.guarded = terms.guarded;
   request_.insecure_skip_verify = terms.insecure_skip_verify;
@@ -354,7 +355,7 @@ asio::awaitable<absl::Status> TaskDownload::Prepare() {
   DF_CO_ASSIGN_OR_RETURN(source_, lane_.sources->For(wire_->url()));
   request_.url = wire_->url();
   for (const auto& [name, value] : wire_->request_header()) request_.header.emplace_back(name, value);
-  request_.access = OriginAccessOf(*wire_);
+  SetOriginAccess(*wire_, own_keys_, request_);
   piece_length_ = wire_->has_piece_length() ? wire_->piece_length() : kPieceLengthMin;
 
   const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);

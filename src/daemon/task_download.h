@@ -144,6 +144,7 @@ class TaskDownload {
   const TaskManagerParts& parts_;
   Lane& lane_;
   std::shared_ptr<TaskDownload> predecessor_;
+  const bool own_keys_;  // of the daemon's environment, for the origin
   Wishes wishes_;
   std::atomic<bool> origin_allowed_ = false;   // by any caller
   std::atomic<bool> awaited_ = false;          // some caller is no prefetch

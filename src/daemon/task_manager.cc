@@ -359,6 +359,7 @@ asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, Dow
     here = complete || (resolved.ok() && caller.range() && content->HasRange(*caller.range()));
     if (complete) DF_CO_RETURN_IF_ERROR(resolved);
   }
+  DF_CO_RETURN_IF_ERROR(co_await caller.CheckOutput(content));
   if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, id, caller);
   if (!here) content = nullptr;
   const TimePoint deadline = DeadlineOf(*wire);

@@ -43,6 +43,7 @@ struct Lane;
 // What a caller lets the origin of its URL do; see source::OriginRequest. The first caller's terms hold for a download.
 struct OriginTerms {
   bool guarded = false;
+  bool own_keys = false;  // the origin may be shown the keys of the daemon's environment: the caller is on this host
   bool insecure_skip_verify = false;
 };
 

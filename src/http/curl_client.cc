@@ -191,6 +191,7 @@ struct CurlClient::Transfer {
   HeaderList header;
   std::shared_ptr<X509_STORE> ca_store;
   std::string proxy;  // of the environment; empty: none
+  OwnAuthorities own_authorities;
   std::array<char, CURL_ERROR_SIZE> error_text{};
 
   CurlResponse response;
@@ -507,8 +508,16 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   }
   transfer.proxy = ProxyOfEnvironment(SchemeOf(request.url), HostOf(request.url));
   DF_ASSIGN_OR_RETURN(transfer.header, MakeHeaderList(request.header, !request.body.empty()));
-  if (request.verify_tls && !request.ca_file.empty()) {
+  const bool more_authorities = request.authorities != nullptr && !request.authorities->empty();
+  if (request.verify_tls && (!request.ca_file.empty() || more_authorities)) {
     DF_ASSIGN_OR_RETURN(transfer.ca_store, ca_stores.For(request.ca_file));
+  }
+  if (request.verify_tls && more_authorities) {
+    if (request.authorities->size() > kAuthoritiesMax) {
+      return absl::InvalidArgumentError(StrCat("more than ", kAuthoritiesMax, " certificates of authorities"));
+    }
+    DF_ASSIGN_OR_RETURN(transfer.own_authorities, AuthoritiesBeside(*transfer.ca_store, *request.authorities));
+    transfer.ca_store = transfer.own_authorities.store;
   }
 
   transfer.buffer_size = ReadBufferSize(transfers_added);
@@ -568,7 +577,11 @@ absl::Status CurlClient::State::Start(Transfer& transfer) {
   if (transfer.ca_store != nullptr) {
     // CAINFO keeps connections under different authorities apart in libcurl's cache; the store that is used is ours,
     // since CAINFO replaces the system's.
-    curl_easy_setopt(easy, CURLOPT_CAINFO, request.ca_file.c_str());
+    if (!request.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, request.ca_file.c_str());
+    if (std::string& pem = transfer.own_authorities.pem; !pem.empty()) {
+      curl_blob blob{pem.data(), pem.size(), CURL_BLOB_COPY};
+      curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+    }
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &UseCaStore);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer.ca_store.get());
   }

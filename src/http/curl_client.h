@@ -35,6 +35,8 @@ struct CurlRequest {
   std::chrono::milliseconds stall_timeout{30'000};   // without a byte
   bool verify_tls = true;
   std::string ca_file;  // PEM, beside the system's; read again when it has changed
+  // X.509 certificates in DER, at most kAuthoritiesMax, beside those of `ca_file`. Null: none.
+  std::shared_ptr<const std::vector<std::string>> authorities;
 };
 
 struct CurlResponse {
@@ -61,6 +63,8 @@ class CurlSink {
   virtual Clock::duration PauseFor(size_t bytes) = 0;
 };
 
+inline constexpr size_t kAuthoritiesMax = 64;
+
 // At most this many bytes of status line and headers are taken from one answer.
 inline constexpr size_t kAnswerHeaderMax = 256 << 10;
 
@@ -78,9 +82,9 @@ class CurlClient {
 
   // Runs one transfer to its end. `sink` must outlive the call. Errors: UNAVAILABLE (no connection, broken or stalled
   // transfer, with libcurl's text), DEADLINE_EXCEEDED, INVALID_ARGUMENT (bad URL, other scheme, a header with a line
-  // break, unreadable ca_file), UNAUTHENTICATED (the server's certificate is not accepted), PERMISSION_DENIED
-  // (it would lead into a forbidden network), RESOURCE_EXHAUSTED (headers above kAnswerHeaderMax), what the sink
-  // returned. Messages name the URL without credentials and query. Cancellation
+  // break, unreadable ca_file, an authority that is no certificate), UNAUTHENTICATED (the server's certificate is not
+  // accepted), PERMISSION_DENIED (it would lead into a forbidden network), RESOURCE_EXHAUSTED (headers above
+  // kAnswerHeaderMax), what the sink returned. Messages name the URL without credentials and query. Cancellation
   // ends the transfer and throws boost::system::system_error(operation_aborted).
   boost::asio::awaitable<absl::StatusOr<CurlResponse>> Run(CurlRequest request, CurlSink& sink);
 

@@ -156,6 +156,7 @@ absl::StatusOr<OriginRequest> HdfsSource::Ask(const OriginRequest& request, std:
   asked.header = request.header;
   asked.guarded = request.guarded;
   asked.deadline = request.deadline;
+  asked.authorities = request.authorities;
   asked.signer = ExceptionReader();
   return asked;
 }

@@ -342,6 +342,7 @@ absl::StatusOr<Target> HttpSource::TargetOf(const OriginRequest& request) const 
   target.signer = request.signer;
   target.verify_tls = options_.verify_tls && !request.insecure_skip_verify;
   target.guarded = request.guarded;
+  target.authorities = request.authorities;
   return target;
 }
 
@@ -359,6 +360,7 @@ asio::awaitable<absl::StatusOr<http::CurlResponse>> HttpSource::Follow(Target& t
     request.stall_timeout = options_.stall_timeout;
     request.verify_tls = target.verify_tls;
     request.ca_file = options_.ca_file;
+    request.authorities = target.authorities;
     if (target.signer != nullptr) DF_CO_RETURN_IF_ERROR(co_await target.signer->Sign(request));
     absl::StatusOr<http::CurlResponse> response =
         co_await (target.guarded ? guarded_client_ : client_).Run(std::move(request), answer);

@@ -123,6 +123,11 @@ class HubSource : public Source {
     DF_CO_ASSIGN_OR_RETURN(OriginRequest asked, FileRequest(request));
     co_return co_await http_.Stat(std::move(asked));
   }
+  asio::awaitable<absl::StatusOr<Opening>> Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                runtime::TokenBucket& limiter) override {
+    DF_CO_ASSIGN_OR_RETURN(OriginRequest asked, FileRequest(request));
+    co_return co_await http_.Open(std::move(asked), first_bytes, std::move(opened), limiter);
+  }
   asio::awaitable<absl::Status> Read(OriginRequest request, ByteRange range, ObjectVersion version, ByteSink& sink,
                                      runtime::TokenBucket& limiter) override {
     DF_CO_ASSIGN_OR_RETURN(OriginRequest asked, FileRequest(request));
@@ -171,6 +176,7 @@ class HubSource : public Source {
     asked.url = std::move(url);
     asked.header = request.header;
     asked.deadline = request.deadline;
+    asked.authorities = request.authorities;
     asked.guarded = request.guarded;
     asked.signer = std::make_shared<HubSigner>(hub.token);
     return asked;

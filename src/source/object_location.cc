@@ -186,16 +186,20 @@ absl::Status FindKey(const OriginAccess::ObjectStorage& access, const Environmen
   place.key.secret = access.access_key_secret;
   place.key.token = access.session_token.empty() ? access.security_token : access.session_token;
   place.credential_path = access.credential_path;
-  // What this process may do is not for a server of the user's choice to collect.
+  // What this process may do is not for everybody who reaches its port, nor for a server of the user's choice to
+  // collect.
   const bool trusted = asked_endpoint.empty() || (endpoint.scheme == "https" && !access.insecure_skip_verify &&
                                                   IsServiceHost(place, endpoint.host));
+  const char* const withheld = !access.own_key_allowed ? "are for callers on its own host"
+                               : !trusted              ? "are not for this endpoint"
+                                                       : nullptr;
   if (place.vendor == ObjectVendor::kGs) {
     place.key = AccessKey();
     if (place.credential_path.empty()) {
       place.credential_path = environment("GOOGLE_APPLICATION_CREDENTIALS");
-      if (!place.credential_path.empty() && !trusted) {
+      if (!place.credential_path.empty() && withheld != nullptr) {
         place.credential_path.clear();
-        place.key_withheld = true;
+        place.key_withheld = withheld;
       }
     }
     return absl::OkStatus();
@@ -212,8 +216,8 @@ absl::Status FindKey(const OriginAccess::ObjectStorage& access, const Environmen
   own.secret = FirstSet(environment, facts.secret_names);
   own.token = FirstSet(environment, facts.token_names);
   if (own.id.empty() || own.secret.empty()) return absl::OkStatus();
-  place.key_withheld = !trusted;
-  if (trusted) place.key = std::move(own);
+  place.key_withheld = withheld;
+  if (withheld == nullptr) place.key = std::move(own);
   return absl::OkStatus();
 }
 

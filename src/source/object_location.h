@@ -49,7 +49,8 @@ struct ObjectPlace {
   std::string region;           // empty: the signature needs none
   AccessKey key;                // without an id: requests are not signed
   std::string credential_path;  // of gs; empty: none
-  bool key_withheld = false;    // this process has a key, which is not shown to a service that the request names
+  // This process has a key, which is not used: why, as "are not for ...". Null: it has none, or uses it.
+  const char* key_withheld = nullptr;
   bool insecure_skip_verify = false;
 
   // The URL of an object.

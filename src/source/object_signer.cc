@@ -28,17 +28,19 @@ std::string ExplainRefusal(const ObjectPlace& place, bool is_signed, std::string
   if (is_signed) return text;
   const char* const fields =
       place.vendor == ObjectVendor::kGs ? "credential_path" : "access_key_id and access_key_secret";
-  return StrCat(text, text.empty() ? "" : "; ", "the request was not signed: ", fields, " not given",
-                place.key_withheld ? ", and those of dfdaemon's environment are not for this endpoint" : "");
+  return StrCat(
+      text, text.empty() ? "" : "; ", "the request was not signed: ", fields, " not given",
+      place.key_withheld != nullptr ? StrCat(", and those of dfdaemon's environment ", place.key_withheld) : "");
 }
 
 }  // namespace
 
 std::string IdentityOf(const ObjectPlace& place) {
-  return Sha256Hex(absl::StrJoin({std::string(NameOf(place.vendor)), place.base, place.bucket, place.resource_prefix,
-                                  place.region, place.key.id, place.key.secret, place.key.token, place.credential_path,
-                                  StrCat(place.insecure_skip_verify ? "-" : "", place.key_withheld ? "withheld" : "")},
-                                 "\n"));
+  return Sha256Hex(absl::StrJoin(
+      {std::string(NameOf(place.vendor)), place.base, place.bucket, place.resource_prefix, place.region, place.key.id,
+       place.key.secret, place.key.token, place.credential_path,
+       StrCat(place.insecure_skip_verify ? "-" : "", place.key_withheld != nullptr ? place.key_withheld : "")},
+      "\n"));
 }
 
 KeySigner::KeySigner(const ObjectPlace& place, WallClock now)

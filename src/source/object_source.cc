@@ -116,6 +116,7 @@ OriginRequest ObjectSource::ToHttp(const Asked& asked, const std::string& url) {
   request.deadline = asked.request.deadline;
   request.guarded = asked.request.guarded;
   request.insecure_skip_verify = asked.place.insecure_skip_verify;
+  request.authorities = asked.request.authorities;
   request.signer = SignerOf(asked.place);
   // Another Host than the URL's would not be what is signed.
   for (const auto& field : asked.request.header) {
@@ -162,6 +163,20 @@ asio::awaitable<absl::StatusOr<OriginStat>> ObjectSource::Stat(OriginRequest req
   const bool moved = Moved(stat.status(), asked);
   if (moved) stat = co_await http_.Stat(ToHttp(asked, asked.place.UrlOf(asked.url)));
   co_return stat;
+}
+
+asio::awaitable<absl::StatusOr<Opening>> ObjectSource::Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                            runtime::TokenBucket& limiter) {
+  DF_CO_ASSIGN_OR_RETURN(Asked asked, Prepare(request));
+  if (asked.url.key.empty()) co_return absl::InvalidArgumentError(StrCat(Quoted(request.url), " names no object"));
+  absl::StatusOr<Opening> opening =
+      co_await http_.Open(ToHttp(asked, asked.place.UrlOf(asked.url)), first_bytes, opened, limiter);
+  // A refusal comes before `opened` is called.
+  const bool moved = Moved(opening.status(), asked);
+  if (moved) {
+    opening = co_await http_.Open(ToHttp(asked, asked.place.UrlOf(asked.url)), first_bytes, std::move(opened), limiter);
+  }
+  co_return opening;
 }
 
 asio::awaitable<absl::Status> ObjectSource::Read(OriginRequest request, ByteRange range, ObjectVersion version,

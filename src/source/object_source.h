@@ -31,6 +31,8 @@ class ObjectSource : public Source {
   ~ObjectSource() override;
 
   boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) override;
+  boost::asio::awaitable<absl::StatusOr<Opening>> Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                       runtime::TokenBucket& limiter) override;
   boost::asio::awaitable<absl::Status> Read(OriginRequest request, ByteRange range, ObjectVersion version,
                                             ByteSink& sink, runtime::TokenBucket& limiter) override;
   boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version, ByteSink& sink,

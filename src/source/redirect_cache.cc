@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "source/redirect_cache.h"
 
+#include "base/digest.h"
+#include "base/text.h"
 #include "source/signer.h"
 
 namespace dragonfly::source {
@@ -12,6 +14,12 @@ std::string KeyOf(const Target& target) {
   key.append(" ").append(target.url);
   for (const auto& [name, value] : target.header) key.append("\n").append(name).append(":").append(value);
   if (!target.verify_tls) key.append("\n?");
+  if (target.guarded) key.append("\n.");
+  if (target.authorities != nullptr) {
+    std::string all;
+    for (const std::string& one : *target.authorities) all += StrCat(one.size(), ":", one);
+    key.append("\n!").append(Sha256Hex(all));
+  }
   if (target.signer != nullptr) key.append("\n\n").append(target.signer->Identity());
   return key;
 }

@@ -23,13 +23,14 @@ struct Target {
   HeaderFields header;
   std::shared_ptr<Signer> signer = nullptr;  // null: the headers say all
   bool verify_tls = true;
-  bool guarded = false;  // as OriginRequest::guarded
+  bool guarded = false;                                                   // as OriginRequest::guarded
+  std::shared_ptr<const std::vector<std::string>> authorities = nullptr;  // as OriginRequest::authorities
   std::string method = "GET";
 };
 
-// The final target of a redirected request. Headers and signer are part of the key, since origins send callers with
-// different credentials to different places. Entries live for `ttl`; the oldest leave when there are more than
-// `capacity`. Not thread-safe.
+// The final target of a redirected request. Headers, signer and authorities are part of the key, since origins send
+// callers with different credentials to different places. Entries live for `ttl`; the oldest leave when there are more
+// than `capacity`. Not thread-safe.
 class RedirectCache {
  public:
   RedirectCache(size_t capacity, Clock::duration ttl) : capacity_(capacity), ttl_(ttl) {}

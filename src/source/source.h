@@ -42,6 +42,8 @@ struct OriginAccess {
     std::string security_token;   // OSS, OBS, COS
     std::string credential_path;  // GCS: file with the key of a service account, on this host
     bool insecure_skip_verify = false;
+    // Without a key, that of this process's environment may be used: the caller is on this host.
+    bool own_key_allowed = false;
   } object_storage;
   struct Hub {
     Hub() = default;
@@ -61,6 +63,8 @@ struct OriginRequest {
   std::shared_ptr<Signer> signer;
   bool insecure_skip_verify = false;  // any certificate will do, for this request
   bool guarded = false;               // must not lead into SourceOptions::forbidden
+  // Authorities (X.509 in DER) that the origin's certificate may come from, beside the system's. Null: none.
+  std::shared_ptr<const std::vector<std::string>> authorities;
   TimePoint deadline = kNoDeadline;
 };
 

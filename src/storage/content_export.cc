@@ -57,6 +57,15 @@ absl::Status TaskContent::State::LinkTo(const OutputPath& output, bool overwrite
   return absl::OkStatus();
 }
 
+absl::Status CheckOutput(const std::string& output_path, const ExportOptions& options, const TaskContent* content) {
+  DF_ASSIGN_OR_RETURN(const OutputPath output, OutputPath::Open(output_path));
+  if (options.overwrite || !output.Occupied()) return absl::OkStatus();
+  if (content == nullptr) return output.AlreadyExists();
+  DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> file, content->state_->ContentFile());
+  DF_ASSIGN_OR_RETURN(const OutputPath::Occupant occupant, output.OccupantFor(file->get()));
+  return occupant == OutputPath::Occupant::kOtherFile ? output.AlreadyExists() : absl::OkStatus();
+}
+
 absl::StatusOr<ExportMethod> TaskContent::ExportTo(const std::string& output_path, const ExportOptions& options) {
   State& task = *state_;
   const State::Use use(state_);

@@ -60,6 +60,11 @@ absl::StatusOr<OutputPath> OutputPath::Open(const std::string& path) {
   return output;
 }
 
+bool OutputPath::Occupied() const {
+  struct stat there;
+  return ::fstatat(directory(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 absl::StatusOr<OutputPath::Occupant> OutputPath::OccupantFor(int fd) const {
   struct stat ours;
   struct stat there;

@@ -16,6 +16,8 @@ class OutputPath {
   // Errors: INVALID_ARGUMENT when `path` is not absolute or names no file; NOT_FOUND and the like of the directory.
   static absl::StatusOr<OutputPath> Open(const std::string& path);
 
+  // Whether something has the name now; false when that cannot be told.
+  bool Occupied() const;
   enum class Occupant { kNone, kSameFile, kOtherFile };
   // What has the name now, compared with the open file `fd`. A symbolic link is another file.
   absl::StatusOr<Occupant> OccupantFor(int fd) const;

@@ -63,6 +63,11 @@ struct ExportOptions {
   bool overwrite = false;        // replace an existing output
 };
 
+// Whether TaskContent::ExportTo() could make `output_path`, as far as can be told before the bytes are there: the path
+// is absolute, its directory is there, and what has the name already may be replaced or is the very file of `content`
+// (null: no such file). Blocks. Errors: as of ExportTo().
+absl::Status CheckOutput(const std::string& output_path, const ExportOptions& options, const TaskContent* content);
+
 enum class ExportMethod { kAlreadyLinked, kHardLink, kReflink, kCopy };
 
 // How AdoptFile() took the bytes of a user's file.
@@ -190,6 +195,8 @@ class TaskContent {
  private:
   friend class ContentStore;
   friend class PieceWriter;
+  friend absl::Status CheckOutput(const std::string& output_path, const ExportOptions& options,
+                                  const TaskContent* content);
   struct State;
   explicit TaskContent(std::shared_ptr<State> state);
   absl::StatusOr<PieceWriter> TryBeginPiece(PieceNumber number);

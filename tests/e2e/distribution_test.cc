@@ -169,6 +169,41 @@ TEST_F(Distribution, GoesOnWhenTheSeedDiesHalfWay) {
   EXPECT_LE(again, static_cast<double>(size - 16 * kMiB / 3));
 }
 
+// Parents of two complete copies, of which a child takes pieces by QUIC.
+TEST_F(Distribution, TakesPiecesByQuicAndGoesOnWhenAParentDiesHalfWay) {
+  StartOrigin();
+  const SchedulerProcess scheduler(dir_.path() + "/scheduler");
+  // Slow enough that the child is not done when one of them dies.
+  const std::string limit = "  bandwidthLimit: 16MB\n";
+  Peer first(dir_.path() + "/first", scheduler.port(), {.name = "first", .upload = limit});
+  Peer second(dir_.path() + "/second", scheduler.port(), {.name = "second", .upload = limit});
+  // What cannot be had by QUIC would come from the origin, which sends to the first alone.
+  Peer child(dir_.path() + "/child", scheduler.port(), {.name = "child", .download = "  protocol: quic\n"});
+  const uint64_t size = 96 * kMiB + 77;
+  WriteRandomFile(origin_->root() + "/quic", size);
+  const std::string url = origin_->Url("quic");
+  const auto output = [&](const Peer& peer) { return dir_.path() + "/quic." + peer.name(); };
+  for (Peer* parent : {&first, &second}) {
+    Process run = parent->Dfget(url, output(*parent));
+    ASSERT_EQ(run.Wait(kDownloadTimeout), 0) << run.Log();
+  }
+  ASSERT_EQ(origin_->BytesSent("quic"), size);
+
+  Process run = child.Dfget(url, output(child));
+  ASSERT_TRUE(Await(
+      [&] {
+        return first.Metric("dragonfly_client_upload_traffic") > 8.0 * kMiB &&
+               child.Metric("dragonfly_client_download_traffic", "REMOTE_PEER") > 16.0 * kMiB;
+      },
+      std::chrono::seconds(30)));
+  EXPECT_TRUE(run.Running());
+  first.process().Kill();
+  EXPECT_EQ(run.Wait(kDownloadTimeout), 0) << run.Log();
+  EXPECT_TRUE(SameContent(origin_->root() + "/quic", output(child)));
+  EXPECT_EQ(origin_->BytesSent("quic"), size);
+  EXPECT_EQ(static_cast<uint64_t>(child.Metric("dragonfly_client_download_traffic", "REMOTE_PEER")), size);
+}
+
 TEST_F(Distribution, WorksWithoutASeedAndWithoutAScheduler) {
   StartOrigin();
   Cluster cluster(2, /*with_seed=*/false);

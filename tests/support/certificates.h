@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
@@ -22,6 +24,12 @@ class Certificates {
         "-out server.pem");
   }
   std::string ca_file() const { return Path("ca.pem"); }
+  // The authority in DER, as certificate_chain of a request carries it.
+  std::string CaDer() const {
+    Run("openssl x509 -in ca.pem -outform DER -out ca.der");
+    std::ifstream file(Path("ca.der"), std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
   std::string server_pem() const { return Path("server.pem"); }
   std::string server_key() const { return Path("server.key"); }
   std::string ca_key() const { return Path("ca.key"); }

@@ -70,6 +70,35 @@ class Reuse : public ::testing::Test {
   int reads_ = 0;
 };
 
+TEST_F(Reuse, AnOutputThatCannotBeMadeIsRefusedBeforeTheOriginIsAsked) {
+  const testing::TempDir outputs;
+  outputs.Write("mine", "mine");
+  const std::string mine = outputs.path() / "mine";
+  for (const std::string& path : {mine, (outputs.path() / "nowhere/file").string()}) {
+    wire_.set_output_path(path);
+    RecordingObserver observer;
+    const absl::Status refused = peer_.Download(wire_, observer);
+    EXPECT_EQ(refused.code(), path == mine ? absl::StatusCode::kAlreadyExists : absl::StatusCode::kNotFound) << refused;
+    EXPECT_THAT(std::string(refused.message()), ::testing::HasSubstr(path));
+    EXPECT_FALSE(observer.started);
+  }
+  EXPECT_EQ(origin_->stats(), 0);
+  EXPECT_EQ(origin_->reads(), 0);
+  EXPECT_EQ(ReadFile(mine), "mine");
+
+  // The content's own file may have the name already, and a range may not.
+  wire_.set_output_path(outputs.path() / "linked");
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(peer_.Download(wire_).ok()) << i;
+  common::v2::Download part = wire_;
+  part.mutable_range()->set_start(1);
+  part.mutable_range()->set_length(2);
+  EXPECT_TRUE(absl::IsAlreadyExists(peer_.Download(part)));
+  wire_.set_output_path(mine);
+  wire_.set_overwrite(true);
+  EXPECT_TRUE(peer_.Download(wire_).ok());
+  EXPECT_TRUE(ReadFile(mine) == TestContent(kSize));
+}
+
 TEST_F(Reuse, AlwaysAsksTheOriginFirst) {
   peer_.config.storage.revalidate = Revalidate::kAlways;
   Warm();

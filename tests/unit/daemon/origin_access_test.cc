@@ -32,7 +32,15 @@ TYPED_TEST(OriginAccess, CarriesEveryCredential) {
   request.mutable_model_scope()->set_revision("ms revision");
   request.mutable_model_scope()->set_base_url("ms base");
 
-  const source::OriginAccess access = OriginAccessOf(request);
+  request.add_certificate_chain("first");
+  request.add_certificate_chain("second");
+
+  source::OriginRequest origin;
+  SetOriginAccess(request, /*local=*/true, origin);
+  ASSERT_NE(origin.authorities, nullptr);
+  EXPECT_EQ(*origin.authorities, (std::vector<std::string>{"first", "second"}));
+  const source::OriginAccess& access = origin.access;
+  EXPECT_TRUE(access.object_storage.own_key_allowed);
   EXPECT_EQ(access.object_storage.region, "region");
   EXPECT_EQ(access.object_storage.endpoint, "endpoint");
   EXPECT_EQ(access.object_storage.access_key_id, "id");
@@ -51,7 +59,11 @@ TYPED_TEST(OriginAccess, CarriesEveryCredential) {
 }
 
 TYPED_TEST(OriginAccess, IsEmptyWhereNothingIsTold) {
-  const source::OriginAccess access = OriginAccessOf(TypeParam());
+  source::OriginRequest origin;
+  SetOriginAccess(TypeParam(), /*local=*/false, origin);
+  EXPECT_EQ(origin.authorities, nullptr);
+  const source::OriginAccess& access = origin.access;
+  EXPECT_FALSE(access.object_storage.own_key_allowed);
   EXPECT_EQ(access.object_storage.endpoint, "");
   EXPECT_FALSE(access.object_storage.insecure_skip_verify);
   EXPECT_EQ(access.hdfs_delegation_token, "");

@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include "base/backend_error.h"
 #include "base/text.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "tests/support/object_storage.h"
 #include "tests/support/python_server.h"
 #include "tests/unit/daemon/test_peer.h"
 
@@ -63,6 +65,16 @@ class OtherOrigins : public ::testing::Test {
     Listed listed;
     listed.status = stub.ListTaskEntries(&context, request, &listed.response);
     return listed;
+  }
+
+  template <typename Stub>
+  static grpc::Status DownloadBy(Stub& stub, const wire::DownloadTaskRequest& request) {
+    grpc::ClientContext context;
+    const auto reader = stub.DownloadTask(&context, request);
+    wire::DownloadTaskResponse response;
+    while (reader->Read(&response)) {
+    }
+    return reader->Finish();
   }
 
   runtime::IoThreads io_{2};
@@ -160,6 +172,33 @@ TEST_F(OtherOrigins, BothServersListADirectory) {
   const std::string metrics = peer_.metrics.Render();
   EXPECT_THAT(metrics, ContainsRegex("dragonfly_client_list_task_entries_total[{][^}]*[}] 5\n"));
   EXPECT_THAT(metrics, ContainsRegex("dragonfly_client_list_task_entries_failure_total[{][^}]*[}] 1\n"));
+}
+
+TEST_F(OtherOrigins, OnlyCallersOnThisHostUseTheDaemonsOwnKeys) {
+  const testing::ObjectStorage storage(
+      R"({"vendor": "s3", "bucket": "bkt", "objects": {"key": "content"}, "access_key_id": "AKID", )"
+      R"("access_key_secret": "secret", "region": "eu-west-1", "page_size": 2})");
+  const std::map<std::string, std::string> own = {{"AWS_ACCESS_KEY_ID", "AKID"},
+                                                  {"AWS_SECRET_ACCESS_KEY", "secret"},
+                                                  {"AWS_REGION", "eu-west-1"},
+                                                  {"AWS_ENDPOINT_URL_S3", storage.Endpoint()}};
+  for (const auto& [name, value] : own) ::setenv(name.c_str(), value.c_str(), 1);
+  wire::DownloadTaskRequest wanted;
+  wanted.mutable_download()->set_url("s3://bkt/key");
+  wire::ListTaskEntriesRequest directory;
+  directory.set_url("s3://bkt/");
+
+  const grpc::Status refused = DownloadBy(*remote_, wanted);
+  EXPECT_THAT(refused.error_message(), HasSubstr("for callers on its own host"));
+  EXPECT_FALSE(ListBy(*remote_, directory).status.ok());
+  const grpc::Status taken = DownloadBy(*local_, wanted);
+  EXPECT_TRUE(taken.ok()) << taken.error_message();
+  EXPECT_THAT(ListBy(*local_, directory).lines(), ElementsAre("s3://bkt/key 7"));
+  // Who brings a key needs none of the daemon's.
+  directory.mutable_object_storage()->set_access_key_id("AKID");
+  directory.mutable_object_storage()->set_access_key_secret("secret");
+  EXPECT_THAT(ListBy(*remote_, directory).lines(), ElementsAre("s3://bkt/key 7"));
+  for (const auto& [name, value] : own) ::unsetenv(name.c_str());
 }
 
 TEST_F(OtherOrigins, ListingAFileTellsOfTheFile) {

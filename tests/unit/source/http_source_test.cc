@@ -311,6 +311,43 @@ TEST_F(HttpSourceTest, TrustsTheConfiguredAuthority) {
   EXPECT_TRUE(sink_.text == content.substr(5, 1'900'000));
 }
 
+TEST_F(HttpSourceTest, TrustsTheAuthoritiesOfTheRequestForThatRequestOnly) {
+  const Certificates certificates("IP:127.0.0.1");
+  const Certificates others("IP:127.0.0.1");
+  Nginx nginx({{certificates.NginxLines(), true}});
+  nginx.Put("file", "content");
+  const OriginRequest plain = Ask(nginx.Url("/file"));
+  OriginRequest trusting = plain;
+  trusting.authorities =
+      std::make_shared<const std::vector<std::string>>(std::vector{others.CaDer(), certificates.CaDer()});
+  OriginRequest mistaken = plain;
+  mistaken.authorities = std::make_shared<const std::vector<std::string>>(std::vector{others.CaDer()});
+  // Whoever comes later does not profit from the connections, sessions and redirects of who came before.
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_FALSE(Stat(plain).ok());
+    const absl::StatusOr<OriginStat> stat = Stat(trusting);
+    ASSERT_TRUE(stat.ok()) << stat.status();
+    ASSERT_TRUE(Read(trusting, {3, 4}, VersionOf(*stat)).ok());
+    EXPECT_EQ(sink_.text, "tent");
+    EXPECT_FALSE(Read(mistaken, {3, 4}).ok());
+    EXPECT_FALSE(Read(plain, {3, 4}).ok());
+  }
+  // Beside those of the configuration.
+  options_.ca_file = others.ca_file();
+  sources_.reset();
+  EXPECT_TRUE(Stat(trusting).ok());
+  EXPECT_FALSE(Stat(plain).ok());
+
+  OriginRequest bad = plain;
+  bad.authorities = std::make_shared<const std::vector<std::string>>(
+      std::vector<std::string>{certificates.CaDer(), "no certificate"});
+  const absl::Status refused = Stat(bad).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("certificate_chain[1]"));
+  bad.authorities = std::make_shared<const std::vector<std::string>>(65, certificates.CaDer());
+  EXPECT_TRUE(absl::IsInvalidArgument(Stat(bad).status()));
+}
+
 // ---- lengths ----
 
 TEST_F(HttpSourceTest, LeavesTheLengthOfAChunkedBodyOpenAndReadsAllOfIt) {

@@ -55,6 +55,26 @@ TEST_F(HubSource, HuggingFaceReadsSmallAndLargeFiles) {
   EXPECT_EQ(dataset->content_length, 3u);
 }
 
+TEST_F(HubSource, OpensASmallFileWithOneRequest) {
+  const testing::ScriptedServer hub([](testing::ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/4\r\nContent-Length: 4\r\n\r\ntext");
+  });
+  access_.hugging_face.base_url = hub.Url("");
+  access_.model_scope.base_url = hub.Url("");
+  for (const std::string url : {"hf://owner/name/file", "modelscope://owner/name/file"}) {
+    sink_.text.clear();
+    const auto opened = [&](const OriginStat& stat) -> absl::StatusOr<ByteSink*> {
+      EXPECT_EQ(stat.content_length, 4u);
+      return &sink_;
+    };
+    const absl::StatusOr<Opening> opening = Run(SourceFor(url).Open(Ask(url), 1 << 20, opened, limiter_));
+    ASSERT_TRUE(opening.ok()) << opening.status();
+    EXPECT_TRUE(opening->body.ok()) << opening->body;
+    EXPECT_EQ(sink_.text, "text");
+  }
+  EXPECT_EQ(hub.requests().size(), 2u);
+}
+
 TEST_F(HubSource, ModelScopeReadsSmallAndLargeFiles) {
   Start({"--token", "ms_secret", "--revision", "master"});
   access_.model_scope.token = "ms_secret";

@@ -36,7 +36,9 @@ absl::StatusOr<ObjectPlace> Locate(const std::string& url, const Access& access,
                                    const Environment& environment = Env()) {
   const absl::StatusOr<ObjectUrl> parsed = ObjectUrl::Parse(url);
   if (!parsed.ok()) return parsed.status();
-  return LocateBucket(*parsed, access, environment);
+  Access local = access;
+  local.own_key_allowed = true;
+  return LocateBucket(*parsed, local, environment);
 }
 
 // The HTTP URL of an object.
@@ -170,7 +172,7 @@ TEST(LocateBucket, ShowsItsOwnKeyToTheVendorsServiceOnly) {
     const absl::StatusOr<ObjectPlace> place = Locate("s3://b/k", access, env);
     ASSERT_TRUE(place.ok());
     EXPECT_EQ(place->key.id, "") << endpoint;
-    EXPECT_TRUE(place->key_withheld);
+    EXPECT_STREQ(place->key_withheld, "are not for this endpoint");
   }
   Access access;
   access.endpoint = "https://evil.example";
@@ -188,6 +190,23 @@ TEST(LocateBucket, ShowsItsOwnKeyToTheVendorsServiceOnly) {
   access = Access();
   access.endpoint = "http://minio:9000";
   EXPECT_EQ(Locate("s3://b/k", access, own)->key.id, "own");
+}
+
+TEST(LocateBucket, KeepsItsOwnKeyFromCallersOfOtherHosts) {
+  const Environment env = Env({{"AWS_ACCESS_KEY_ID", "own"},
+                               {"AWS_SECRET_ACCESS_KEY", "own-secret"},
+                               {"GOOGLE_APPLICATION_CREDENTIALS", "/key.json"}});
+  const absl::StatusOr<ObjectPlace> s3 = LocateBucket(*ObjectUrl::Parse("s3://b/k"), Access(), env);
+  ASSERT_TRUE(s3.ok()) << s3.status();
+  EXPECT_EQ(s3->key.id, "");
+  EXPECT_EQ(s3->key.secret, "");
+  EXPECT_STREQ(s3->key_withheld, "are for callers on its own host");
+  const absl::StatusOr<ObjectPlace> gs = LocateBucket(*ObjectUrl::Parse("gs://b/k"), Access(), env);
+  ASSERT_TRUE(gs.ok()) << gs.status();
+  EXPECT_EQ(gs->credential_path, "");
+  EXPECT_STREQ(gs->key_withheld, "are for callers on its own host");
+  // What they bring themselves counts.
+  EXPECT_EQ(LocateBucket(*ObjectUrl::Parse("s3://b/k"), At(""), env)->key.id, "id");
 }
 
 TEST(MoveToRegion, ChangesTheUrlOfAwsOnly) {

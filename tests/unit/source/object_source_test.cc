@@ -433,10 +433,32 @@ TEST_F(ObjectSourceTest, ReadsPublicBucketsUnsigned) {
   }
 }
 
+TEST_F(ObjectSourceTest, OpensASmallObjectWithOneRequest) {
+  for (const char* vendor : {"s3", "abs", "oss", "obs", "cos"}) {  // of gs, the token would come first
+    SCOPED_TRACE(vendor);
+    objects_.reset();
+    access_ = OriginAccess::ObjectStorage();
+    Start(Config(vendor));
+    Collector sink;
+    std::optional<OriginStat> told;
+    const auto opened = [&](const OriginStat& stat) -> absl::StatusOr<ByteSink*> {
+      told = stat;
+      return &sink;
+    };
+    const absl::StatusOr<Opening> opening = Run(source().Open(Ask(kOddUrl), 1 << 20, opened, unlimited_));
+    ASSERT_TRUE(opening.ok()) << opening.status();
+    EXPECT_TRUE(opening->body.ok()) << opening->body;
+    EXPECT_EQ(told->content_length, 11u);
+    EXPECT_EQ(sink.text, "odd content");
+    EXPECT_THAT(storage_->Stop(), ElementsAre(HasSubstr("GET")));
+  }
+}
+
 TEST_F(ObjectSourceTest, SaysThatNobodyHasSigned) {
   Start(Config("s3"));
   access_.access_key_id.clear();
   access_.access_key_secret.clear();
+  access_.own_key_allowed = true;
   EXPECT_THAT(std::string(Stat(Ask("other")).status().message()),
               HasSubstr("403 Forbidden: AccessDenied: Access Denied; the request was not signed: access_key_id and "
                         "access_key_secret not given"));
@@ -453,7 +475,11 @@ TEST_F(ObjectSourceTest, SignsWithTheEnvironmentsKeyForItsEndpoint) {
   environment_["AWS_REGION"] = "eu-west-1";
   environment_["AWS_ENDPOINT_URL_S3"] = access_.endpoint;
   access_ = OriginAccess::ObjectStorage();
+  access_.own_key_allowed = true;
   EXPECT_TRUE(Stat(Ask("other")).ok());
+  access_.own_key_allowed = false;
+  EXPECT_THAT(std::string(Stat(Ask("other")).status().message()),
+              HasSubstr("not given, and those of dfdaemon's environment are for callers on its own host"));
 }
 
 TEST_F(ObjectSourceTest, KeepsCallersApart) {
