@@ -46,7 +46,11 @@ struct GarbageCollector::State {
   uint64_t MakeRoom(const TaskId& keep, uint64_t bytes);
 
   bool Busy(const storage::TaskContent& content) const { return content.in_use() || parts.running(content.id()); }
-  // With the bytes that each takes when `with_blocks`: a stat(2) or two of each.
+  // Sets candidate.bytes, the finished ones before, to what gets free with `content`: a stat(2) or two. False when it
+  // cannot be told.
+  static bool Measure(const storage::TaskContent& content, bool budget, GarbageCandidate& candidate,
+                      DiskUse* blocks_in_use);
+  // With the bytes that each takes when `with_blocks`.
   std::vector<GarbageCandidate> Candidates(bool with_blocks, DiskUse* blocks_in_use) const;
   bool Evict(const TaskId& id, std::string_view why);
   // `span`: what the pass is called in traces; there is none when nothing goes.
@@ -64,24 +68,28 @@ struct GarbageCollector::State {
   runtime::TaskGroup tasks;
 };
 
+bool GarbageCollector::State::Measure(const storage::TaskContent& content, bool budget, GarbageCandidate& candidate,
+                                      DiskUse* blocks_in_use) {
+  const absl::StatusOr<storage::TaskContent::Blocks> blocks = content.ReadBlocks();
+  if (!blocks.ok()) return false;  // it is going
+  const uint64_t on_disk = blocks->content_bytes + blocks->metadata_bytes;
+  if (blocks_in_use != nullptr) blocks_in_use->used_bytes += std::max(on_disk, candidate.bytes);
+  if (budget) {
+    candidate.bytes = std::max(on_disk, candidate.bytes);
+  } else {
+    // Of a linked content the bytes stay.
+    candidate.bytes = blocks->linked ? 0 : on_disk;
+  }
+  return true;
+}
+
 std::vector<GarbageCandidate> GarbageCollector::State::Candidates(bool with_blocks, DiskUse* blocks_in_use) const {
   const bool budget = parts.store.usage().budget;
   std::vector<GarbageCandidate> candidates;
   for (const auto& content : parts.store.List()) {
     GarbageCandidate candidate(content->id());
     candidate.bytes = content->finished_bytes();
-    if (with_blocks) {
-      const absl::StatusOr<storage::TaskContent::Blocks> blocks = content->ReadBlocks();
-      if (!blocks.ok()) continue;  // it is going
-      const uint64_t on_disk = blocks->content_bytes + blocks->metadata_bytes;
-      if (blocks_in_use != nullptr) blocks_in_use->used_bytes += std::max(on_disk, candidate.bytes);
-      if (budget) {
-        candidate.bytes = std::max(on_disk, candidate.bytes);
-      } else {
-        // Of a linked content the bytes stay.
-        candidate.bytes = blocks->linked ? 0 : on_disk;
-      }
-    }
+    if (with_blocks && !Measure(*content, budget, candidate, blocks_in_use)) continue;
     candidate.created_at = content->created_at();
     candidate.updated_at = content->updated_at();
     candidate.complete = content->complete();
@@ -163,13 +171,21 @@ uint64_t GarbageCollector::State::MakeRoom(const TaskId& keep, uint64_t bytes) {
   const uint64_t wanted = available < bytes ? bytes - available : bytes;
   // Said before the tasks are listed, since whoever asks for too much may ask often.
   if (wanted > usage.content_bytes + usage.tasks * kSpareBytesMax) return 0;
-  std::vector<GarbageCandidate> candidates = Candidates(/*with_blocks=*/true, nullptr);
+  // On the thread of a download: no file is looked at that may stay.
+  std::vector<GarbageCandidate> candidates = Candidates(/*with_blocks=*/false, nullptr);
   std::erase_if(candidates, [&keep](const GarbageCandidate& candidate) { return candidate.id == keep; });
   absl::flat_hash_map<TaskId, uint64_t> bytes_of;
-  for (const GarbageCandidate& candidate : candidates) bytes_of.emplace(candidate.id, candidate.bytes);
+  const auto free_by = [&](const TaskId& id) -> uint64_t {
+    const std::shared_ptr<storage::TaskContent> content = parts.store.Find(id);
+    if (content == nullptr) return 0;
+    GarbageCandidate measured(id);
+    measured.bytes = content->finished_bytes();
+    if (!Measure(*content, usage.budget, measured, nullptr)) return 0;
+    return bytes_of[id] = measured.bytes;
+  };
   uint64_t freed = 0;
   telemetry::Span span = parts.trace.Start("evict_task_space");
-  for (const TaskId& id : TasksToMakeRoom(std::move(candidates), wanted, policy, absl::Now())) {
+  for (const TaskId& id : TasksToMakeRoom(std::move(candidates), wanted, policy, absl::Now(), free_by)) {
     if (Evict(id, "a download needs the room")) freed += bytes_of[id];
   }
   span.Set("bytes", freed);

@@ -16,15 +16,18 @@ double PartOf(uint64_t bytes, uint64_t percent) {
 }
 
 // Takes candidates in order of last use until `wanted` bytes are free; returns how many that are.
-template <typename MayGo>
-double TakeOldest(std::vector<GarbageCandidate>& candidates, double wanted, MayGo may_go, std::vector<TaskId>& taken) {
+template <typename MayGo, typename FreeBy>
+double TakeOldest(std::vector<GarbageCandidate>& candidates, double wanted, MayGo may_go, FreeBy free_by,
+                  std::vector<TaskId>& taken) {
   std::sort(candidates.begin(), candidates.end(),
             [](const GarbageCandidate& a, const GarbageCandidate& b) { return a.updated_at < b.updated_at; });
   double freed = 0;
   for (const GarbageCandidate& candidate : candidates) {
     if (freed >= wanted) break;
-    if (candidate.bytes == 0 || !may_go(candidate)) continue;
-    freed += static_cast<double>(candidate.bytes);
+    if (!may_go(candidate)) continue;
+    const uint64_t bytes = free_by(candidate);
+    if (bytes == 0) continue;
+    freed += static_cast<double>(bytes);
     taken.push_back(candidate.id);
   }
   return freed;
@@ -56,16 +59,18 @@ std::vector<TaskId> TasksOverBudget(std::vector<GarbageCandidate> candidates, co
     const bool may_go_on = !candidate.complete && candidate.created_at + policy.unfinished > now;
     return !may_go_on && !InUse(candidate, policy.in_use, now);
   };
-  TakeOldest(candidates, wanted, may_go, evicted);
+  TakeOldest(candidates, wanted, may_go, [](const GarbageCandidate& candidate) { return candidate.bytes; }, evicted);
   return evicted;
 }
 
 std::vector<TaskId> TasksToMakeRoom(std::vector<GarbageCandidate> candidates, uint64_t bytes,
-                                    const GarbagePolicy& policy, absl::Time now) {
+                                    const GarbagePolicy& policy, absl::Time now,
+                                    const std::function<uint64_t(const TaskId& id)>& free_by) {
   std::vector<TaskId> evicted;
   const auto wanted = static_cast<double>(bytes);
   const auto may_go = [&](const GarbageCandidate& candidate) { return !InUse(candidate, policy.just_used, now); };
-  if (TakeOldest(candidates, wanted, may_go, evicted) < wanted) evicted.clear();
+  const auto measure = [&](const GarbageCandidate& candidate) { return free_by(candidate.id); };
+  if (TakeOldest(candidates, wanted, may_go, measure, evicted) < wanted) evicted.clear();
   return evicted;
 }
 

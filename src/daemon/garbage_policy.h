@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -54,8 +55,10 @@ std::vector<TaskId> TasksOverBudget(std::vector<GarbageCandidate> candidates, co
                                     const GarbagePolicy& policy, absl::Time now);
 
 // Tasks to evict so that `bytes` get free at once, least recently used first, incomplete ones too; none when all
-// together are not enough.
+// together are not enough. `free_by` tells the bytes that get free with one, and is asked about no more tasks than
+// needed.
 std::vector<TaskId> TasksToMakeRoom(std::vector<GarbageCandidate> candidates, uint64_t bytes,
-                                    const GarbagePolicy& policy, absl::Time now);
+                                    const GarbagePolicy& policy, absl::Time now,
+                                    const std::function<uint64_t(const TaskId& id)>& free_by);
 
 }  // namespace dragonfly::daemon

@@ -138,7 +138,7 @@ asio::awaitable<absl::StatusOr<PersistentImported>> ImportFor(PersistentTasks& t
   import.application = request.application();
   if (request.has_piece_length()) import.piece_length = request.piece_length();
   // Later clients leave it away.
-  import.ttl = request.has_ttl() ? absl::Seconds(request.ttl().seconds()) : absl::Hours(24);
+  import.ttl = request.has_ttl() ? absl::Seconds(request.ttl().seconds()) : tasks.default_ttl();
   import.hard_link = hard_link;
   co_return co_await tasks.Import(std::move(import), observer);
 }

@@ -157,6 +157,7 @@ storage::ContentStore& PersistentTasks::store() { return *state_->store; }
 const HostIdentity& PersistentTasks::identity() const { return state_->parts.identity; }
 runtime::BlockingPool& PersistentTasks::blocking() { return state_->parts.blocking; }
 Probe& PersistentTasks::probe() { return state_->parts.probe; }
+absl::Duration PersistentTasks::default_ttl() const { return state_->parts.config.gc.persistent_cache_task_ttl; }
 
 asio::awaitable<absl::StatusOr<std::shared_ptr<storage::TaskContent>>> PersistentTasks::WhenContent(
     TaskId id, TimePoint deadline) {

@@ -147,6 +147,8 @@ class PersistentTasks {
   const HostIdentity& identity() const;
   runtime::BlockingPool& blocking();
   Probe& probe();
+  // How long an import lives whose request does not say.
+  absl::Duration default_ttl() const;
 
  private:
   struct State;

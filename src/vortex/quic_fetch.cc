@@ -95,9 +95,7 @@ asio::awaitable<absl::StatusOr<ContentMetadata>> QuicFetch::Run(std::span<const 
   for (;;) {
     DF_CO_RETURN_IF_ERROR(co_await WaitForBlock());
     if (ready_.empty()) break;
-    Filled filled = std::move(ready_.front());
-    ready_.pop_front();
-    DF_CO_RETURN_IF_ERROR(co_await HandOn(std::move(filled), sink));
+    DF_CO_RETURN_IF_ERROR(co_await HandOn(sink));
   }
   co_return head_.metadata();
 }
@@ -117,13 +115,27 @@ asio::awaitable<absl::Status> QuicFetch::WaitForBlock() {
   }
 }
 
-asio::awaitable<absl::Status> QuicFetch::HandOn(Filled filled, ByteSink& sink) {
-  if (!limiter_.unlimited()) {
-    co_await limiter_.Take(filled.size, limiter_.SizeOf(request_.expected.length));
-    if (Clock::now() >= request_.deadline) co_return absl::DeadlineExceededError("the download limit left no time");
+asio::awaitable<absl::Status> QuicFetch::HandOn(ByteSink& sink) {
+  // The bytes are here, whatever the limit says: their blocks go back first, and the parent may send as many more when
+  // their tokens have been taken.
+  size_t size = 0;
+  while (!ready_.empty()) {
+    const Filled filled = std::move(ready_.front());
+    ready_.pop_front();
+    DF_CO_RETURN_IF_ERROR(sink.Append(filled.block.span().first(filled.size)));
+    size += filled.size;
   }
-  DF_CO_RETURN_IF_ERROR(sink.Append(filled.block.span().first(filled.size)));
-  stream_->Consumed(filled.size);
+  if (!limiter_.unlimited()) {
+    const runtime::TransferSize whole = limiter_.SizeOf(request_.expected.length);
+    for (size_t paid = 0; paid < size; paid += block_size_) {
+      co_await limiter_.Take(std::min(block_size_, size - paid), whole);
+    }
+    const bool all_here = missing_ == 0 && ready_.empty();
+    if (!all_here && Clock::now() >= request_.deadline) {
+      co_return absl::DeadlineExceededError("the download limit left no time");
+    }
+  }
+  stream_->Consumed(size);
   // The wait for tokens was not the parent's.
   last_byte_ = std::max(last_byte_, Clock::now());
   co_return absl::OkStatus();

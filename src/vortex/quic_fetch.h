@@ -51,7 +51,7 @@ class QuicFetch final : public QuicStreamReader {
   void TakeHead(std::span<const std::byte>& bytes);
   void TakeContent(std::span<const std::byte> bytes);
   boost::asio::awaitable<absl::Status> WaitForBlock();
-  boost::asio::awaitable<absl::Status> HandOn(Filled filled, ByteSink& sink);
+  boost::asio::awaitable<absl::Status> HandOn(ByteSink& sink);
 
   const std::shared_ptr<QuicStream> stream_;
   const FetchRequest& request_;

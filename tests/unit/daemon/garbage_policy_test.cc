@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <string>
 
 namespace dragonfly::daemon {
@@ -75,12 +77,29 @@ TEST(TasksOverBudget, CountsTheLargestDisks) {
       ElementsAre(Id('1')));
 }
 
+// As many as there are in `tasks`; tells which were asked about.
+std::function<uint64_t(const TaskId&)> BytesOf(const std::vector<GarbageCandidate>& tasks,
+                                               std::vector<TaskId>* asked = nullptr) {
+  return [&tasks, asked](const TaskId& id) {
+    if (asked != nullptr) asked->push_back(id);
+    return std::ranges::find(tasks, id, &GarbageCandidate::id)->bytes;
+  };
+}
+
+TEST(TasksToMakeRoom, AsksForTheBytesOfNoMoreThanNeeded) {
+  const std::vector<GarbageCandidate> tasks = {Task('2', absl::Minutes(20)), Task('1', absl::Hours(1)),
+                                               Task('3', absl::Minutes(10))};
+  std::vector<TaskId> asked;
+  EXPECT_THAT(TasksToMakeRoom(tasks, 100, GarbagePolicy(), kNow, BytesOf(tasks, &asked)), ElementsAre(Id('1')));
+  EXPECT_THAT(asked, ElementsAre(Id('1')));
+}
+
 TEST(TasksToMakeRoom, GoLeastRecentlyUsedFirstIncompleteOnesToo) {
   GarbageCandidate unfinished = Task('1', absl::Hours(1));
   unfinished.complete = false;
   unfinished.created_at = kNow - absl::Hours(1);
   const std::vector<GarbageCandidate> tasks = {Task('2', absl::Minutes(1)), unfinished, Task('3', absl::Minutes(30))};
-  EXPECT_THAT(TasksToMakeRoom(tasks, 150, GarbagePolicy(), kNow), ElementsAre(Id('1'), Id('3')));
+  EXPECT_THAT(TasksToMakeRoom(tasks, 150, GarbagePolicy(), kNow, BytesOf(tasks)), ElementsAre(Id('1'), Id('3')));
 }
 
 TEST(TasksToMakeRoom, NoneGoWhenAllAreNotEnough) {
@@ -88,8 +107,8 @@ TEST(TasksToMakeRoom, NoneGoWhenAllAreNotEnough) {
   running.running = true;
   const std::vector<GarbageCandidate> tasks = {running, Task('2', absl::Seconds(5), 1000), Task('3', absl::Hours(1)),
                                                Task('4', absl::Hours(1), /*bytes=*/0)};
-  EXPECT_THAT(TasksToMakeRoom(tasks, 101, GarbagePolicy(), kNow), IsEmpty());
-  EXPECT_THAT(TasksToMakeRoom(tasks, 100, GarbagePolicy(), kNow), ElementsAre(Id('3')));
+  EXPECT_THAT(TasksToMakeRoom(tasks, 101, GarbagePolicy(), kNow, BytesOf(tasks)), IsEmpty());
+  EXPECT_THAT(TasksToMakeRoom(tasks, 100, GarbagePolicy(), kNow, BytesOf(tasks)), ElementsAre(Id('3')));
 }
 
 }  // namespace
