@@ -102,12 +102,13 @@ TEST_P(LimitsTest, KeepsToItAndLetsSmallTasksThrough) {
   const double bytes = static_cast<double>(kLargeFiles * kLargeBytes + kSmallFiles * kSmallBytes);
   const double ratio = bytes / elapsed / static_cast<double>(kLimit);
   const auto milliseconds = [](const std::vector<double>& sorted) { return sorted[sorted.size() / 2] * 1000; };
-  std::printf("%s: %.3f of the limit over %.1f s; a small task takes %.0f ms beside, %.0f ms alone\n", direction.name,
-              ratio, elapsed, milliseconds(beside), milliseconds(alone));
+  std::printf("%s: %.3f of the limit over %.1f s; a small task takes %.0f ms beside (at most %.0f), %.0f ms alone\n",
+              direction.name, ratio, elapsed, milliseconds(beside), beside.back() * 1000, milliseconds(alone));
   EXPECT_GT(elapsed, 10);
   EXPECT_NEAR(ratio, 1, 0.05);
   EXPECT_TRUE(beside_all_the_time);
-  EXPECT_LT(milliseconds(beside), 2 * milliseconds(alone) + 50);
+  // Fifty milliseconds from the start of dfget to its end, unless the machine is slow even without the large ones.
+  EXPECT_LT(milliseconds(beside), std::max(50.0, 3 * milliseconds(alone)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Directions, LimitsTest,
