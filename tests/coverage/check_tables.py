@@ -59,7 +59,8 @@ SPAN = re.compile(r'(?:\bServerSpan|\bStartSpan|[.>]Start)\(\s*(?:[\w.>&*()-]+,\
 # One of several names for a span, chosen by a condition: Start(tunnel ? "a" : "b", SpanKind::kServer).
 SPAN_CHOICE = re.compile(r'[?:]\s*"([a-z][a-z0-9_]*)"')
 
-CALL_MADE = re.compile(r"async\(\)->(\w+)\(")
+# stub->async()->StatTask(...), and &Stub::async::StatTask, of which it is made later.
+CALL_MADE = re.compile(r"(?:async\(\)->|&Stub::async::)(\w+)")
 # kPeerStates = {"Pending", ...} in src/scheduler/state.cc and persistent_model.cc.
 NAMES = re.compile(r"\bk(Peer|Task)(State|Event)s\s*=\s*\{([^}]*)\}")
 # What src/scheduler/ says to its callers: the code, and the text up to its first variable part.
