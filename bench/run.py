@@ -20,7 +20,7 @@ BIN = os.path.join(ROOT, "build", "release", "bin")
 GIB = 1 << 30
 TICK = os.sysconf("SC_CLK_TCK")
 NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "piece_grpc_tls", "parents", "tasks_100", "dfget_cold",
-         "small_files", "scheduler", "memory", "proxy"]
+         "small_files", "scheduler", "scheduler_load", "memory", "proxy"]
 
 
 def program(name):
@@ -400,6 +400,10 @@ class Bench:
 
     def scheduler(self):
         return json.loads(subprocess.run([program("scheduler_bench")], check=True, stdout=subprocess.PIPE).stdout)
+
+    def scheduler_load(self):
+        """100 000 peers of 1000 tasks, 5000 open streams: memory, registrations, reports of pieces, the longest hold."""
+        return json.loads(subprocess.run([program("scheduler_load")], check=True, stdout=subprocess.PIPE).stdout)
 
     def proxy(self):
         """A stored file of 1 GiB through the proxy to curl against nginx's own, the first byte, and kept connections."""

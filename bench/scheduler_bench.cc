@@ -11,16 +11,12 @@
 //   memory: bytes on the heap per peer without a stream.
 #include <grpcpp/grpcpp.h>
 #include <malloc.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -30,11 +26,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/text.h"
-#include "runtime/io_threads.h"
-#include "runtime/process.h"
-#include "scheduler/scheduler.h"
 #include "scheduler/shard.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
+#include "scheduler_process.h"
 
 namespace dragonfly::scheduler {
 namespace {
@@ -172,64 +166,6 @@ nlohmann::json MeasureMemory(size_t peers) {
 }
 
 // -- Over gRPC.
-
-// A scheduler in a child process.
-class Server {
- public:
-  // Before this process uses gRPC.
-  Server() {
-    int ports[2];
-    if (pipe(ports) != 0) std::abort();
-    child_ = fork();
-    if (child_ == 0) {
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      close(ports[0]);
-      Serve(ports[1]);
-    }
-    close(ports[1]);
-    if (read(ports[0], &port_, sizeof(port_)) != sizeof(port_)) std::abort();
-    close(ports[0]);
-  }
-  ~Server() {
-    kill(child_, SIGKILL);
-    waitpid(child_, nullptr, 0);
-  }
-  std::string address() const { return StrCat("127.0.0.1:", port_); }
-  // Used so far, in user and system mode.
-  double CpuSeconds() const {
-    std::ifstream file(StrCat("/proc/", child_, "/stat"));
-    std::string field;
-    double ticks = 0;
-    for (int i = 1; i <= 15 && file >> field; ++i) {
-      if (i >= 14) ticks += std::stod(field);
-    }
-    return ticks / double(sysconf(_SC_CLK_TCK));
-  }
-  double ResidentMiB() const {
-    std::ifstream file(StrCat("/proc/", child_, "/statm"));
-    double size = 0;
-    double resident = 0;
-    file >> size >> resident;
-    return resident * double(sysconf(_SC_PAGESIZE)) / double(kMi);
-  }
-
- private:
-  [[noreturn]] static void Serve(int port_pipe) {
-    runtime::RaiseFileLimit();
-    runtime::IoThreads io;
-    SchedulerConfig config;
-    config.server.listen_ip = "127.0.0.1";
-    config.server.port = 0;
-    const auto scheduler = Scheduler::Start(config, io);
-    if (!scheduler.ok()) std::abort();
-    const uint16_t port = (*scheduler)->port();
-    if (write(port_pipe, &port, sizeof(port)) != sizeof(port)) std::abort();
-    for (;;) pause();
-  }
-
-  pid_t child_ = 0;
-  uint16_t port_ = 0;
-};
 
 struct Load;
 
@@ -412,7 +348,8 @@ void LoadStream::Continue() {
 
 void LoadStream::OnDone(const grpc::Status&) { delete this; }
 
-nlohmann::json MeasureGrpc(const Server& server, size_t tasks, size_t live, size_t measured, size_t in_flight) {
+nlohmann::json MeasureGrpc(const SchedulerProcess& server, size_t tasks, size_t live, size_t measured,
+                           size_t in_flight) {
   // Never freed: streams are still open when the process ends.
   auto& load = *new Load(server.address());
   load.AnnounceHosts(2000);
@@ -452,9 +389,9 @@ int main(int argc, char** argv) {
 
   nlohmann::json result;
   // Forked before anything else has made a thread.
-  std::vector<std::unique_ptr<Server>> servers;
+  std::vector<std::unique_ptr<SchedulerProcess>> servers;
   if (only.empty() || only == "grpc") {
-    for (int i = 0; i < 3; ++i) servers.push_back(std::make_unique<Server>());
+    for (int i = 0; i < 3; ++i) servers.push_back(std::make_unique<SchedulerProcess>());
   }
   // Before streams come and go beside it.
   if (only.empty() || only == "memory") result["memory"] = MeasureMemory(memory_peers);

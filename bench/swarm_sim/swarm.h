@@ -35,8 +35,8 @@ struct Scenario {
   // Share of the hosts that die, without a word, in each minute; as many new ones come.
   double churn_per_minute = 0;
 
-  // Pieces that a host sends at once; others wait.
-  size_t uploads_max = 1000000;
+  // Somebody at each peer reads the file in order while it comes, as the clients of a proxy do.
+  bool readers = false;
 
   // What the scheduler needs for a registration, one at a time.
   double registration_seconds = 50e-6;
@@ -57,6 +57,7 @@ struct Outcome {
   Outcome() = default;
   // Seconds from a peer's arrival until it has everything; peers that died do not count.
   double mean = 0, p50 = 0, p99 = 0, p999 = 0, worst = 0;
+  double first_p50 = 0, first_p99 = 0;  // until it has the first piece of the file
   // From the first arrival until the last peer had everything.
   double makespan = 0;
   double bound = 0;

@@ -19,6 +19,13 @@ constexpr int kRefusalsMax = 10;  // groups of 2^kRefusalsMax waiters at most
 // Priority of common.v2: who is started for a task that nobody has.
 enum Level : int32_t { kLevel0, kLevel1, kLevel2, kLevel3, kLevel4, kLevel5, kLevel6 };
 
+// In different data centres, as far as both say where they are.
+bool AreApart(const Peer& a, const Peer& b) {
+  const std::string& idc = a.host_facts().idc;
+  const std::string& other = b.host_facts().idc;
+  return !idc.empty() && !other.empty() && idc != other;
+}
+
 bool IsReachFailure(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
 }
@@ -149,7 +156,7 @@ void Dispatcher::Introduce(Peer& child, const std::vector<Peer*>& parents) {
     for (auto node = parent->children().rbegin(); node != parent->children().rend(); ++node) {
       Peer& sibling = static_cast<Peer&>(**node);
       if (&sibling == &child || siblings.size() >= kSiblingsMax || sibling.state() != PeerState::kRunning ||
-          sibling.lost() || sibling.stream == nullptr || evaluator_.IsFull(sibling) ||
+          sibling.lost() || sibling.stream == nullptr || evaluator_.IsFull(sibling) || AreApart(sibling, child) ||
           std::find(siblings.begin(), siblings.end(), &sibling) != siblings.end()) {
         continue;
       }

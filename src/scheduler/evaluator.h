@@ -19,6 +19,8 @@ class Evaluator {
   virtual bool IsBad(const Peer& parent, TimePoint now) const = 0;
   // True when `parent` serves as many children as it can serve well, so that others should be used first.
   virtual bool IsFull(const Peer& parent) const = 0;
+  // True when a peer that begins should rather begin at another parent: so when it is full, or sooner.
+  virtual bool IsBusy(const Peer& parent) const { return IsFull(parent); }
 };
 
 // The terms of the default evaluator, each between 0 and 1 (piece is unbounded while the piece count is not known).

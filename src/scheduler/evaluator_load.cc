@@ -19,6 +19,8 @@ constexpr double kFullFactor = 2;
 // while others lack it is lost to all of them, so it has few children, which know of one another.
 constexpr double kRootFactor = 2;
 constexpr int32_t kFullMin = 4;
+// Of a parent that downloads itself: with few children each has its first piece soon, and passes it on.
+constexpr int32_t kBusy = 6;
 
 class LoadEvaluator final : public Evaluator {
  public:
@@ -38,6 +40,10 @@ class LoadEvaluator final : public Evaluator {
     if (rate <= 0) return false;
     const double factor = parent.parents().empty() ? kRootFactor : kFullFactor;
     return parent.host().upload_slots() >= std::max(kFullMin, static_cast<int32_t>(factor * rate / kChildRate));
+  }
+  bool IsBusy(const Peer& parent) const override {
+    const bool passes_on = !parent.parents().empty() && parent.host_facts().max_tx_rate > 0;
+    return IsFull(parent) || (passes_on && parent.host().upload_slots() >= kBusy);
   }
 
  private:

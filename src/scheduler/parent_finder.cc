@@ -65,7 +65,7 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
     if (limits_.refused_count && drawn >= limits_.sample) break;
     Peer& parent = Draw(task, drawn);
-    if (spare_full && evaluator_.IsFull(parent)) {
+    if (spare_full && evaluator_.IsBusy(parent)) {
       has_spared_ = true;
       continue;
     }

@@ -413,6 +413,27 @@ TEST(Widening, APeerThatHasOnlyHelpersLeftGetsAParent) {
   EXPECT_EQ(wide.child.stream->more.back(), "other");
 }
 
+TEST(Widening, IntroducesTheChildrenOfAPeerThatHasEverythingWithinTheirDataCentre) {
+  World world;
+  const World::Peer parent = world.Complete("parent");
+  const auto child = [&](const std::string& id, const std::string& idc) {
+    World::Peer peer(id);
+    world.AddHost(peer.host).idc = idc;
+    Registration registration = World::Download();
+    registration.takes_more_parents = true;
+    EXPECT_TRUE(world.Register(peer, std::move(registration)).ok());
+    world.Begin(peer);
+    return peer;
+  };
+  const World::Peer far = child("far", "a");
+  const World::Peer near = child("near", "b");
+  const World::Peer last = child("last", "b");
+  // The last one has them as parents, if it has them.
+  EXPECT_TRUE(last.stream->more.empty());
+  EXPECT_EQ(near.stream->more, std::vector<std::string>{"last"});
+  EXPECT_TRUE(far.stream->more.empty());
+}
+
 TEST(Widening, AHelperThatLeavesGivesItsSlotsBackAndIsForgotten) {
   Wide wide(true);
   wide.world.Pass(300ms);

@@ -198,5 +198,23 @@ TEST(LoadEvaluator, CallsAHostFullThatServesTwiceWhatFillsIt) {
   EXPECT_TRUE(load->IsFull(world.Get(parent)));
 }
 
+TEST(LoadEvaluator, LetsPeersBeginAtParentsWithFewChildren) {
+  World world;
+  for (const char* host : {"host-parent", "host-middle"}) world.AddHost(host).max_tx_rate = 125e6;
+  const World::Peer parent = world.Complete("parent");
+  World::Peer middle("middle");
+  ASSERT_TRUE(world.Register(middle).ok());
+  world.Begin(middle);
+  const auto load = *MakeEvaluator("load");
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_FALSE(load->IsBusy(world.Get(middle))) << i;
+    for (const World::Peer& peer : {parent, middle}) world.Get(peer).host().TakeUploadSlot(200);
+  }
+  EXPECT_TRUE(load->IsBusy(world.Get(middle)));
+  EXPECT_FALSE(load->IsFull(world.Get(middle)));
+  // One that needs nobody sends to as many as it can.
+  EXPECT_FALSE(load->IsBusy(world.Get(parent)));
+}
+
 }  // namespace
 }  // namespace dragonfly::scheduler
