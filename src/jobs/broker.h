@@ -34,7 +34,9 @@ class Broker {
   virtual boost::asio::awaitable<absl::Status> Send(std::string group_uuid, std::vector<Message> messages) = 0;
   // In the order in which they were sent. Errors: NOT_FOUND for a group that is not known (any more).
   virtual boost::asio::awaitable<absl::StatusOr<std::vector<TaskState>>> States(std::string group_uuid) = 0;
-  // The same, as soon as all have ended, or as they are at the deadline.
+  // Whether all of it has got to its queues. Errors: NOT_FOUND.
+  virtual boost::asio::awaitable<absl::StatusOr<bool>> IsSent(std::string group_uuid) = 0;
+  // The states, as soon as all have ended, or as they are at the deadline.
   virtual boost::asio::awaitable<absl::StatusOr<std::vector<TaskState>>> Await(std::string group_uuid,
                                                                                TimePoint deadline) = 0;
   // What has not ended becomes FAILURE with `reason`. Who works on it is told so. Errors: NOT_FOUND.

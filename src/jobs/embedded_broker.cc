@@ -92,6 +92,12 @@ asio::awaitable<absl::StatusOr<std::vector<TaskState>>> EmbeddedBroker::States(s
   co_return Read(group_uuid);
 }
 
+asio::awaitable<absl::StatusOr<bool>> EmbeddedBroker::IsSent(std::string group_uuid) {
+  const absl::MutexLock lock(&mutex_);
+  if (!groups_.contains(group_uuid)) co_return NotKnown(group_uuid);
+  co_return true;
+}
+
 asio::awaitable<absl::StatusOr<std::vector<TaskState>>> EmbeddedBroker::Await(std::string group_uuid,
                                                                               TimePoint deadline) {
   std::optional<runtime::Signal> changed;

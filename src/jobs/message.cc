@@ -28,6 +28,12 @@ std::string AsUuid(std::string hex) {
   return hex;
 }
 
+// Schedulers of the original put jobs back that they do not know, and find them again at once, unless they are told to
+// drop them.
+bool IsOriginals(std::string_view name) {
+  return name == kPreheat || name == kSyncPeers || name == kGetTask || name == kDeleteTask;
+}
+
 }  // namespace
 
 std::string_view NameOf(State state) { return kStates[static_cast<size_t>(state)]; }
@@ -64,7 +70,7 @@ std::string ToJson(const Message& message) {
                      {"BrokerMessageGroupId", ""},
                      {"SQSReceiptHandle", ""},
                      {"StopTaskDeletionOnError", false},
-                     {"IgnoreWhenTaskNotRegistered", false}};
+                     {"IgnoreWhenTaskNotRegistered", !IsOriginals(message.name)}};
   return Dump(json);
 }
 

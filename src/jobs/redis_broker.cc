@@ -360,6 +360,14 @@ asio::awaitable<absl::StatusOr<std::vector<TaskState>>> RedisBroker::States(std:
   co_return co_await state_->commands.Run<std::vector<TaskState>>(read);
 }
 
+asio::awaitable<absl::StatusOr<bool>> RedisBroker::IsSent(std::string group_uuid) {
+  const std::function<absl::StatusOr<bool>()> read = [state = state_.get(), group_uuid]() -> absl::StatusOr<bool> {
+    DF_ASSIGN_OR_RETURN(const Group group, state->ReadGroup(group_uuid));
+    return group.published;
+  };
+  co_return co_await state_->commands.Run<bool>(read);
+}
+
 asio::awaitable<absl::StatusOr<std::vector<TaskState>>> RedisBroker::Await(std::string group_uuid, TimePoint deadline) {
   const runtime::Signal changed = state_->Join(group_uuid);
   const std::shared_ptr<void> leave(nullptr, [this, group_uuid](void*) { state_->Leave(group_uuid); });

@@ -38,6 +38,7 @@ class RedisBroker final : public Broker {
 
   boost::asio::awaitable<absl::Status> Send(std::string group_uuid, std::vector<Message> messages) override;
   boost::asio::awaitable<absl::StatusOr<std::vector<TaskState>>> States(std::string group_uuid) override;
+  boost::asio::awaitable<absl::StatusOr<bool>> IsSent(std::string group_uuid) override;
   boost::asio::awaitable<absl::StatusOr<std::vector<TaskState>>> Await(std::string group_uuid,
                                                                        TimePoint deadline) override;
   boost::asio::awaitable<absl::Status> Cancel(std::string group_uuid, std::string reason) override;

@@ -19,7 +19,7 @@ std::string ToJson(const TaskRequest& request) {
   return Dump(json);
 }
 
-absl::StatusOr<TaskRequest> ParseTaskRequest(std::string_view text) {
+absl::StatusOr<TaskRequest> ParseTaskRequest(std::string_view text, bool must_name) {
   DF_ASSIGN_OR_RETURN(const Json json, ParseObject(text, "request about a task"));
   TaskRequest request;
   int64_t timeout = 0;
@@ -33,7 +33,8 @@ absl::StatusOr<TaskRequest> ParseTaskRequest(std::string_view text) {
       request.headers[name] = value.get<std::string>();
     }
   }
-  if (request.task_id.empty() && request.url.empty()) return absl::InvalidArgumentError("task_id: is required");
+  if (must_name && request.task_id.empty() && request.url.empty())
+    return absl::InvalidArgumentError("task_id: is required");
   request.timeout = absl::Nanoseconds(std::max<int64_t>(0, timeout));
   return request;
 }

@@ -22,7 +22,7 @@ struct TaskRequest {
 };
 
 std::string ToJson(const TaskRequest& request);
-// Errors: INVALID_ARGUMENT naming the member.
-absl::StatusOr<TaskRequest> ParseTaskRequest(std::string_view json);
+// Errors: INVALID_ARGUMENT naming the member; with `must_name` also when there is neither a task nor a URL.
+absl::StatusOr<TaskRequest> ParseTaskRequest(std::string_view json, bool must_name = true);
 
 }  // namespace dragonfly::jobs

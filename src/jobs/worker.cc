@@ -155,8 +155,10 @@ struct Worker::State {
   }
 
   void Note(const absl::Status& status, const std::string& queue) {
-    if (!status.ok()) DF_LOG(Warn, "queue {}: {}", queue, MessageOf(status));
     const absl::MutexLock lock(&mutex);
+    // Once, however long it lasts.
+    if (!status.ok() && last.ok()) DF_LOG(Warn, "queue {}: {}", queue, MessageOf(status));
+    if (status.ok() && !last.ok()) DF_LOG(Info, "queue {}: jobs are taken again", queue);
     last = status;
   }
 

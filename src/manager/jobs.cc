@@ -38,6 +38,7 @@ constexpr int64_t kForeignMax = 1000;
 // Beyond the time that a job gives its schedulers.
 constexpr absl::Duration kSlack = absl::Seconds(60);
 constexpr std::chrono::seconds kSearchTimeout{30};
+constexpr std::chrono::seconds kAskTimeout{10};
 constexpr std::chrono::hours kGcInterval{1};
 constexpr int64_t kGcBatch = 5000;
 constexpr double kRateDefault = 10;
@@ -284,13 +285,19 @@ struct JobService::State {
     const db::Database::Work<int64_t> insert = [row](db::Connection& connection) { return InsertJob(connection, row); };
     DF_CO_ASSIGN_OR_RETURN(const int64_t id, co_await Do<int64_t>(insert));
     own.insert(id);
+    // Also when whoever asked for it goes away in the midst of this: the job is then looked at as one of others.
+    bool watched = false;
+    const std::shared_ptr<void> gone(nullptr, [this, id, &watched](void*) {
+      if (!watched) own.erase(id);
+    });
     const absl::Status sent = co_await broker->Send(row.group_uuid, std::move(plan.messages));
     if (!sent.ok()) {
+      (void)co_await broker->Cancel(row.group_uuid, "it could not be sent as a whole");
       (void)co_await End(id, row.type, jobs::State::kFailure,
                          StrCat("{\"error\":", nlohmann::json(std::string(MessageOf(sent))).dump(), "}"));
-      own.erase(id);
       co_return Annotate(sent, "send the job to its schedulers");
     }
+    watched = true;
     group.Spawn(Watch(id, row.type, row.group_uuid, In(request.args.timeout + kSlack)));
     co_return id;
   }
@@ -361,15 +368,18 @@ struct JobService::State {
       co_return co_await End(row.id, row.type, jobs::StateOf(*states), ShowGroup(row.group_uuid, *states, absl::Now()));
     }
     if (!states.ok() && !absl::IsNotFound(states.status())) co_return states.status();
-    // Either it waits for its scheduler, or its manager has gone before all of it was sent; a second sending does
-    // nothing to what was sent.
+    if (states.ok()) {
+      DF_CO_ASSIGN_OR_RETURN(const bool complete, co_await broker->IsSent(row.group_uuid));
+      if (complete) co_return absl::OkStatus();
+    }
+    // Its manager has gone before all of it was sent; a second sending does nothing to what was sent.
     std::string reason;
     if (!args.ok()) reason = StrCat("its arguments cannot be read: ", MessageOf(args.status()));
-    if (args.ok() && !states.ok() && args->secret) {
+    if (args.ok() && args->secret) {
       reason = "its manager has gone before the job was sent, and the credentials in it are not kept; create it again";
     }
     if (!states.ok() && late) reason = "nobody knows it any more";
-    if (args.ok() && reason.empty() && (!states.ok() || !args->secret)) {
+    if (reason.empty()) {
       const JobKind kind = row.type == "preheat"    ? JobKind::kPreheat
                            : row.type == "get_task" ? JobKind::kGetTask
                                                     : JobKind::kDeleteTask;
@@ -383,7 +393,8 @@ struct JobService::State {
         co_return sent;
       }
     }
-    if (reason.empty()) co_return absl::OkStatus();
+    // What of it is on its way all the same.
+    if (states.ok()) DF_CO_RETURN_IF_ERROR(co_await broker->Cancel(row.group_uuid, reason));
     co_return co_await End(row.id, row.type, jobs::State::kFailure,
                            StrCat("{\"error\":", nlohmann::json(reason).dump(), "}"));
   }
@@ -461,6 +472,33 @@ struct JobService::State {
     DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states, co_await broker->Await(uuid, deadline));
     if (!jobs::HaveEnded(states)) (void)co_await broker->Cancel(uuid, "the time of the job is over");
     co_return ShowImageDistribution(layers, targets.size(), states);
+  }
+
+  asio::awaitable<absl::StatusOr<std::vector<std::string>>> Ask(uint64_t cluster, std::string name,
+                                                                std::string argument) {
+    DF_CO_ASSIGN_OR_RETURN(const auto all, co_await directory.Read(Clock::now() + kDatabaseTimeout));
+    DF_CO_ASSIGN_OR_RETURN(const std::vector<Target> targets,
+                           TargetsOf(*all, {cluster}, /*first_only=*/false, /*must_preheat=*/false));
+    std::vector<jobs::Message> messages;
+    for (const Target& target : targets) {
+      jobs::Message& message = messages.emplace_back();
+      message.name = name;
+      message.queue = target.queue;
+      message.argument = argument;
+    }
+    const std::string uuid = jobs::MakeGroupUuid();
+    DF_CO_RETURN_IF_ERROR(co_await broker->Send(uuid, std::move(messages)));
+    DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states,
+                           co_await broker->Await(uuid, Clock::now() + kAskTimeout));
+    if (!jobs::HaveEnded(states)) (void)co_await broker->Cancel(uuid, "the time of the job is over");
+    std::vector<std::string> answers;
+    std::string error = "no scheduler of the cluster has answered";
+    for (const jobs::TaskState& state : states) {
+      if (state.state == jobs::State::kSuccess && !state.results.empty()) answers.push_back(state.results.front());
+      if (state.state == jobs::State::kFailure) error = state.error;
+    }
+    if (answers.empty()) co_return absl::UnavailableError(error);
+    co_return answers;
   }
 
   // -- Garbage.
@@ -615,6 +653,11 @@ asio::awaitable<absl::Status> JobService::SyncPeers(JobRequest request) {
 JobService::Result<std::string> JobService::GetImageDistribution(JobRequest request) {
   state_->probe.CountJob(std::string(NameOf(request.kind)));
   co_return co_await state_->OnHome<std::string>(state_->GetImageDistribution(std::move(request)));
+}
+
+JobService::Result<std::vector<std::string>> JobService::Ask(uint64_t cluster, std::string name, std::string argument) {
+  co_return co_await state_->OnHome<std::vector<std::string>>(
+      state_->Ask(cluster, std::move(name), std::move(argument)));
 }
 
 JobService::Result<int64_t> JobService::CollectGarbage(std::string type, int64_t user_id) {

@@ -58,6 +58,9 @@ class JobService {
   boost::asio::awaitable<absl::Status> SyncPeers(JobRequest request);
   // {"image": ..., "peers": ...}: which hosts have which layers.
   Result<std::string> GetImageDistribution(JobRequest request);
+  // Lets every active scheduler of the cluster do a job of ours, and returns what those have answered that could.
+  // Errors: FAILED_PRECONDITION; UNAVAILABLE when none has answered in time; else what the last one says.
+  Result<std::vector<std::string>> Ask(uint64_t cluster, std::string name, std::string argument);
   // Deletes what is older than the configuration says, and returns the id of the row about it.
   Result<int64_t> CollectGarbage(std::string type, int64_t user_id);
 

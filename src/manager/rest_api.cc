@@ -186,10 +186,9 @@ void AddJobRoutes(std::vector<Route>& routes) {
   AddForBoth(routes, "GET", "jobs/:id", Access::kJobs, "job", GetJob);
   AddForBoth(routes, "PATCH", "jobs/:id", Access::kJobs, "job", PatchHandler(jobs));
   AddForBoth(routes, "DELETE", "jobs/:id", Access::kJobs, "job", DeleteJob);
-  const RestHandler persistent = NotServedYet("persistent cache tasks are not shown by this manager yet");
-  routes.push_back({"GET", "/api/v1/persistent-cache-tasks", Access::kUser, "", persistent});
-  routes.push_back({"GET", "/api/v1/persistent-cache-tasks/:id", Access::kUser, "", persistent});
-  routes.push_back({"DELETE", "/api/v1/persistent-cache-tasks/:id", Access::kUser, "", persistent});
+  routes.push_back({"GET", "/api/v1/persistent-cache-tasks", Access::kUser, "", ListPersistentCacheTasks});
+  routes.push_back({"GET", "/api/v1/persistent-cache-tasks/:id", Access::kUser, "", GetPersistentCacheTask});
+  routes.push_back({"DELETE", "/api/v1/persistent-cache-tasks/:id", Access::kUser, "", DeletePersistentCacheTask});
   routes.push_back({"POST", "/preheats", Access::kJobs, "", CreateHarborPreheat});
   routes.push_back({"GET", "/preheats/:id", Access::kJobs, "", GetHarborPreheat});
 }

@@ -15,4 +15,9 @@ boost::asio::awaitable<RestAnswer> DeleteJob(RestContext& context, RestCall call
 boost::asio::awaitable<RestAnswer> CreateHarborPreheat(RestContext& context, RestCall call);
 boost::asio::awaitable<RestAnswer> GetHarborPreheat(RestContext& context, RestCall call);
 
+// Persistent cache tasks with their replicas, as the schedulers of a cluster know them.
+boost::asio::awaitable<RestAnswer> ListPersistentCacheTasks(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> GetPersistentCacheTask(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> DeletePersistentCacheTask(RestContext& context, RestCall call);
+
 }  // namespace dragonfly::manager

@@ -433,19 +433,12 @@ JobRunner::Json JobRunner::SyncPeers(std::string) {
 }
 
 JobRunner::Json JobRunner::GetPersistentCacheTask(std::string argument) {
-  DF_CO_ASSIGN_OR_RETURN(const jobs::TaskRequest request, jobs::ParseTaskRequest(argument));
-  ::scheduler::v2::StatPersistentCacheTaskRequest question;
-  question.set_task_id(request.task_id);
-  question.set_host_id(name_);
-  common::v2::PersistentCacheTask task;
-  DF_CO_RETURN_IF_ERROR(co_await persistent_->StatTask(&question, &task));
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
+  // Without an id all are meant.
+  DF_CO_ASSIGN_OR_RETURN(const jobs::TaskRequest request, jobs::ParseTaskRequest(argument, /*must_name=*/false));
   std::string text;
-  if (!google::protobuf::util::MessageToJsonString(task, &text, options).ok()) {
-    co_return absl::InternalError(StrCat("persistent cache task ", request.task_id, " cannot be shown"));
-  }
+  const absl::Status status = co_await persistent_->Show(request.task_id, &text);
+  if (absl::IsNotFound(status)) co_return "[]";
+  if (!status.ok()) co_return status;
   co_return text;
 }
 

@@ -16,6 +16,7 @@
 #include "rpc/client_call.h"
 #include "rpc/health_check.h"
 #include "runtime/timeout.h"
+#include "scheduler/persistent_show.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::scheduler {
@@ -158,6 +159,14 @@ asio::awaitable<absl::Status> PersistentService::Answer(PersistentCall call, std
   absl::Status answer = co_await OnStore(std::move(job));
   probe_.Count(call, answer);
   co_return answer;
+}
+
+PersistentService::Result PersistentService::Show(std::string task_id, std::string* json) {
+  const auto show = [this, task_id = std::move(task_id), json]() -> absl::Status {
+    DF_ASSIGN_OR_RETURN(*json, ShowPersistentTasks(*store_, task_id));
+    return absl::OkStatus();
+  };
+  co_return co_await OnStore(show);
 }
 
 void PersistentService::CountMessage(const AnnounceRequest& request, const absl::Status& result) {

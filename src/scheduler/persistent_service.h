@@ -70,6 +70,9 @@ class PersistentService {
   Result DeletePeer(const ::scheduler::v2::DeletePersistentCachePeerRequest* request);
   Result DeleteTask(const ::scheduler::v2::DeletePersistentCacheTaskRequest* request);
 
+  // What ShowPersistentTasks() says of the store; on the thread of `io`.
+  Result Show(std::string task_id, std::string* json);
+
   // News of hosts; any thread.
   void HostAnnounced(std::shared_ptr<const HostFacts> facts);
   void HostLeft(std::string host_id);

@@ -243,6 +243,8 @@ TEST_P(Brokers, SendAGroupOnce) {
   const std::string group = MakeGroupUuid();
   ASSERT_TRUE(world_.Run(one.Send(group, Messages(3))).ok());
   EXPECT_EQ(world_.Run(two.Send(group, Messages(3))).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(*world_.Run(two.IsSent(group)), true);
+  EXPECT_EQ(world_.Run(two.IsSent("group_none")).status().code(), absl::StatusCode::kNotFound);
   int calls = 0;
   const auto count = [](int* n) -> asio::awaitable<absl::StatusOr<std::string>> {
     ++*n;
@@ -321,6 +323,7 @@ TEST_F(RedisBrokers, SendTheRestOfAGroupWhoseSenderWasKilled) {
   const auto queues = Client(1), states = Client(2);
   auto record = nlohmann::json::parse(states->Run({"GET", group})->text);
   record["Published"] = false;
+
   ASSERT_TRUE(states->Run({"SET", group, record.dump()}).ok());
   ASSERT_TRUE(queues->Run({"RPOP", kQueue}).ok());
   ASSERT_TRUE(world_.Run(world_.Make().Send(group, Messages(3))).ok());
