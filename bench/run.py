@@ -20,7 +20,7 @@ BIN = os.path.join(ROOT, "build", "release", "bin")
 GIB = 1 << 30
 TICK = os.sysconf("SC_CLK_TCK")
 NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "piece_grpc_tls", "parents", "tasks_100", "dfget_cold",
-         "small_files", "scheduler", "scheduler_load", "memory", "proxy"]
+         "small_files", "scheduler", "scheduler_load", "memory", "proxy", "persistent"]
 
 
 def program(name):
@@ -467,6 +467,83 @@ class Bench:
                 server.stop()
             shutil.rmtree(base)
         return result
+
+    def persistent(self):
+        """dfcache of 2 GiB, as a shell sees it: import by copy and by hard link against cp, with a CRC of the copy and its
+        way to the disk; export from another host against the limit."""
+        size = 2 * GIB
+        base = self.sub(f"persistent_{time.monotonic_ns()}")
+        source, copy, out = (os.path.join(base, name) for name in ("source", "copy", "out"))
+        with open(source, "wb") as f:
+            for _ in range(size >> 24):
+                f.write(os.urandom(1 << 24))
+            f.flush()
+            os.fsync(f.fileno())
+        scheduler = Scheduler(f"{base}/scheduler")
+        daemons = [Daemon(f"{base}/{name}", scheduler, name) for name in ("importer", "exporter")]
+        samples = {name: [] for name in (
+            "cp_gib_per_s", "cp_crc_gib_per_s", "cp_crc_sync_gib_per_s", "copy_gib_per_s", "link_gib_per_s",
+            "named_by_content_gib_per_s", "export_gib_per_s", "copy_to_cp_crc", "copy_to_cp_crc_sync", "link_to_cp",
+            "named_to_cp_crc_sync", "export_to_limit")}
+        serial = 0
+
+        def dfcache(daemon, *arguments):
+            return timed([program("dfcache"), *arguments, "--endpoint", daemon.socket])
+
+        def imported(*options, named=True):
+            """Seconds, and the id."""
+            nonlocal serial
+            serial += 1
+            argv = [program("dfcache"), "import", source, "--persistent-replica-count", "1", "--endpoint",
+                    daemons[0].socket, *options]
+            if named:
+                argv += ["--content-for-calculating-task-id", f"{base} {serial}"]
+            began = time.monotonic()
+            printed = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+            return time.monotonic() - began, printed.split()[-1]
+
+        try:
+            for run in range(self.runs + 1):
+                self.warm_up()
+                cp = timed(["cp", source, copy])
+                crc = timed(["cksum", "--algorithm=crc", copy])
+                sync = timed(["sync", "--data", copy])
+                os.unlink(copy)
+                self.warm_up()
+                by_copy, id_ = imported()
+                # From the copy to another host, between two runs of the limit.
+                limit = self.limit_once()["gib_per_s"]
+                before = daemons[1].traffic("REMOTE_PEER")
+                self.warm_up()
+                export = dfcache(daemons[1], "export", id_, "-O", out)
+                got = daemons[1].traffic("REMOTE_PEER") - before
+                if got != size:
+                    raise SystemExit(f"bench: {got:.0f} bytes came from the other host, not {size}")
+                limit = (limit + self.limit_once()["gib_per_s"]) / 2
+                os.unlink(out)
+                dfcache(daemons[0], "remove", id_)
+                by_link, id_ = imported("--hard-link")
+                dfcache(daemons[0], "remove", id_)
+                self.warm_up()
+                by_content, id_ = imported(named=False)
+                dfcache(daemons[0], "remove", id_)
+                if run == 0:
+                    continue
+                gib = size / GIB
+                for name, value in (
+                        ("cp_gib_per_s", gib / cp), ("cp_crc_gib_per_s", gib / (cp + crc)),
+                        ("cp_crc_sync_gib_per_s", gib / (cp + crc + sync)), ("copy_gib_per_s", gib / by_copy),
+                        ("link_gib_per_s", gib / by_link), ("named_by_content_gib_per_s", gib / by_content),
+                        ("export_gib_per_s", gib / export), ("copy_to_cp_crc", (cp + crc) / by_copy),
+                        ("copy_to_cp_crc_sync", (cp + crc + sync) / by_copy), ("link_to_cp", cp / by_link),
+                        ("named_to_cp_crc_sync", (cp + crc + sync) / by_content),
+                        ("export_to_limit", gib / export / limit)):
+                    samples[name].append(value)
+        finally:
+            for server in daemons + [scheduler]:
+                server.stop()
+            shutil.rmtree(base)
+        return {name: summary(values) for name, values in samples.items()}
 
     def memory(self):
         base = self.sub(f"memory_{time.monotonic_ns()}")

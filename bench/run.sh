@@ -4,7 +4,7 @@
 #
 #   bench/run.sh [--json FILE] [--runs N] [NAME ...]
 #
-# Names: limit piece_tcp piece_quic piece_grpc piece_grpc_tls parents tasks_100 dfget_cold small_files scheduler memory proxy
+# Names: limit piece_tcp piece_quic piece_grpc piece_grpc_tls parents tasks_100 dfget_cold small_files scheduler memory proxy persistent
 # (default: all). Runs as root in a network namespace of its own whose loopback uses CUBIC; rows that transfer are repeated
 # once under BBR where the kernel has it.
 set -euo pipefail
