@@ -15,6 +15,7 @@
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/client_call.h"
 #include "rpc/health_check.h"
+#include "runtime/for_each.h"
 #include "runtime/timeout.h"
 #include "scheduler/persistent_show.h"
 #include "telemetry/log.h"
@@ -293,10 +294,8 @@ PersistentService::Result PersistentService::DeleteTask(
 }
 
 asio::awaitable<void> PersistentService::DeleteCopies(std::vector<ReplicaPlace> places) {
-  if (places.empty()) co_return;
-  runtime::TaskGroup deletions(executor_);
-  for (ReplicaPlace& place : places) deletions.Spawn(DeleteCopy(std::move(place)));
-  co_await deletions.Drain();
+  const auto remove = [this, &places](size_t index) { return DeleteCopy(places[index]); };
+  co_await runtime::ForEach(places.size(), places.size(), remove);
 }
 
 asio::awaitable<void> PersistentService::DeleteCopy(ReplicaPlace place) {
@@ -364,9 +363,9 @@ asio::awaitable<void> PersistentService::LookAtHosts(std::set<std::string> host_
     return absl::OkStatus();
   };
   if (!unknown.empty() && !(co_await OnStore(look_up)).ok()) co_return;
-  runtime::TaskGroup looks(executor_);
-  for (const auto& [id, address] : addresses) looks.Spawn(LookAtHost(id, address));
-  co_await looks.Drain();
+  const std::vector<std::pair<std::string, std::string>> asked(addresses.begin(), addresses.end());
+  const auto look = [this, &asked](size_t index) { return LookAtHost(asked[index].first, asked[index].second); };
+  co_await runtime::ForEach(asked.size(), asked.size(), look);
 }
 
 asio::awaitable<void> PersistentService::HealForever() {
