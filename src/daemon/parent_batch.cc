@@ -232,7 +232,8 @@ size_t ParentBatch::IdlestLane() const {
   return idlest;
 }
 
-asio::awaitable<absl::StatusOr<Digest>> ParentBatch::Receive(size_t index, PieceNumber number, ByteSink& sink) {
+asio::awaitable<absl::StatusOr<std::optional<Digest>>> ParentBatch::Receive(size_t index, PieceNumber number,
+                                                                            ByteSink& sink) {
   const size_t chosen = IdlestLane();
   // Counted until the transfer has ended in whatever way.
   struct Count {
@@ -244,7 +245,7 @@ asio::awaitable<absl::StatusOr<Digest>> ParentBatch::Receive(size_t index, Piece
   };
   const Count count(receiving_[chosen]);
   Lane& lane = *lanes_[chosen];
-  asio::awaitable<absl::StatusOr<Digest>> fetch = lane.fetcher->Fetch(
+  asio::awaitable<absl::StatusOr<std::optional<Digest>>> fetch = lane.fetcher->Fetch(
       parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink, options_.limiter());
   if (chosen == 0) co_return co_await std::move(fetch);
   // Cancellation is handed over to the other thread, and the wait lasts until the transfer has ended there.
@@ -267,7 +268,7 @@ asio::awaitable<absl::StatusOr<storage::PieceRecord>> ParentBatch::Move(size_t i
   if (!writer.ok()) co_return OwnFailure(writer.status());
 
   WriterSink sink(*writer);
-  const absl::StatusOr<Digest> digest = co_await Receive(index, number, sink);
+  const absl::StatusOr<std::optional<Digest>> digest = co_await Receive(index, number, sink);
   if (!sink.own_error().ok()) co_return OwnFailure(sink.own_error());
   if (!digest.ok()) co_return digest.status();
   absl::StatusOr<storage::PieceRecord> record =

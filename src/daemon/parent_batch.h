@@ -97,7 +97,8 @@ class ParentBatch {
   boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers);
   boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel);
   boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);
-  boost::asio::awaitable<absl::StatusOr<Digest>> Receive(size_t index, PieceNumber number, ByteSink& sink);
+  boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> Receive(size_t index, PieceNumber number,
+                                                                        ByteSink& sink);
   size_t IdlestLane() const;
   void AddParent(CandidateParent candidate, bool helper);
   // Makes room for another parent; false when all are busy or were asked for.

@@ -170,9 +170,23 @@ PieceFetcher::PieceFetcher(vortex::Client& tcp, vortex::QuicClient& quic, rpc::C
                            runtime::TokenBucket& limiter, Options options)
     : tcp_(tcp), quic_(quic), channels_(channels), limiter_(limiter), options_(std::move(options)) {}
 
-asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
-                                                               PieceNumber number, ByteRange range, ByteSink& sink,
-                                                               runtime::TokenBucket& limiter) {
+namespace {
+
+// The digest that a parent names. Original daemons of v1.5.1 keep none of the pieces of what they have imported into
+// the persistent cache: of those only the length can be checked.
+absl::StatusOr<std::optional<Digest>> DigestOf(const std::string& text, TaskType type) {
+  if (text.empty() && type == TaskType::kPersistentCache) return std::optional<Digest>();
+  absl::StatusOr<Digest> digest = Digest::Parse(text);
+  if (!digest.ok()) return absl::DataLossError(StrCat("bad digest of the piece: ", MessageOf(digest.status())));
+  return std::optional<Digest>(*std::move(digest));
+}
+
+}  // namespace
+
+asio::awaitable<absl::StatusOr<std::optional<Digest>>> PieceFetcher::ByVortex(PieceWay way, const ParentAddress& parent,
+                                                                              TaskId task, PieceNumber number,
+                                                                              ByteRange range, ByteSink& sink,
+                                                                              runtime::TokenBucket& limiter) {
   vortex::FetchRequest request;
   request.piece = vortex::Request{std::move(task), number};
   request.expected = range;
@@ -187,9 +201,7 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByVortex(PieceWay way, con
     metadata = co_await tcp_.Fetch(*parent.endpoint, std::move(request), sink);
   }
   if (!metadata.ok()) co_return metadata.status();
-  absl::StatusOr<Digest> digest = Digest::Parse(metadata->digest);
-  if (!digest.ok()) co_return absl::DataLossError(StrCat("bad digest of the piece: ", MessageOf(digest.status())));
-  co_return *std::move(digest);
+  co_return DigestOf(metadata->digest, parent.type);
 }
 
 namespace {
@@ -225,9 +237,10 @@ asio::awaitable<absl::StatusOr<PieceAnswer>> AskForPiece(std::shared_ptr<grpc::C
 
 }  // namespace
 
-asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(const ParentAddress& parent, TaskId task,
-                                                             PieceNumber number, ByteRange range, ByteSink& sink,
-                                                             runtime::TokenBucket& limiter) {
+asio::awaitable<absl::StatusOr<std::optional<Digest>>> PieceFetcher::ByGrpc(const ParentAddress& parent, TaskId task,
+                                                                            PieceNumber number, ByteRange range,
+                                                                            ByteSink& sink,
+                                                                            runtime::TokenBucket& limiter) {
   using Stub = wire::DfdaemonUpload::Stub;
   const bool cached = parent.type == TaskType::kPersistentCache;
   std::shared_ptr<grpc::Channel> channel = channels_.Get(parent.grpc);
@@ -263,8 +276,8 @@ asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::ByGrpc(const ParentAddress
           StrCat("digest mismatch expected: ", expected, ", actual: ", Quoted(*response->digest)));
     }
   }
-  absl::StatusOr<Digest> digest = Digest::Parse(piece.digest());
-  if (!digest.ok()) co_return absl::DataLossError(StrCat("bad digest of the piece: ", MessageOf(digest.status())));
+  absl::StatusOr<std::optional<Digest>> digest = DigestOf(piece.digest(), parent.type);
+  if (!digest.ok()) co_return digest.status();
   DF_CO_RETURN_IF_ERROR(sink.Append(std::as_bytes(std::span(piece.content()))));
   co_return *std::move(digest);
 }
@@ -286,23 +299,25 @@ std::vector<PieceWay> PieceFetcher::WaysTo(const ParentAddress& parent, const Ta
   return ways;
 }
 
-asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::By(PieceWay way, const ParentAddress& parent, const TaskId& task,
-                                                         PieceNumber number, ByteRange range, ByteSink& sink,
-                                                         runtime::TokenBucket& limiter) {
+asio::awaitable<absl::StatusOr<std::optional<Digest>>> PieceFetcher::By(PieceWay way, const ParentAddress& parent,
+                                                                        const TaskId& task, PieceNumber number,
+                                                                        ByteRange range, ByteSink& sink,
+                                                                        runtime::TokenBucket& limiter) {
   if (way == PieceWay::kGrpc) co_return co_await ByGrpc(parent, task, number, range, sink, limiter);
   co_return co_await ByVortex(way, parent, task, number, range, sink, limiter);
 }
 
-asio::awaitable<absl::StatusOr<Digest>> PieceFetcher::Fetch(ParentAddress parent, TaskId task, PieceNumber number,
-                                                            ByteRange range, ByteSink& sink,
-                                                            runtime::TokenBucket* limiter) {
+asio::awaitable<absl::StatusOr<std::optional<Digest>>> PieceFetcher::Fetch(ParentAddress parent, TaskId task,
+                                                                           PieceNumber number, ByteRange range,
+                                                                           ByteSink& sink,
+                                                                           runtime::TokenBucket* limiter) {
   runtime::TokenBucket& bucket = limiter != nullptr ? *limiter : limiter_;
   const std::vector<PieceWay> ways = WaysTo(parent, task);
   CountingSink counting(sink);
-  absl::StatusOr<Digest> result = absl::UnknownError("");
+  absl::StatusOr<std::optional<Digest>> result = absl::UnknownError("");
   for (size_t i = 0; i < ways.size(); ++i) {
     // A firewall before the one port, or a parent of a generation that serves another way only.
-    absl::StatusOr<Digest> digest = co_await By(ways[i], parent, task, number, range, counting, bucket);
+    absl::StatusOr<std::optional<Digest>> digest = co_await By(ways[i], parent, task, number, range, counting, bucket);
     if (digest.ok() && i > 0) memory_.Learn(parent.grpc, ways[i], Clock::now());
     const bool served = digest.ok() || !NotServed(digest.status()) || counting.count() > 0;
     // Of several ways that are not served the first one's reason tells most.

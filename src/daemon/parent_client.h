@@ -112,21 +112,25 @@ class PieceFetcher {
   // caller compares. Another way is tried only when those before have brought no byte.
   // `limiter`: instead of the usual one.
   // Errors: as vortex::Client::Fetch; DATA_LOSS for wrong numbers, lengths or digests; what the sink returned.
-  boost::asio::awaitable<absl::StatusOr<Digest>> Fetch(ParentAddress parent, TaskId task, PieceNumber number,
-                                                       ByteRange range, ByteSink& sink,
-                                                       runtime::TokenBucket* limiter = nullptr);
+  boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> Fetch(ParentAddress parent, TaskId task,
+                                                                      PieceNumber number, ByteRange range,
+                                                                      ByteSink& sink,
+                                                                      runtime::TokenBucket* limiter = nullptr);
 
  private:
   // The ways that the parent offers, in the order in which they are tried.
   std::vector<PieceWay> WaysTo(const ParentAddress& parent, const TaskId& task) const;
-  boost::asio::awaitable<absl::StatusOr<Digest>> By(PieceWay way, const ParentAddress& parent, const TaskId& task,
-                                                    PieceNumber number, ByteRange range, ByteSink& sink,
-                                                    runtime::TokenBucket& limiter);
-  boost::asio::awaitable<absl::StatusOr<Digest>> ByVortex(PieceWay way, const ParentAddress& parent, TaskId task,
-                                                          PieceNumber number, ByteRange range, ByteSink& sink,
-                                                          runtime::TokenBucket& limiter);
-  boost::asio::awaitable<absl::StatusOr<Digest>> ByGrpc(const ParentAddress& parent, TaskId task, PieceNumber number,
-                                                        ByteRange range, ByteSink& sink, runtime::TokenBucket& limiter);
+  boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> By(PieceWay way, const ParentAddress& parent,
+                                                                   const TaskId& task, PieceNumber number,
+                                                                   ByteRange range, ByteSink& sink,
+                                                                   runtime::TokenBucket& limiter);
+  boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> ByVortex(PieceWay way, const ParentAddress& parent,
+                                                                         TaskId task, PieceNumber number,
+                                                                         ByteRange range, ByteSink& sink,
+                                                                         runtime::TokenBucket& limiter);
+  boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> ByGrpc(const ParentAddress& parent, TaskId task,
+                                                                       PieceNumber number, ByteRange range,
+                                                                       ByteSink& sink, runtime::TokenBucket& limiter);
 
   vortex::Client& tcp_;
   vortex::QuicClient& quic_;

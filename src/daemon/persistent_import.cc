@@ -196,6 +196,18 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   // Before the scheduler hears of it, so that a full disk is nobody's business but ours.
   const std::optional<PersistentRecord> known_here = records->Find(id);
   const bool had_copy = known_here && !known_here->importing;
+  // Two imports of the same content are one task.
+  const auto is_known = [&](const absl::StatusOr<common::v2::PersistentCacheTask>& known) {
+    return known.ok() && known->state() == "Succeeded" && known->content_length() == layout.content_length();
+  };
+  if (had_copy) {
+    auto known = co_await parts.link.Stat(id);
+    if (is_known(known)) {
+      const absl::MutexLock lock(&work->mutex);
+      work->imported = *std::move(known);
+      co_return absl::OkStatus();
+    }
+  }
   const std::function<absl::Status()> remove = [this, &id, had_copy] {
     return had_copy ? absl::OkStatus() : Remove(id);
   };
@@ -233,9 +245,8 @@ asio::awaitable<absl::Status> PersistentTasks::State::ImportBody(const TaskId& i
   if (!had_copy) DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(put));
   absl::Status told = co_await parts.link.UploadStarted(id, std::move(started));
   if (absl::IsAlreadyExists(told)) {
-    // Two imports of the same content are one task.
     auto known = co_await parts.link.Stat(id);
-    if (known.ok() && known->state() == "Succeeded" && known->content_length() == layout.content_length()) {
+    if (is_known(known)) {
       const absl::MutexLock lock(&work->mutex);
       work->imported = *std::move(known);
       told = absl::OkStatus();

@@ -26,6 +26,7 @@ constexpr double kIdcWeight = 0.15;
 constexpr double kLocationWeight = 0.15;
 
 constexpr uint64_t kReplicasMax = 5;  // of the API
+constexpr absl::Duration kPiecesWrittenEvery = absl::Seconds(1);
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time) {
   return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
@@ -191,7 +192,9 @@ absl::Status PersistentCache::UploadStarted(const api::UploadPersistentCacheTask
     const bool importing = before->state == PersistentTaskState::kUploading;
     const bool held = std::any_of(peers.begin(), peers.end(), [&](const PersistentPeer& peer) {
       if (!Alive(peer.host_id)) return false;
-      if (peer.state == PersistentPeerState::kUploading) return peer.host_id != request.host_id();
+      // Who imports says that it has no copy, whatever it had before.
+      if (peer.host_id == request.host_id()) return false;
+      if (peer.state == PersistentPeerState::kUploading) return true;
       return peer.state == PersistentPeerState::kSucceeded && (!importing || IsFromBefore(peer, *before));
     });
     if (held) {
@@ -204,7 +207,8 @@ absl::Status PersistentCache::UploadStarted(const api::UploadPersistentCacheTask
     }
   }
   for (const PersistentPeer& peer : peers) {
-    if (peer.state != PersistentPeerState::kSucceeded) DF_RETURN_IF_ERROR(store_.Delete(peer));
+    const bool of_before = peer.state == PersistentPeerState::kSucceeded && peer.host_id != request.host_id();
+    if (!of_before) DF_RETURN_IF_ERROR(store_.Delete(peer));
   }
   PersistentTask task;
   task.id = request.task_id();
@@ -486,6 +490,8 @@ absl::StatusOr<PersistentCache::Answer> PersistentCache::Handle(const api::Annou
       if (number >= download.task.piece_count || !peer.pieces.Set(number)) {
         return absl::InvalidArgumentError(StrCat("the task has no piece ", number));
       }
+      // How far a download is only tells better parents from worse: not worth a write for each of hundreds a second.
+      if (absl::Now() - peer.updated_at < kPiecesWrittenEvery) return answer;
       DF_RETURN_IF_ERROR(Save(download, peer.state));
       return answer;
     }

@@ -36,6 +36,9 @@ constexpr size_t kInboxMax = 100'000;
 constexpr int kSilentMax = 2;
 constexpr Clock::duration kLookTimeout = std::chrono::seconds(3);
 constexpr Clock::duration kLookPause = std::chrono::seconds(1);
+constexpr Clock::duration kDoubtPause = std::chrono::seconds(2);
+// Looks at the hosts for one look at the tasks.
+constexpr int kLooksAtHosts = 4;
 constexpr Clock::duration kCallTimeout = std::chrono::seconds(15);
 // A host that makes a replica tells of its pieces; of the largest one within this time.
 constexpr Clock::duration kReplicaSilenceMax = std::chrono::minutes(10);
@@ -392,7 +395,7 @@ asio::awaitable<void> PersistentService::HealForever() {
       for (const std::shared_ptr<Host>& host : hosts_.List()) HostAnnounced(host->facts());
     }
     std::erase_if(silent_, [&](const auto& entry) { return !host_ids.contains(entry.first); });
-    co_await LookAtHosts(std::move(host_ids));
+    co_await LookAtHosts(host_ids);
     for (const std::string& task : tasks) co_await Heal(task);
     uint64_t below = 0;
     for (auto it = work_.begin(); it != work_.end();) {
@@ -406,7 +409,26 @@ asio::awaitable<void> PersistentService::HealForever() {
     probe_.SetBelow(below);
     // A host that has left is looked at soon, but not each of many by itself.
     co_await runtime::SleepUntil(std::min(next, Clock::now() + kLookPause));
-    co_await wake_.Wait(seen, next);
+    co_await WaitForNews(host_ids, seen, next);
+  }
+}
+
+// Until `next`, or until a host that holds copies is away: they are asked several times between two looks at the tasks.
+asio::awaitable<void> PersistentService::WaitForNews(const std::set<std::string>& host_ids, uint64_t seen,
+                                                     TimePoint next) {
+  const auto away = [this] {
+    return std::count_if(silent_.begin(), silent_.end(), [](const auto& entry) { return entry.second >= kSilentMax; });
+  };
+  const auto in_doubt = [this] {
+    return std::any_of(silent_.begin(), silent_.end(), [](const auto& entry) { return entry.second < kSilentMax; });
+  };
+  const auto away_before = away();
+  while (Clock::now() < next) {
+    // Who did not answer once is asked again at once.
+    const Clock::duration pause = in_doubt() ? kDoubtPause : options_.healing_interval / kLooksAtHosts;
+    if (co_await wake_.Wait(seen, std::min(next, Clock::now() + pause))) co_return;
+    co_await LookAtHosts(host_ids);
+    if (away() > away_before) co_return;
   }
 }
 

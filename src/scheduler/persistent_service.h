@@ -98,6 +98,7 @@ class PersistentService {
   boost::asio::awaitable<absl::Status> OnStore(std::function<absl::Status()> job);
 
   boost::asio::awaitable<void> HealForever();
+  boost::asio::awaitable<void> WaitForNews(const std::set<std::string>& host_ids, uint64_t seen, TimePoint next);
   boost::asio::awaitable<void> LookAtHosts(std::set<std::string> host_ids);
   boost::asio::awaitable<void> LookAtHost(std::string host_id, std::string address);
   boost::asio::awaitable<void> Heal(std::string task_id);

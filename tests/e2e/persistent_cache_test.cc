@@ -14,6 +14,9 @@
 #include <set>
 
 #include "base/digest.h"
+#include "common/v2/common.pb.h"
+#include "dfdaemon/v2/dfdaemon.pb.h"
+#include "rpc/unix_client.h"
 #include "tests/e2e/harness/cluster.h"
 #include "tests/support/redis_server.h"
 
@@ -34,8 +37,9 @@ uint64_t FileBytes() {
 // A cluster of equal peers whose scheduler looks after replicas every second.
 class PersistentCluster {
  public:
-  // `download`: further lines of the peers' section of that name.
-  explicit PersistentCluster(size_t peers, const std::string& redis = "", const std::string& download = "") {
+  // `download`: further lines of the peers' section of that name; `policy`: of gc.policy, with their indentation.
+  explicit PersistentCluster(size_t peers, const std::string& redis = "", const std::string& download = "",
+                             const std::string& policy = "    distHighThresholdPercent: 99\n") {
     std::string extra = "scheduler:\n  gc:\n    hostGCInterval: 1s\n";
     if (!redis.empty()) extra += "database:\n  redis:\n    addrs: [\"" + redis + "\"]\n";
     scheduler_ = std::make_unique<SchedulerProcess>(dir_.path() + "/scheduler", extra);
@@ -43,9 +47,7 @@ class PersistentCluster {
       const std::string name = "peer-" + std::to_string(i);
       peers_.push_back(std::make_unique<Peer>(
           dir_.path() + "/" + name, scheduler_->port(),
-          PeerSettings{.name = name,
-                       .extra = "gc:\n  interval: 1s\n  policy:\n    distHighThresholdPercent: 99\n",
-                       .download = download}));
+          PeerSettings{.name = name, .extra = "gc:\n  interval: 1s\n  policy:\n" + policy, .download = download}));
     }
   }
 
@@ -212,7 +214,9 @@ TEST(PersistentCache, KeepsNothingOfAnImportWhoseFileChanges) {
   const std::string text = "a file that changes";
   Process import = cluster.StartDfcache(
       0, {"import", original, "--content-for-calculating-task-id", text, "--persistent-replica-count", "3"});
-  EXPECT_TRUE(cluster.AwaitPieces(1));
+  // From here on the file is known as it was.
+  const std::string record = cluster.peer(0).storage() + "/persistent-cache/records/" + Sha256Hex(text);
+  EXPECT_TRUE(Await([&] { return std::filesystem::exists(record); }, kPatience));
   std::optional<int> code;
   // It grows as long as it is read.
   while (!code) {
@@ -293,6 +297,71 @@ TEST(PersistentCache, RemovesATaskAlsoFromAHostThatWasAway) {
   EXPECT_FALSE(std::filesystem::exists(cluster.Path("out")));
   cluster.peer(1).Restart();
   EXPECT_TRUE(Await([&] { return cluster.FilesKept(1) == 0; }, kPatience));
+}
+
+// Copies that nobody has promised to keep make room, promised ones do not, and nothing is lost.
+TEST(PersistentCache, GivesUpOnlyCopiesThatAnotherHostHasPromisedToKeep) {
+  PersistentCluster cluster(
+      2, "", "", "    diskThreshold: 64MiB\n    diskHighThresholdPercent: 50\n    diskLowThresholdPercent: 10\n");
+  std::vector<std::string> originals, ids;
+  for (uint64_t i = 0; i < 4; ++i) {
+    originals.push_back(cluster.Path("original-" + std::to_string(i)));
+    WriteRandomFile(originals.back(), 9 * kMiB, i);
+    ids.push_back(cluster.Import(0, originals.back(), "1"));
+    ASSERT_FALSE(ids.back().empty());
+    cluster.ExpectExport(1, ids.back(), originals.back());
+  }
+  const auto held = [&](size_t peer) {
+    return std::count_if(ids.begin(), ids.end(), [&](const std::string& id) { return cluster.Holds(peer, id); });
+  };
+  EXPECT_TRUE(Await([&] { return held(1) <= 1; }, kPatience)) << cluster.peer(1).process().Log();
+  EXPECT_EQ(held(0), 4) << "a promise is kept on a full disk, too";
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_GE(cluster.Stat(0, ids[i], "current_persistent_replica_count"), 1);
+    cluster.ExpectExport(1, ids[i], originals[i]);
+  }
+}
+
+// What the record of a copy says, changed while the daemon is away: the shortest time to live is five minutes.
+TEST(PersistentCache, RemovesACopyWhoseTimeIsOver) {
+  PersistentCluster cluster(2);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  const std::string id = cluster.Import(0, original, "2");
+  ASSERT_TRUE(cluster.AwaitReplicas(0, id, 2));
+  cluster.peer(1).process().Kill();
+  const std::string path = cluster.peer(1).storage() + "/persistent-cache/records/" + id;
+  std::string record;
+  std::getline(std::ifstream(path), record, '\0');
+  const std::string changed = std::regex_replace(record, std::regex("\"ttl_seconds\":3600"), "\"ttl_seconds\":1");
+  ASSERT_NE(record, changed) << record;
+  std::ofstream(path) << changed;
+  cluster.peer(1).Restart();
+  EXPECT_TRUE(Await([&] { return cluster.FilesKept(1) == 0; }, kPatience)) << cluster.peer(1).process().Log();
+  EXPECT_FALSE(cluster.Holds(1, id));
+  cluster.ExpectExport(0, id, original);
+}
+
+TEST(PersistentCache, AnImportThatNamesNoTimeLivesAsLongAsTheConfigurationSays) {
+  PersistentCluster cluster(1, "", "", "    distHighThresholdPercent: 99\n    persistentCacheTaskTTL: 17m\n");
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 5 * kMiB);
+  dfdaemon::v2::UploadPersistentCacheTaskRequest request;
+  request.set_path(original);
+  request.set_persistent_replica_count(1);
+  common::v2::PersistentCacheTask task;
+  auto client = rpc::UnixClient::Connect(cluster.peer(0).socket());
+  ASSERT_TRUE(client.ok()) << client.status();
+  const absl::Status called = (*client)->Call(
+      "/dfdaemon.v2.DfdaemonDownload/UploadPersistentCacheTask", request.SerializeAsString(),
+      [&task](std::string_view bytes) {
+        return task.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ? absl::OkStatus()
+                                                                                 : absl::InternalError("no task");
+      },
+      Clock::now() + kPatience);
+  ASSERT_TRUE(called.ok()) << called;
+  EXPECT_EQ(task.ttl().seconds(), 17 * 60);
+  EXPECT_EQ(cluster.Stat(0, task.id(), "ttl_seconds"), 17 * 60);
 }
 
 TEST(PersistentCache, KeepsAnEmptyFile) {

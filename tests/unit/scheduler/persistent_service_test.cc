@@ -200,6 +200,14 @@ TEST_P(PersistentService, TakesAContentOnce) {
   EXPECT_EQ(UploadStarted(Upload("a", "importer")).error_code(), grpc::ALREADY_EXISTS);
 }
 
+// A host that has lost its disk, and with it what it had imported.
+TEST_P(PersistentService, BelievesAnImporterThatItHasNoCopy) {
+  Import("a", "importer");
+  Import("a", "again");
+  EXPECT_EQ(StatPeer("importer").first.error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(Stat().second.current_replica_count(), 1u);
+}
+
 TEST_P(PersistentService, KeepsNothingOfAFailedImport) {
   ASSERT_TRUE(UploadStarted(Upload("a", "importer")).ok());
   api::UploadPersistentCacheTaskFailedRequest failed;
