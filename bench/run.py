@@ -20,7 +20,7 @@ BIN = os.path.join(ROOT, "build", "release", "bin")
 GIB = 1 << 30
 TICK = os.sysconf("SC_CLK_TCK")
 NAMES = ["limit", "piece_tcp", "piece_quic", "piece_grpc", "piece_grpc_tls", "parents", "tasks_100", "dfget_cold",
-         "small_files", "scheduler", "scheduler_load", "memory", "proxy", "persistent"]
+         "small_files", "scheduler", "scheduler_load", "manager", "memory", "proxy", "persistent"]
 
 
 def program(name):
@@ -405,6 +405,9 @@ class Bench:
         """100 000 peers of 1000 tasks, 5000 open streams: memory, registrations, reports of pieces, the longest hold."""
         return json.loads(subprocess.run([program("scheduler_load")], check=True, stdout=subprocess.PIPE).stdout)
 
+    def manager(self):
+        return measure_manager(self.sub("manager"), self.runs)
+
     def proxy(self):
         """A stored file of 1 GiB through the proxy to curl against nginx's own, the first byte, and kept connections."""
         base = self.sub(f"proxy_{time.monotonic_ns()}")
@@ -562,6 +565,89 @@ class Bench:
                 server.stop()
             shutil.rmtree(base)
         return result
+
+
+class Postgres:
+    """A PostgreSQL of one's own, with a database for a manager."""
+    BIN = "/usr/lib/postgresql/15/bin"
+
+    def __init__(self):
+        # Not below the directory of the bench, where nobody else may go.
+        self.directory = directory = tempfile.mkdtemp(prefix="dragonfly-bench-pg-")
+        shutil.chown(directory, "postgres")
+        self.port = free_port()
+        data = f"{directory}/data"
+        self.run(f"{self.BIN}/initdb -D {data} -U dragonfly -A trust")
+        self.server = Server(["su", "postgres", "-c", f"exec {self.BIN}/postgres -D {data} -k {directory} "
+                              f"-h 127.0.0.1 -p {self.port}"], f"{directory}.log")
+        await_("PostgreSQL", lambda: accepts(self.port))
+        self.psql("postgres", "CREATE DATABASE manager")
+
+    @staticmethod
+    def run(command):
+        subprocess.run(["su", "postgres", "-c", command], check=True, stdout=subprocess.DEVNULL)
+
+    def psql(self, database, sql):
+        subprocess.run(["psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "dragonfly", "-d", database, "-c", sql],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def stop(self):
+        self.server.process.send_signal(signal.SIGINT)
+        self.server.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+MANAGER_ROWS = """
+INSERT INTO peer (created_at, updated_at, is_del, host_name, type, idc, location, ip, port, download_port,
+  object_storage_port, proxy_port, state, os, platform, platform_family, platform_version, kernel_version, git_version,
+  git_commit, build_platform, scheduler_cluster_id)
+SELECT now(), now(), 0, 'host-' || n, 'normal', 'idc-' || n % 7, 'area|country', '10.' || n / 65536 || '.' ||
+  n / 256 % 256 || '.' || n % 256, 4000, 4001, 0, 4002, 'active', 'linux', 'debian', 'debian', '12', '6.1', 'v2.3.0',
+  'abcdef0', 'linux/amd64', 1 FROM generate_series(1, 10000) n;
+INSERT INTO job (created_at, updated_at, is_del, task_id, bio, type, state, args, result, user_id)
+SELECT now() - n * interval '1 second', now(), 0, 'group_' || n, '', CASE n % 3 WHEN 0 THEN 'delete_task' ELSE 'preheat'
+  END, 'SUCCESS', '{"type":"file","url":"https://origin.example/' || n || '","scope":"all_peers"}',
+  '{"state":"SUCCESS","job_states":[]}', 1 FROM generate_series(1, 100000) n;
+ANALYZE;
+"""
+
+
+def measure_manager(base, runs):
+    """Lists and searches on a PostgreSQL with 10 000 peers and 100 000 jobs, alone and beside sign-ins."""
+    os.makedirs(base, exist_ok=True)
+    database = Postgres()
+    rest = free_port()
+    with open(f"{base}/manager.yaml", "w") as f:
+        f.write(f"console: true\nserver: {{dataDir: {base}, grpc: {{listenIP: 127.0.0.1, port: {{start: {free_port()}}}}}, "
+                f"rest: {{addr: '127.0.0.1:{rest}'}}}}\nauth: {{rootPassword: of-the-bench}}\ndatabase: {{postgres: "
+                f"{{host: 127.0.0.1, user: dragonfly, port: {database.port}}}}}\n")
+    manager = Server([program("manager"), "--config", f"{base}/manager.yaml"], f"{base}/manager.log")
+    try:
+        await_("the manager", lambda: http_ok(rest, "/healthy"))
+        database.psql("manager", MANAGER_ROWS)
+        request = urllib.request.Request(f"http://127.0.0.1:{rest}/api/v1/users/signin",
+                                         data=b'{"name":"root","password":"of-the-bench"}')
+        with urllib.request.urlopen(request) as answer:
+            token = json.load(answer)["token"]
+        time.sleep(5)
+        result = {"idle": manager.memory()}
+        for name, sign_ins in [("alone", 0), ("beside_sign_ins", 4)]:
+            rows = []
+            for run in range(runs + 1):
+                before = manager.cpu()
+                output = subprocess.run([program("manager_load"), "--port", str(rest), "--token", token, "--password",
+                                         "of-the-bench", "--sign-ins", str(sign_ins), "--seconds", "5"],
+                                        check=True, stdout=subprocess.PIPE).stdout
+                if run == 0:
+                    continue
+                rows.append(json.loads(output))
+                rows[-1]["cpu_ms_per_request"] = 1000 * (manager.cpu() - before) / (5 * rows[-1]["requests_per_s"])
+            result[name] = {key: summary([row[key] for row in rows]) for key in rows[0]}
+        result["end"] = manager.memory()
+        return result
+    finally:
+        manager.stop()
+        database.stop()
 
 
 def print_table(results, indent=""):

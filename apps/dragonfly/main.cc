@@ -16,13 +16,13 @@ namespace dragonfly {
 namespace {
 
 constexpr char kDescription[] =
-    "Dragonfly in one process. The command `standalone` runs a scheduler, a seed peer and a peer together: enough for "
-    "a "
-    "first look, for tests, and for a small site.";
+    "Dragonfly in one process. The command `standalone` runs a manager, a scheduler, a seed peer and a peer together: "
+    "enough for a first look, for tests, and for a small site.";
 
 constexpr char kStandaloneFooter[] =
     "\nWhat is where:\n"
     "  <data-dir>/dfdaemon.sock  where dfget asks for files (--endpoint)\n"
+    "  <data-dir>/manager.db     clusters, users and jobs\n"
     "  <data-dir>/peer, seed     the files, by task\n"
     "  <data-dir>/log            dragonfly.log and its hourly predecessors\n"
     "\nSignals:\n"
@@ -53,12 +53,16 @@ int Run(std::vector<std::string> arguments) {
   StandaloneOptions options;
   options.data_dir = DefaultDataDir();
   std::string shutdown_timeout = "25s";
-  CLI::App* const standalone = app.add_subcommand("standalone", "Run a scheduler, a seed peer and a peer");
+  CLI::App* const standalone = app.add_subcommand("standalone", "Run a manager, a scheduler, a seed peer and a peer");
   standalone->footer(kStandaloneFooter);
   standalone->add_option("--data-dir", options.data_dir, "Directory of sockets, content and logs")
       ->capture_default_str();
   standalone->add_option("--ip", options.ip, "Address by which other hosts reach this one (default: found)")
       ->check(CLI::ValidIPV4);
+  standalone->add_option("--manager-port", options.manager_port, "gRPC port of the manager; 0: any free one")
+      ->capture_default_str();
+  standalone->add_option("--rest-port", options.rest_port, "REST API of the manager; 0: any free port")
+      ->capture_default_str();
   standalone->add_option("--scheduler-port", options.scheduler_port, "Port of the scheduler; 0: any free one")
       ->capture_default_str();
   standalone->add_option("--seed-port", options.seed_port, "gRPC port of the seed peer; 0: any free one")

@@ -10,6 +10,8 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "manager/config.h"
+#include "manager/manager.h"
 #include "rpc/channel.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/io_threads.h"
@@ -25,10 +27,12 @@ namespace {
 // Everything that runs; the members stop in reverse order.
 struct Standalone {
   std::string ip;
+  std::unique_ptr<manager::Manager> manager;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<daemon::Daemon> seed;
   std::unique_ptr<daemon::Daemon> peer;
 
+  std::string manager_address() const { return rpc::HostPort(ip, manager->grpc_port()); }
   std::string scheduler_address() const { return rpc::HostPort(ip, scheduler->port()); }
 };
 
@@ -53,7 +57,17 @@ absl::Status Start(const StandaloneOptions& options, runtime::IoThreads& io, run
     all.ip = found.ip;
   }
 
+  manager::ManagerConfig manager;
+  manager.server.data_dir = options.data_dir;
+  manager.server.grpc.port = options.manager_port;
+  manager.server.rest.addr = StrCat(":", options.rest_port);
+  auto managing = manager::Manager::Start(manager, io);
+  if (!managing.ok()) return Annotate(managing.status(), "start the manager");
+  all.manager = *std::move(managing);
+
   scheduler::SchedulerConfig scheduler;
+  scheduler.manager.addr = all.manager_address();
+  scheduler.server.advertise_ip = all.ip;
   scheduler.server.port = options.scheduler_port;
   scheduler.server.cache_dir = StrCat(options.data_dir, "/scheduler");
   auto served = scheduler::Scheduler::Start(scheduler, io);
@@ -62,6 +76,8 @@ absl::Status Start(const StandaloneOptions& options, runtime::IoThreads& io, run
 
   daemon::DaemonConfig seed = PeerConfig(options, all, "seed");
   seed.seed_peer.enable = true;
+  // The scheduler finds it there.
+  seed.manager.addr = StrCat("http://", all.manager_address());
   seed.download.socket_path = StrCat(options.data_dir, "/seed.sock");
   seed.upload.port = options.seed_port;
   seed.metrics.port = options.seed_metrics_port;
@@ -88,11 +104,13 @@ void Stop(Standalone& all, TimePoint deadline) {
     if (!stopped.ok()) DF_LOG(Warn, "stop {}: {}", one->identity().host_id, MessageOf(stopped));
   }
   if (all.scheduler != nullptr) all.scheduler->Stop(deadline);
+  if (all.manager != nullptr) all.manager->Stop(deadline);
 }
 
 void Introduce(const StandaloneOptions& options, const Standalone& all) {
   const std::string socket = all.peer->socket_path();
   std::cout << "Dragonfly runs.\n\n"
+            << "  manager    " << all.manager_address() << ", API http://localhost:" << all.manager->rest_port() << "\n"
             << "  scheduler  " << all.scheduler_address() << "\n"
             << "  seed peer  " << rpc::HostPort(all.ip, all.seed->upload_port()) << ", pieces "
             << rpc::HostPort(all.ip, all.seed->vortex_port())
@@ -106,8 +124,14 @@ void Introduce(const StandaloneOptions& options, const Standalone& all) {
             << "Download a file through it:\n"
             << "  dfget https://example.com/file -O /tmp/file --endpoint " << socket << "\n\n"
             << "Let another host join: there, put this into dfdaemon.yaml and run  dfdaemon --config dfdaemon.yaml\n"
-            << "  scheduler: {addrs: [\"" << all.scheduler_address() << "\"]}\n"
+            << "  manager: {addr: \"http://" << all.manager_address() << "\"}\n"
             << std::endl;
+  if (!all.manager->first_password().empty()) {
+    // Not into the log: it would stay there.
+    std::cout << "Sign in to the API as user root with password " << all.manager->first_password()
+              << "\nIt is not shown again.\n"
+              << std::endl;
+  }
 }
 
 absl::Status SetUpLog(const StandaloneOptions& options) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole Dragonfly in one process: scheduler, seed peer and peer.
+// A whole Dragonfly in one process: manager, scheduler, seed peer and peer.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,8 @@ namespace dragonfly {
 struct StandaloneOptions {
   std::string data_dir;            // absolute; made when missing
   std::string ip;                  // what other hosts reach this one by; empty: found
+  uint16_t manager_port = 65003;   // gRPC of the manager; 0: any free one
+  uint16_t rest_port = 8080;       // REST API of the manager; 0: any free one
   uint16_t scheduler_port = 8002;  // 0: any free one
   uint16_t seed_port = 0;          // gRPC of the seed peer
   uint16_t peer_port = 0;          // gRPC of the peer

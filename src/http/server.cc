@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
 #include <utility>
@@ -14,6 +16,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "http/server_tls.h"
 #include "http/status_text.h"
 #include "runtime/task_group.h"
 #include "runtime/timeout.h"
@@ -37,6 +40,7 @@ constexpr std::chrono::milliseconds kAcceptPause{100};
 // How much, and for how long, is read of a refused request before the connection is closed.
 constexpr size_t kLingerBytesMax = 1 << 20;
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::chrono::seconds kHandshakeTime{10};
 
 // The status that tells the client what was wrong with its request; 0 when the connection itself has failed.
 int StatusForReadError(const beast::error_code& error) {
@@ -70,11 +74,17 @@ struct Server::State {
 
   asio::awaitable<void> Accept();
   asio::awaitable<void> Serve(tcp::socket socket);
-  asio::awaitable<void> Linger(beast::tcp_stream& stream);
+  asio::awaitable<void> ServeTls(beast::tcp_stream stream, std::string client);
+  // Until the client or we have had enough; true when a request was refused and unread bytes may be left.
+  template <typename Stream>
+  asio::awaitable<bool> Converse(Stream& stream, std::string client, bool encrypted);
+  template <typename Stream>
+  asio::awaitable<void> Linger(Stream& stream);
   asio::awaitable<Response> Answer(Request request);
 
   const ServerOptions options;
   const Handler handle;
+  std::unique_ptr<TlsContexts> tls;  // null: plaintext
   tcp::acceptor acceptor;
   uint16_t port = 0;
   runtime::TaskGroup tasks;
@@ -115,10 +125,11 @@ asio::awaitable<Response> Server::State::Answer(Request request) {
 
 // Reads on for a while after the answer to a refused request: closing with unread bytes would reset the connection, and
 // the client might never see why.
-asio::awaitable<void> Server::State::Linger(beast::tcp_stream& stream) {
+template <typename Stream>
+asio::awaitable<void> Server::State::Linger(Stream& stream) {
   beast::error_code error;
   std::vector<char> ignored(16 << 10);
-  stream.expires_after(std::min<std::chrono::milliseconds>(options.idle_timeout, kLingerTime));
+  beast::get_lowest_layer(stream).expires_after(std::min<std::chrono::milliseconds>(options.idle_timeout, kLingerTime));
   for (size_t left = kLingerBytesMax; !error && left > 0;) {
     const size_t got =
         co_await stream.async_read_some(asio::buffer(ignored), asio::redirect_error(asio::use_awaitable, error));
@@ -132,6 +143,34 @@ asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
   const tcp::endpoint remote = socket.remote_endpoint(error);
   const std::string client = error ? "" : remote.address().to_string();
   beast::tcp_stream stream(std::move(socket));
+  if (tls != nullptr) {
+    co_await ServeTls(std::move(stream), client);
+    co_return;
+  }
+  const bool refused = co_await Converse(stream, client, /*encrypted=*/false);
+  stream.socket().shutdown(tcp::socket::shutdown_send, error);
+  if (refused) co_await Linger(stream);
+}
+
+asio::awaitable<void> Server::State::ServeTls(beast::tcp_stream plain, std::string client) {
+  beast::error_code error;
+  // Held as long as the connection: a newer one may take its place meanwhile.
+  const std::shared_ptr<asio::ssl::context> context = tls->Current();
+  beast::ssl_stream<beast::tcp_stream> stream(std::move(plain), *context);
+  beast::get_lowest_layer(stream).expires_after(
+      std::min<std::chrono::milliseconds>(options.idle_timeout, kHandshakeTime));
+  co_await stream.async_handshake(asio::ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, error));
+  if (error) co_return;
+  const bool refused = co_await Converse(stream, std::move(client), /*encrypted=*/true);
+  if (refused) co_await Linger(stream);
+  beast::get_lowest_layer(stream).expires_after(std::min<std::chrono::milliseconds>(options.idle_timeout, kLingerTime));
+  co_await stream.async_shutdown(asio::redirect_error(asio::use_awaitable, error));
+}
+
+template <typename Stream>
+asio::awaitable<bool> Server::State::Converse(Stream& stream, std::string client, bool encrypted) {
+  beast::error_code error;
+  auto& transport = beast::get_lowest_layer(stream);
   beast::flat_buffer buffer;  // may hold the beginning of the next request
 
   bool refused = false;
@@ -139,7 +178,7 @@ asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
     beast_http::request_parser<beast_http::string_body> parser;
     parser.header_limit(options.header_max);
     parser.body_limit(options.body_max);
-    stream.expires_after(options.idle_timeout);
+    transport.expires_after(options.idle_timeout);
     co_await beast_http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
     if (!error && beast::iequals(parser.get()[beast_http::field::expect], "100-continue")) {
       const beast_http::response<beast_http::empty_body> go_on(beast_http::status::continue_, parser.get().version());
@@ -172,10 +211,11 @@ asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
       }
       request.body = std::move(message.body());
       request.client = client;
+      request.tls = encrypted;
       response = co_await Answer(std::move(request));
     }
 
-    stream.expires_after(options.idle_timeout);
+    transport.expires_after(options.idle_timeout);
     const BeastResponse answer = MakeAnswer(std::move(response), version, keep_alive);
     if (head) {
       beast_http::response_serializer<beast_http::string_body> serializer(answer);
@@ -185,8 +225,7 @@ asio::awaitable<void> Server::State::Serve(tcp::socket socket) {
     }
     if (error) break;
   }
-  stream.socket().shutdown(tcp::socket::shutdown_send, error);
-  if (refused) co_await Linger(stream);
+  co_return refused;
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, runtime::IoThreads& io,
@@ -197,6 +236,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   const tcp::endpoint endpoint(address, options.port);
 
   auto state = std::make_shared<State>(options, io.Next(), std::move(handle));
+  if (options.tls.enabled()) {
+    DF_ASSIGN_OR_RETURN(state->tls, TlsContexts::Make(options.tls));
+  }
   state->acceptor.open(endpoint.protocol(), error);
   if (!error) state->acceptor.set_option(asio::socket_base::reuse_address(true), error);
   if (!error) state->acceptor.bind(endpoint, error);

@@ -24,6 +24,7 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> header;  // names in lower case, in order
   std::string body;
   std::string client;  // the address that the connection comes from; empty when it has gone already
+  bool tls = false;    // the connection is encrypted
 
   // The first header of that name (lower case); empty when there is none.
   std::string_view Find(std::string_view name) const;
@@ -37,8 +38,19 @@ struct Response {
   std::string body;
 };
 
+// PEM files. Changed files are read again without a restart: connections that are made later use them, and a pair that
+// cannot be used leaves the former one in place.
+struct ServerTls {
+  ServerTls() = default;
+  std::string cert;  // with its chain
+  std::string key;
+  std::string client_ca;  // not empty: only clients with a certificate of this authority are served
+  bool enabled() const { return !cert.empty() || !key.empty() || !client_ca.empty(); }
+};
+
 struct ServerOptions {
   ServerOptions() = default;
+  ServerTls tls;  // plaintext without
   std::string ip = "0.0.0.0";
   uint16_t port = 0;               // 0: any
   size_t body_max = 1 << 20;       // bytes of a request body; 413 above
@@ -55,7 +67,8 @@ class Server {
  public:
   using Handler = std::function<boost::asio::awaitable<Response>(Request)>;
 
-  // Errors: INVALID_ARGUMENT for a bad address, those of bind() and listen() (base/status.h) with address and port.
+  // Errors: INVALID_ARGUMENT for a bad address or a TLS file that cannot be used, those of bind() and listen()
+  // (base/status.h) with address and port.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, runtime::IoThreads& io,
                                                        Handler handle);
   // Stop() must have completed.

@@ -31,7 +31,7 @@ absl::StatusOr<bool> Write(db::Connection& connection, const std::deque<AuditEnt
     if (!values.empty()) sql += ", ";
     sql += "(?, ?, 0, ?, ?, 'API', ?, ?, ?, ?, ?, ?)";
     const std::string at = db::TimeText(entry.at);
-    const bool success = entry.status >= 200 && entry.status < 300;
+    const bool success = entry.status >= 200 && entry.status < 400;
     values.insert(values.end(),
                   {db::Value(at), db::Value(at), db::Value(entry.actor_type), db::Value(entry.actor_name),
                    db::Value(entry.operation), db::Value(at), db::Value(std::string(success ? "SUCCESS" : "FAILURE")),

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "config/description.h"
+#include "config/sections.h"
 
 namespace dragonfly::config {
 struct LoadReport;
@@ -25,24 +26,13 @@ namespace dragonfly::manager {
 struct ManagerConfig {
   ManagerConfig() = default;
 
-  // All three or none: mutual TLS.
-  struct TlsFiles {
-    TlsFiles() = default;
-    std::string ca_cert, cert, key;
-    bool enabled() const { return !ca_cert.empty() || !cert.empty() || !key.empty(); }
-  };
+  using TlsFiles = config::TlsFiles;
 
   bool console = false;
   int64_t pprof_port = -1;  // positive: profiles are served there
   std::string pprof_ip = "127.0.0.1";
 
-  struct Tracing {
-    std::string protocol;  // grpc, http, https; spans are exported when it and the endpoint are set
-    std::string endpoint;  // host:port
-    std::string path = "/v1/traces";
-    std::string service_name = "manager";
-    std::vector<std::pair<std::string, std::string>> headers;
-  } tracing;
+  config::Tracing tracing{"manager"};
 
   struct Server {
     std::string log_dir = "/var/log/dragonfly";
@@ -62,6 +52,15 @@ struct ManagerConfig {
       uint64_t body_max = 4 << 20;                // bytes
       absl::Duration timeout = absl::Minutes(1);  // for a request to arrive, and for an answer to be taken
       std::vector<std::string> cors_origins;      // whose pages may call the API with the user's cookie
+      struct Tls {
+        Tls() = default;
+        std::string cert, key;  // both or none; none means plaintext
+        std::string ca_cert;    // not empty: clients need a certificate of this authority
+        bool enabled() const { return !cert.empty(); }
+      } tls;
+      std::vector<std::string> trusted_proxies;  // addresses and networks whose X-Forwarded-... is believed
+      double address_rate = 0;                   // requests a second of one address; 0: any
+      double user_rate = 0;                      // of one user or token
     } rest;
   } server;
 
@@ -139,6 +138,11 @@ struct ManagerConfig {
     bool enable = false;
     std::string addr = ":8000";
   } metrics;
+
+  struct Gc {
+    absl::Duration inactive_ttl =
+        absl::Minutes(30);  // after which an inactive scheduler or seed peer is deleted; 0: never
+  } gc;
 
   bool enable_ipv6 = false;
 };

@@ -8,7 +8,9 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "config/options.h"
+#include "config/sections.h"
 #include "http/networks.h"
+#include "manager/client_address.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -22,6 +24,8 @@ using config::kDurationMaxSeconds;
 using config::ListenAddress;
 using config::OneOf;
 using config::Path;
+using config::ReadTls;
+using config::ReadTracing;
 using config::Secret;
 using config::Section;
 using config::Text;
@@ -43,29 +47,11 @@ Opts Origin() {
   });
 }
 
-void ReadTls(Section& parent, Tls& files) {
-  auto given = files.enabled() ? std::optional<Tls>(files) : std::nullopt;
-  parent.Sub("tls", &given, [](Section& section, Tls& tls) {
-    const auto keys = {std::pair{"caCert", &tls.ca_cert}, {"cert", &tls.cert}, {"key", &tls.key}};
-    for (const auto& [name, value] : keys) section.String(name, value, Path());
-    for (const auto& [name, value] : keys) {
-      if (value->empty()) section.Fail(name, "caCert, cert and key must be given together");
-    }
+Opts ProxyNetwork() {
+  return Text("", [](const std::string& text) -> Wrong {
+    if (TrustedProxies::Parses(text)) return std::nullopt;
+    return StrCat(Quoted(text), " is no address or network, like 10.0.0.0/8");
   });
-  files = given.value_or(Tls());
-}
-
-void ReadTracing(Section& section, ManagerConfig::Tracing& tracing) {
-  section.String("protocol", &tracing.protocol, OneOf({"", "grpc", "http", "https"}));
-  section.String("endpoint", &tracing.endpoint, Address());
-  section.String("path", &tracing.path);
-  section.String("service-name", &tracing.service_name);
-  section.StringMap("headers", &tracing.headers, Secret());
-  if (tracing.protocol.empty() != tracing.endpoint.empty()) {
-    section.Warn(tracing.protocol.empty() ? "endpoint" : "protocol",
-                 "has no effect: traces are exported when protocol and endpoint are set");
-  }
-  IgnoreAll(section, {"addr", "jaeger"});
 }
 
 void ReadGrpc(Section& section, ManagerConfig::Server::Grpc& grpc) {
@@ -86,13 +72,22 @@ void ReadGrpc(Section& section, ManagerConfig::Server::Grpc& grpc) {
 void ReadRest(Section& section, ManagerConfig::Server::Rest& rest) {
   section.String("addr", &rest.addr, ListenAddress());
   if (rest.addr.empty()) section.Fail("addr", "must not be empty");
-  if (section.Has("tls")) {
-    section.Fail("tls", "is not served yet: put a proxy that does TLS in front of the address");
-  }
-  section.Ignore("tls");
+  using RestTls = ManagerConfig::Server::Rest::Tls;
+  auto given = rest.tls.enabled() ? std::optional<RestTls>(rest.tls) : std::nullopt;
+  section.Sub("tls", &given, [](Section& tls_section, RestTls& tls) {
+    tls_section.String("cert", &tls.cert, Path());
+    tls_section.String("key", &tls.key, Path());
+    tls_section.String("caCert", &tls.ca_cert, Path());
+    if (tls.cert.empty()) tls_section.Fail("cert", "cert and key must be given together");
+    if (tls.key.empty()) tls_section.Fail("key", "cert and key must be given together");
+  });
+  rest.tls = given.value_or(RestTls());
   section.Bytes("bodyMax", &rest.body_max, Between(1024, 64 << 20));
   section.Duration("timeout", &rest.timeout, Between(1, 3600));
   section.Strings("corsOrigins", &rest.cors_origins, Origin());
+  section.Strings("trustedProxies", &rest.trusted_proxies, ProxyNetwork());
+  section.Double("addressRateLimit", &rest.address_rate, Between(0, 1e9));
+  section.Double("userRateLimit", &rest.user_rate, Between(0, 1e9));
 }
 
 void ReadServer(Section& section, ManagerConfig::Server& server) {
@@ -278,6 +273,9 @@ void ReadKeys(Section& root, ManagerConfig& config) {
     section.String("addr", &config.metrics.addr, ListenAddress());
     if (config.metrics.enable && config.metrics.addr.empty()) section.Fail("addr", "is required when metrics are on");
     section.Ignore("enablePeerGauge");
+  });
+  root.Sub("gc", [&](Section& section) {
+    section.Duration("inactiveTTL", &config.gc.inactive_ttl, Between(0, kDurationMaxSeconds));
   });
   root.Sub("network", [&](Section& section) { section.Bool("enableIPv6", &config.enable_ipv6); });
 }

@@ -26,6 +26,14 @@ std::shared_ptr<const Scopes> Compile(const SchedulerClusterRow& cluster, const 
   return compiled.ok() ? *std::move(compiled) : nullptr;
 }
 
+// Of the first four columns of each cluster.
+void ReadCluster(const db::Row& row, ClusterRow& cluster) {
+  cluster.id = IdAt(row, 0);
+  cluster.name = row.Text(1);
+  cluster.bio = row.Text(2);
+  cluster.config = row.Text(3);
+}
+
 absl::Status LoadClusters(db::Connection& connection, const Directory* previous, Directory& directory) {
   DF_ASSIGN_OR_RETURN(
       const db::Rows clusters,
@@ -33,10 +41,7 @@ absl::Status LoadClusters(db::Connection& connection, const Directory* previous,
                         "FROM scheduler_cluster WHERE is_del = 0 ORDER BY id"));
   for (const db::Row& row : clusters) {
     SchedulerClusterRow cluster;
-    cluster.id = IdAt(row, 0);
-    cluster.name = row.Text(1);
-    cluster.bio = row.Text(2);
-    cluster.config = row.Text(3);
+    ReadCluster(row, cluster);
     cluster.client_config = row.Text(4);
     cluster.seed_client_config = row.Text(5);
     cluster.scopes = row.Text(6);
@@ -49,10 +54,7 @@ absl::Status LoadClusters(db::Connection& connection, const Directory* previous,
       connection.Select({"id", "name", "bio", "config"}, "FROM seed_peer_cluster WHERE is_del = 0 ORDER BY id"));
   for (const db::Row& row : seed_clusters) {
     SeedPeerClusterRow cluster;
-    cluster.id = IdAt(row, 0);
-    cluster.name = row.Text(1);
-    cluster.bio = row.Text(2);
-    cluster.config = row.Text(3);
+    ReadCluster(row, cluster);
     directory.seed_peer_clusters.emplace(cluster.id, std::move(cluster));
   }
   DF_ASSIGN_OR_RETURN(const db::Rows links,
@@ -65,42 +67,39 @@ absl::Status LoadClusters(db::Connection& connection, const Directory* previous,
   return absl::OkStatus();
 }
 
-absl::Status LoadInstances(db::Connection& connection, Directory& directory) {
-  DF_ASSIGN_OR_RETURN(const db::Rows schedulers,
-                      connection.Select({"id", "host_name", "idc", "location", "ip", "state", "features", "port",
-                                         "scheduler_cluster_id", "config"},
-                                        "FROM scheduler WHERE is_del = 0 ORDER BY id"));
-  for (const db::Row& row : schedulers) {
-    SchedulerRow& scheduler = directory.schedulers.emplace_back();
-    scheduler.id = IdAt(row, 0);
-    scheduler.hostname = row.Text(1);
-    scheduler.idc = row.Text(2);
-    scheduler.location = row.Text(3);
-    scheduler.ip = row.Text(4);
-    scheduler.state = row.Text(5);
-    scheduler.features = row.Text(6);
-    scheduler.port = row.Int(7);
-    scheduler.cluster_id = IdAt(row, 8);
-    scheduler.has_config = row.Text(9).size() > 2;  // not an empty object either
-  }
-  DF_ASSIGN_OR_RETURN(const db::Rows seed_peers,
-                      connection.Select({"id", "host_name", "type", "idc", "location", "ip", "state", "port",
-                                         "download_port", "seed_peer_cluster_id"},
-                                        "FROM seed_peer WHERE is_del = 0 ORDER BY id"));
-  for (const db::Row& row : seed_peers) {
-    SeedPeerRow& seed_peer = directory.seed_peers.emplace_back();
-    seed_peer.id = IdAt(row, 0);
-    seed_peer.hostname = row.Text(1);
-    seed_peer.type = row.Text(2);
-    seed_peer.idc = row.Text(3);
-    seed_peer.location = row.Text(4);
-    seed_peer.ip = row.Text(5);
-    seed_peer.state = row.Text(6);
-    seed_peer.port = row.Int(7);
-    seed_peer.download_port = row.Int(8);
-    seed_peer.cluster_id = IdAt(row, 9);
+// All instances of a table, as far as they have the same columns; `rest` reads the others, from the column given.
+template <typename Instance>
+absl::Status LoadInstances(db::Connection& connection, const char* table, const char* cluster_column,
+                           const std::vector<std::string>& others, std::vector<Instance>& instances,
+                           void (*rest)(const db::Row& row, size_t column, Instance& instance)) {
+  std::vector<std::string> columns = {"id", "host_name", "idc", "location", "ip", "state", "port", cluster_column};
+  const size_t own = columns.size();
+  columns.insert(columns.end(), others.begin(), others.end());
+  DF_ASSIGN_OR_RETURN(const db::Rows rows,
+                      connection.Select(columns, StrCat("FROM ", table, " WHERE is_del = 0 ORDER BY id")));
+  for (const db::Row& row : rows) {
+    Instance& instance = instances.emplace_back();
+    instance.id = IdAt(row, 0);
+    instance.hostname = row.Text(1);
+    instance.idc = row.Text(2);
+    instance.location = row.Text(3);
+    instance.ip = row.Text(4);
+    instance.state = row.Text(5);
+    instance.port = row.Int(6);
+    instance.cluster_id = IdAt(row, 7);
+    rest(row, own, instance);
   }
   return absl::OkStatus();
+}
+
+void ReadScheduler(const db::Row& row, size_t column, SchedulerRow& scheduler) {
+  scheduler.features = row.Text(column);
+  scheduler.has_config = row.Text(column + 1).size() > 2;  // not an empty object either
+}
+
+void ReadSeedPeer(const db::Row& row, size_t column, SeedPeerRow& seed_peer) {
+  seed_peer.type = row.Text(column);
+  seed_peer.download_port = row.Int(column + 1);
 }
 
 }  // namespace
@@ -138,7 +137,10 @@ std::vector<const SeedPeerRow*> Directory::ActiveSeedPeersOf(uint64_t scheduler_
 absl::StatusOr<std::shared_ptr<const Directory>> LoadDirectory(db::Connection& connection, const Directory* previous) {
   const auto directory = std::make_shared<Directory>();
   DF_RETURN_IF_ERROR(LoadClusters(connection, previous, *directory));
-  DF_RETURN_IF_ERROR(LoadInstances(connection, *directory));
+  DF_RETURN_IF_ERROR(LoadInstances(connection, "scheduler", "scheduler_cluster_id", {"features", "config"},
+                                   directory->schedulers, ReadScheduler));
+  DF_RETURN_IF_ERROR(LoadInstances(connection, "seed_peer", "seed_peer_cluster_id", {"type", "download_port"},
+                                   directory->seed_peers, ReadSeedPeer));
   return std::shared_ptr<const Directory>(directory);
 }
 

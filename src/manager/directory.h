@@ -21,39 +21,42 @@
 namespace dragonfly::manager {
 
 // Texts of configurations are JSON as they stand in the database.
-struct SchedulerClusterRow {
+struct ClusterRow {
   uint64_t id = 0;
-  std::string name, bio, config, client_config, seed_client_config, scopes;
+  std::string name, bio, config;
+};
+
+struct SchedulerClusterRow : ClusterRow {
+  std::string client_config, seed_client_config, scopes;
   bool is_default = false;
   std::shared_ptr<const Scopes> compiled;  // null when they cannot be read
 };
 
-struct SchedulerRow {
+struct SeedPeerClusterRow : ClusterRow {
+  std::vector<uint64_t> scheduler_clusters;
+};
+
+// A scheduler or a seed peer.
+struct InstanceRow {
   uint64_t id = 0;
-  std::string hostname, idc, location, ip, state, features;
+  std::string hostname, idc, location, ip, state;
   int64_t port = 0;
   uint64_t cluster_id = 0;
-  bool has_config = false;  // told by schedulers from v2.3.1 on
 
   bool active() const { return state == "active"; }
+};
+
+struct SchedulerRow : InstanceRow {
+  std::string features;
+  bool has_config = false;  // told by schedulers from v2.3.1 on
+
   // Whether it has the feature; without any it has all.
   bool Has(std::string_view feature) const;
 };
 
-struct SeedPeerClusterRow {
-  uint64_t id = 0;
-  std::string name, bio, config;
-  std::vector<uint64_t> scheduler_clusters;
-};
-
-struct SeedPeerRow {
-  uint64_t id = 0;
-  std::string hostname, type, idc, location, ip, state;
-  int64_t port = 0;
+struct SeedPeerRow : InstanceRow {
+  std::string type;
   int64_t download_port = 0;
-  uint64_t cluster_id = 0;
-
-  bool active() const { return state == "active"; }
 };
 
 struct Directory {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "manager/manager.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "db/database.h"
 #include "http/pages.h"
 #include "http/server.h"
@@ -23,12 +25,16 @@
 #include "manager/rest_api.h"
 #include "manager/schema.h"
 #include "manager/seed.h"
+#include "redis/client.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
+#include "runtime/local_address.h"
 #include "runtime/task_group.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
+#include "telemetry/trace.h"
+#include "tracing/tracer.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -37,11 +43,17 @@ namespace asio = boost::asio;
 using Type = ManagerConfig::Database::Type;
 
 constexpr std::chrono::seconds kSweepInterval{15};
+// For what waits to be exported when the manager stops.
+constexpr std::chrono::seconds kLastSpans{2};
 // Schedulers keep alive every few seconds; who has said nothing for so long is gone.
 constexpr absl::Duration kLease = absl::Seconds(60);
 // Hashes take tens of milliseconds of a core: who signs in must not take all of them.
 constexpr size_t kPasswordThreads = 1;
 constexpr size_t kPasswordsWaitingMax = 64;
+constexpr size_t kRedisThreads = 4;
+constexpr size_t kRedisWaitingMax = 4096;
+constexpr std::chrono::minutes kForgetInterval{10};
+constexpr int64_t kForgetBatch = 1000;
 constexpr std::chrono::hours kAuditInterval{1};
 constexpr int64_t kAuditBatch = 5000;
 constexpr std::uintmax_t kSecretFileMax = 64 << 10;
@@ -105,6 +117,27 @@ absl::StatusOr<db::DatabaseOptions> ToDatabaseOptions(const ManagerConfig& confi
   return absl::InternalError("unknown database");
 }
 
+redis::Options ToRedisOptions(const ManagerConfig::Database::Redis& config) {
+  redis::Options options;
+  options.addresses = config.addrs;
+  options.master_name = config.master_name;
+  options.username = config.username;
+  options.password = config.password;
+  options.sentinel_username = config.sentinel_username;
+  options.sentinel_password = config.sentinel_password;
+  options.db = config.db;
+  options.pool_size = static_cast<size_t>(config.pool_size);
+  options.pool_timeout = config.pool_timeout;
+  if (config.tls.has_value()) {
+    redis::TlsOptions& tls = options.tls.emplace();
+    tls.ca_cert = config.tls->ca_cert;
+    tls.cert = config.tls->cert;
+    tls.key = config.tls->key;
+    tls.verify = config.tls->verify;
+  }
+  return options;
+}
+
 bool Migrates(const ManagerConfig& config) {
   switch (config.database.type) {
     case Type::kSqlite:
@@ -146,6 +179,25 @@ absl::StatusOr<std::string> JwtKey(db::Database& database, const ManagerConfig& 
   return database.RunHere<std::string>([](db::Connection& connection) { return SharedSecret(connection, "jwt_key"); });
 }
 
+// Null when nothing is to be exported. Resource attributes: dragonfly v2.3.0, cmd/dependency/dependency.go.
+absl::StatusOr<std::unique_ptr<telemetry::Tracer>> MakeTracer(const ManagerConfig& config) {
+  tracing::ExportOptions exported;
+  exported.protocol = config.tracing.protocol;
+  exported.endpoint = config.tracing.endpoint;
+  exported.path = config.tracing.path;
+  exported.headers = config.tracing.headers;
+  telemetry::TracerOptions options;
+  options.name = "manager";
+  options.resource = {{"service.name", config.tracing.service_name},
+                      {"service.namespace", "dragonfly"},
+                      {"service.version", StrCat("v", kVersion)}};
+  const auto hostname = runtime::SystemHostname();
+  if (hostname.ok()) options.resource.emplace_back("host.name", *hostname);
+  const auto address = runtime::FindLocalAddress(config.enable_ipv6);
+  if (address.ok()) options.resource.emplace_back("host.ip", address->ip);
+  return tracing::MakeTracer(exported, std::move(options));
+}
+
 // "10.0.0.1:8000", "[::1]:8000", ":8000".
 absl::StatusOr<http::ServerOptions> ToHttpOptions(std::string_view key, const std::string& address, bool ipv6) {
   std::string text = address.starts_with(':') ? StrCat(ipv6 ? "[::]" : "0.0.0.0", address) : address;
@@ -177,10 +229,11 @@ rpc::ServerOptions ToRpcOptions(const ManagerConfig& config) {
 
 // In the order of need: each member uses only those above it.
 struct Manager::State {
-  State(const ManagerConfig& given, runtime::IoThreads& threads, std::unique_ptr<db::Database> opened,
-        std::string jwt_key)
+  State(const ManagerConfig& given, runtime::IoThreads& threads, std::unique_ptr<telemetry::Tracer> spans,
+        std::unique_ptr<db::Database> opened, std::unique_ptr<redis::Client> opened_redis, std::string jwt_key)
       : config(given),
         io(threads),
+        tracer(std::move(spans)),
         database(std::move(opened)),
         probe(metrics),
         directory(*database),
@@ -192,7 +245,13 @@ struct Manager::State {
                 }}),
         audit(*database),
         passwords(kPasswordThreads, kPasswordsWaitingMax),
-        rest_context{*database, passwords, throttle, audit, probe, config, std::move(jwt_key)},
+        web(threads.Next()),
+        redis(std::move(opened_redis)),
+        redis_calls(redis == nullptr ? 1 : kRedisThreads, kRedisWaitingMax),
+        limiter(redis.get(), &redis_calls),
+        identities(*database),
+        rest_context{*database,          passwords, throttle, audit,        probe,      config,
+                     std::move(jwt_key), web,       limiter,  tracer.get(), identities, counts},
         rest(rest_context),
         upkeep(threads.At(0).get_executor()) {}
 
@@ -206,6 +265,22 @@ struct Manager::State {
       const auto expired = co_await database->Run<int64_t>(expire, Clock::now() + kSweepInterval);
       if (!expired.ok()) DF_LOG(Warn, "look for silent schedulers: {}", MessageOf(expired.status()));
       if (expired.ok() && *expired > 0) DF_LOG(Info, "{} schedulers have gone silent", *expired);
+    }
+  }
+
+  asio::awaitable<void> ForgetInactiveHosts() {
+    for (;;) {
+      const absl::Time before = absl::Now() - config.gc.inactive_ttl;
+      const db::Database::Work<int64_t> forget = [before](db::Connection& connection) {
+        return ForgetInactive(connection, before, kForgetBatch);
+      };
+      const auto forgotten = co_await database->Run<int64_t>(forget, Clock::now() + std::chrono::minutes(1));
+      if (!forgotten.ok()) DF_LOG(Warn, "delete inactive schedulers and seed peers: {}", MessageOf(forgotten.status()));
+      if (forgotten.ok() && *forgotten > 0) {
+        DF_LOG(Info, "{} inactive schedulers and seed peers were deleted", *forgotten);
+        continue;
+      }
+      co_await runtime::SleepUntil(Clock::now() + kForgetInterval);
     }
   }
 
@@ -230,6 +305,7 @@ struct Manager::State {
 
   const ManagerConfig config;
   runtime::IoThreads& io;
+  const std::unique_ptr<telemetry::Tracer> tracer;  // null: no traces are exported
   const std::unique_ptr<db::Database> database;
   telemetry::Metrics metrics;
   Probe probe;
@@ -240,6 +316,12 @@ struct Manager::State {
   AuditLog audit;
   LoginThrottle throttle;
   runtime::BlockingPool passwords;
+  WebClient web;
+  const std::unique_ptr<redis::Client> redis;  // null: none is configured
+  runtime::BlockingPool redis_calls;
+  RateLimiter limiter;
+  IdentityReader identities;
+  RowCounts counts;
   RestContext rest_context;
   RestApi rest;
   runtime::TaskGroup upkeep;
@@ -248,6 +330,7 @@ struct Manager::State {
   std::unique_ptr<rpc::Server> grpc_server;
   std::unique_ptr<http::Server> rest_server;
   std::unique_ptr<http::Server> metrics_server;
+  std::unique_ptr<http::Server> stats_server;
 };
 
 Manager::Manager(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -260,14 +343,19 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
   if (config.metrics.enable) {
     DF_ASSIGN_OR_RETURN(metrics_options, ToHttpOptions("metrics.addr", config.metrics.addr, config.enable_ipv6));
   }
+  DF_ASSIGN_OR_RETURN(std::unique_ptr<telemetry::Tracer> tracer, MakeTracer(config));
   DF_ASSIGN_OR_RETURN(const db::DatabaseOptions database_options, ToDatabaseOptions(config));
   DF_ASSIGN_OR_RETURN(std::unique_ptr<db::Database> database, db::Database::Open(database_options));
   DF_ASSIGN_OR_RETURN(std::string first_password, Prepare(*database, config));
 
   DF_ASSIGN_OR_RETURN(std::string jwt_key, JwtKey(*database, config));
+  std::unique_ptr<redis::Client> redis_client;
+  if (!config.database.redis.addrs.empty()) {
+    DF_ASSIGN_OR_RETURN(redis_client, redis::Client::Make(ToRedisOptions(config.database.redis)));
+  }
 
-  std::unique_ptr<Manager> manager(
-      new Manager(std::make_unique<State>(config, io, std::move(database), std::move(jwt_key))));
+  std::unique_ptr<Manager> manager(new Manager(std::make_unique<State>(
+      config, io, std::move(tracer), std::move(database), std::move(redis_client), std::move(jwt_key))));
   State& state = *manager->state_;
   state.first_password = std::move(first_password);
   auto jobs = JobService::Make(io.At(0), *state.database, state.directory, state.probe, state.config);
@@ -281,16 +369,30 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
   state.upkeep.Spawn(state.SweepSchedulers());
   state.upkeep.Spawn(state.audit.Run());
   state.upkeep.Spawn(state.CollectAudits());
+  if (config.gc.inactive_ttl > absl::ZeroDuration()) state.upkeep.Spawn(state.ForgetInactiveHosts());
   const auto start = [&]() -> absl::Status {
     rpc::ServerOptions options = ToRpcOptions(config);
     options.services = {&state.service};
+    options.tracer = state.tracer.get();
+    options.metrics = &state.metrics;
     DF_ASSIGN_OR_RETURN(state.grpc_server, rpc::Server::Start(options));
     rest_options.body_max = config.server.rest.body_max;
+    rest_options.tls.cert = config.server.rest.tls.cert;
+    rest_options.tls.key = config.server.rest.tls.key;
+    rest_options.tls.client_ca = config.server.rest.tls.ca_cert;
     rest_options.idle_timeout = Milliseconds(config.server.rest.timeout);
     auto rest = http::Server::Start(rest_options, io,
                                     [&rest = state.rest](http::Request request) { return rest(std::move(request)); });
-    if (!rest.ok()) return Annotate(rest.status(), "server.rest.addr");
+    if (!rest.ok()) return Annotate(rest.status(), "server.rest");
     state.rest_server = *std::move(rest);
+    if (config.pprof_port > 0) {
+      http::ServerOptions stats_options;
+      stats_options.ip = config.pprof_ip;
+      stats_options.port = static_cast<uint16_t>(config.pprof_port);
+      auto stats = http::Server::Start(stats_options, io, http::MakeStatsPages(state.passwords));
+      if (!stats.ok()) return Annotate(stats.status(), "pprofPort");
+      state.stats_server = *std::move(stats);
+    }
     if (!config.metrics.enable) return absl::OkStatus();
     auto metrics = http::Server::Start(metrics_options, io, http::MakeMetricsPages(state.metrics, [] {}));
     if (!metrics.ok()) return Annotate(metrics.status(), "metrics.addr");
@@ -319,9 +421,11 @@ void Manager::Stop(TimePoint deadline) {
   if (state.rest_server != nullptr) state.WaitFor(state.rest_server->Stop());
   if (state.metrics_server != nullptr) state.WaitFor(state.metrics_server->Stop());
   if (state.jobs != nullptr) state.WaitFor(state.jobs->Stop());
+  if (state.stats_server != nullptr) state.WaitFor(state.stats_server->Stop());
   state.WaitFor(state.upkeep.Stop());
   state.WaitFor(state.calls.Stop());
   state.audit.Flush();
+  if (state.tracer != nullptr) state.tracer->Stop(std::max(deadline, Clock::now() + kLastSpans));
 }
 
 }  // namespace dragonfly::manager

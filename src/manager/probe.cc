@@ -5,6 +5,7 @@
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <prometheus/summary.h>
 #include <sys/utsname.h>
 
 #include <set>
@@ -34,6 +35,11 @@ Family<Histogram>& Histograms(prometheus::Registry& registry, const std::string&
   return prometheus::BuildHistogram().Name(name).Help("How long requests to the REST API take").Register(registry);
 }
 
+prometheus::Summary& Sizes(prometheus::Registry& registry, const std::string& name, const char* help) {
+  static const prometheus::Summary::Quantiles kQuantiles = {{0.5, 0.05}, {0.9, 0.01}, {0.99, 0.001}};
+  return prometheus::BuildSummary().Name(name).Help(help).Register(registry).Add({}, kQuantiles);
+}
+
 }  // namespace
 
 struct Probe::State {
@@ -48,7 +54,9 @@ struct Probe::State {
         requests(Counters(registry, "manager_requests_total", "Requests to the REST API")),
         requests_prefixed(Counters(registry, "dragonfly_manager_requests_total", "Requests to the REST API")),
         durations(Histograms(registry, "manager_request_duration_seconds")),
-        durations_prefixed(Histograms(registry, "dragonfly_manager_request_duration_seconds")) {
+        durations_prefixed(Histograms(registry, "dragonfly_manager_request_duration_seconds")),
+        request_sizes(Sizes(registry, "manager_request_size_bytes", "Sizes of requests to the REST API")),
+        response_sizes(Sizes(registry, "manager_response_size_bytes", "Sizes of answers of the REST API")) {
     utsname machine{};
     uname(&machine);
     prometheus::BuildGauge()
@@ -89,6 +97,8 @@ struct Probe::State {
   Family<Counter>& requests_prefixed;
   Family<Histogram>& durations;
   Family<Histogram>& durations_prefixed;
+  prometheus::Summary& request_sizes;
+  prometheus::Summary& response_sizes;
   absl::Mutex mutex;
   std::set<std::pair<std::string, std::string>> strangers ABSL_GUARDED_BY(mutex);
 };
@@ -107,6 +117,11 @@ void Probe::CountSearchFailure(const std::string& version, const std::string& co
 void Probe::CountJob(const std::string& type) { state_->jobs.Add({{"name", type}}).Increment(); }
 
 void Probe::CountJobSuccess(const std::string& type) { state_->job_successes.Add({{"name", type}}).Increment(); }
+
+void Probe::CountSizes(uint64_t request, uint64_t response) {
+  state_->request_sizes.Observe(static_cast<double>(request));
+  state_->response_sizes.Observe(static_cast<double>(response));
+}
 
 void Probe::CountRequest(int status, const std::string& method, const std::string& route, double seconds) {
   const std::map<std::string, std::string> labels = {

@@ -2,6 +2,7 @@
 // The manager's metrics, by the names of dragonfly v2.3.0, manager/metrics/metrics.go.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,8 @@ class Probe {
   void CountJobSuccess(const std::string& type);
   // A request to the REST API: `route` is its pattern ("/api/v1/users/:id"), not its path.
   void CountRequest(int status, const std::string& method, const std::string& route, double seconds);
+  // Of a request and its answer, in bytes.
+  void CountSizes(uint64_t request, uint64_t response);
 
  private:
   struct State;

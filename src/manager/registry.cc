@@ -191,6 +191,24 @@ absl::StatusOr<int64_t> ExpireAudits(Connection& connection, absl::Time now, int
                             {db::TimeText(now - age), batch.back().Int(0)});
 }
 
+absl::StatusOr<int64_t> ForgetInactive(Connection& connection, absl::Time before, int64_t most) {
+  int64_t forgotten = 0;
+  const std::string since = db::TimeText(before);
+  for (const char* const table : {"scheduler", "seed_peer"}) {
+    const std::string gone = "WHERE state = 'inactive' AND updated_at < ?";
+    DF_ASSIGN_OR_RETURN(
+        const db::Rows batch,
+        connection.Select({"id"}, StrCat("FROM ", table, " ", gone, " ORDER BY id LIMIT ?"), {since, most}));
+    if (batch.empty()) continue;
+    // The condition once more: who has come back meanwhile stays.
+    DF_ASSIGN_OR_RETURN(
+        const int64_t deleted,
+        connection.Execute(StrCat("DELETE FROM ", table, " ", gone, " AND id <= ?"), {since, batch.back().Int(0)}));
+    forgotten += deleted;
+  }
+  return forgotten;
+}
+
 absl::StatusOr<std::vector<ApplicationRow>> ListApplications(Connection& connection) {
   DF_ASSIGN_OR_RETURN(const db::Rows rows,
                       connection.Select({"id", "name", "url", "bio", "priority"},

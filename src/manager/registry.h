@@ -62,6 +62,10 @@ absl::StatusOr<int64_t> ExpireSchedulers(db::Connection& connection, absl::Time 
 // when it says nothing. Returns how many.
 absl::StatusOr<int64_t> ExpireAudits(db::Connection& connection, absl::Time now, int64_t most);
 
+// Deletes schedulers and seed peers that have been inactive and unchanged since `before`, at most `most` of each: as
+// v2.3.1 and later, they are gone for good; one that comes back registers anew. Returns how many.
+absl::StatusOr<int64_t> ForgetInactive(db::Connection& connection, absl::Time before, int64_t most);
+
 struct ApplicationRow {
   uint64_t id = 0;
   std::string name, url, bio;

@@ -272,18 +272,33 @@ struct Listing {
   int64_t total = 0;
 };
 
+// Of a value that is compared, as a part of a key.
+std::string KeyOf(const db::Value& value) {
+  if (const auto* const text = std::get_if<std::string>(&value)) return StrCat(text->size(), ":", *text);
+  if (const auto* const number = std::get_if<int64_t>(&value)) return std::to_string(*number);
+  return "";
+}
+
 absl::StatusOr<Listing> ListRows(db::Connection& connection, const Resource& resource, const Assignments& filters,
-                                 const Page& page) {
+                                 const Page& page, RowCounts& counts) {
   std::string where = " WHERE is_del = 0";
   db::Values values;
+  std::string key = resource.table;
   for (const auto& [column, value] : filters) {
     where += StrCat(" AND ", column, " = ?");
+    key += StrCat(" ", column, "=", KeyOf(value));
     values.push_back(value);
   }
   Listing listing;
-  DF_ASSIGN_OR_RETURN(const db::Rows count,
-                      connection.Select({"COUNT(*)"}, StrCat("FROM ", resource.table, where), values));
-  listing.total = count.front().Int(0);
+  const TimePoint now = Clock::now();
+  if (const auto known = counts.Find(key, now)) {
+    listing.total = *known;
+  } else {
+    DF_ASSIGN_OR_RETURN(const db::Rows count,
+                        connection.Select({"COUNT(*)"}, StrCat("FROM ", resource.table, where), values));
+    listing.total = count.front().Int(0);
+    counts.Keep(key, listing.total, now);
+  }
   values.emplace_back(page.per_page);
   values.emplace_back((page.page - 1) * page.per_page);
   const char* const order = resource.newest_first ? " ORDER BY created_at DESC, id DESC" : " ORDER BY id";
@@ -306,8 +321,9 @@ asio::awaitable<RestAnswer> List(const Resource& resource, RestContext& context,
     DF_CO_ASSIGN_OR_RETURN(db::Value value, FromQuery(field, given->second));
     filters.emplace_back(field.name, std::move(value));
   }
-  const db::Database::Work<Listing> list = [&resource, filters, page](db::Connection& connection) {
-    return ListRows(connection, resource, filters, page);
+  const db::Database::Work<Listing> list = [&resource, filters, page,
+                                            &counts = context.counts](db::Connection& connection) {
+    return ListRows(connection, resource, filters, page, counts);
   };
   DF_CO_ASSIGN_OR_RETURN(Listing listing,
                          co_await context.database.Run<Listing>(list, Clock::now() + std::chrono::seconds(30)));

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "manager/cluster_config.h"
 #include "manager/resource.h"
+#include "manager/sign_in_provider.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -19,6 +20,7 @@ constexpr unsigned kEdit = kInCreate | kInPatch;
 constexpr unsigned kAll = kEdit | kAsFilter;
 constexpr int64_t kName = 256;
 constexpr int64_t kLine = 1024;
+constexpr int64_t kProviderName = 64;
 constexpr int64_t kText64K = 65'535;  // what a text of MySQL holds
 
 Field Text(const char* name, unsigned use, int64_t max) {
@@ -147,6 +149,15 @@ absl::Status RequireRow(db::Connection& connection, const std::string& from, int
   return rows.empty() ? absl::InvalidArgumentError(text) : absl::OkStatus();
 }
 
+absl::Status AfterWriteOauth(db::Connection& connection, int64_t id) {
+  DF_ASSIGN_OR_RETURN(const db::Rows rows, connection.Select({"name", "issuer"}, "FROM oauth WHERE id = ?", {id}));
+  if (rows.empty()) return absl::OkStatus();
+  SignInProvider provider;
+  provider.name = rows.front().Text(0);
+  provider.issuer = rows.front().Text(1);
+  return CheckProvider(provider);
+}
+
 absl::Status AfterWriteScheduler(db::Connection& connection, int64_t id) {
   return RequireRow(connection,
                     "FROM scheduler s JOIN scheduler_cluster c ON c.id = s.scheduler_cluster_id WHERE s.id = ?", id,
@@ -186,9 +197,13 @@ Resource Users() {
 Resource Oauth() {
   Resource oauth{"oauth", "oauth", {}};
   Field secret = Text("client_secret", kEdit | kRequired | kHidden, kLine);
-  oauth.fields = {OneOf("name", kAll | kRequired, {"github", "google"}), Text("bio", kEdit, kLine),
-                  Text("client_id", kAll | kRequired, kName), secret,
-                  Checked(Text("redirect_url", kEdit, kLine), CheckRedirect)};
+  oauth.fields = {Text("name", kAll | kRequired, kProviderName),
+                  Text("bio", kEdit, kLine),
+                  Text("client_id", kAll | kRequired, kName),
+                  secret,
+                  Checked(Text("redirect_url", kEdit, kLine), CheckRedirect),
+                  Text("issuer", kEdit, kLine)};
+  oauth.after_write = AfterWriteOauth;
   return oauth;
 }
 

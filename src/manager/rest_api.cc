@@ -8,10 +8,13 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "http/router.h"
+#include "manager/openapi.h"
 #include "manager/resource.h"
 #include "manager/rest_handlers.h"
 #include "manager/rest_jobs.h"
 #include "telemetry/log.h"
+#include "telemetry/span_context.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -33,9 +36,17 @@ std::vector<std::string_view> Segments(std::string_view path) {
 bool Matches(std::string_view pattern, std::string_view path, std::map<std::string, std::string>& params) {
   const std::vector<std::string_view> wanted = Segments(pattern);
   const std::vector<std::string_view> given = Segments(path);
-  if (wanted.size() != given.size()) return false;
+  const bool open_ended = !wanted.empty() && wanted.back().starts_with('*');
+  if (open_ended ? given.size() < wanted.size() : wanted.size() != given.size()) return false;
   params.clear();
   for (size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i].starts_with('*')) {
+      params.emplace(wanted[i].substr(1), std::string(given[i]));
+      for (size_t rest = i + 1; rest < given.size(); ++rest) {
+        params[std::string(wanted[i].substr(1))] += StrCat("/", given[rest]);
+      }
+      return true;
+    }
     if (wanted[i].starts_with(':')) {
       if (given[i].empty()) return false;
       params.emplace(wanted[i].substr(1), given[i]);
@@ -53,17 +64,6 @@ std::string ObjectOf(std::string_view path) {
 }
 
 bool Changes(std::string_view method) { return method != "GET"; }
-
-std::string CookieIn(std::string_view header, std::string_view name) {
-  while (!header.empty()) {
-    const size_t end = header.find(';');
-    const std::string_view pair = TrimSpace(header.substr(0, end));
-    const size_t equals = pair.find('=');
-    if (equals != std::string_view::npos && pair.substr(0, equals) == name) return std::string(pair.substr(equals + 1));
-    header.remove_prefix(end == std::string_view::npos ? header.size() : end + 1);
-  }
-  return "";
-}
 
 std::string BearerIn(std::string_view header) {
   constexpr std::string_view kBearer = "bearer ";
@@ -106,6 +106,24 @@ std::string Percent(std::string_view text) {
 
 asio::awaitable<RestAnswer> Healthy(RestContext&, RestCall) { co_return JsonResponse("\"OK\""); }
 
+const std::string& OpenApiDocument() {
+  static const std::string document = MakeOpenApiDocument(RestRoutes());
+  return document;
+}
+
+asio::awaitable<RestAnswer> OpenApi(RestContext&, RestCall) { co_return JsonResponse(OpenApiDocument()); }
+
+asio::awaitable<RestAnswer> Swagger(RestContext&, RestCall call) {
+  const std::string& file = call.params.at("any");
+  if (file == "doc.json") co_return JsonResponse(OpenApiDocument());
+  if (file != "index.html") co_return absl::NotFoundError("Not Found");
+  http::Response response;
+  response.content_type = "text/html; charset=utf-8";
+  response.header.emplace_back("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
+  response.body = MakeOpenApiPage(RestRoutes());
+  co_return response;
+}
+
 asio::awaitable<RestAnswer> NotServed(std::string what) { co_return absl::UnimplementedError(what); }
 
 // {prefix}/{path} with the usual five, as far as `methods` has them: C(reate) L(ist) G(et) P(atch) D(elete).
@@ -137,9 +155,8 @@ void AddUserRoutes(std::vector<Route>& routes) {
   routes.push_back({"POST", "/api/v1/users/signin", Access::kAnyone, "", SignIn});
   routes.push_back({"POST", "/api/v1/users/signout", Access::kAnyone, "", SignOut});
   routes.push_back({"POST", "/api/v1/users/signup", Access::kAnyone, "", SignUp});
-  const RestHandler oauth = NotServedYet("sign-in by OAuth is not served by this manager yet");
-  routes.push_back({"GET", "/api/v1/users/signin/:name", Access::kAnyone, "", oauth});
-  routes.push_back({"GET", "/api/v1/users/signin/:name/callback", Access::kAnyone, "", oauth});
+  routes.push_back({"GET", "/api/v1/users/signin/:name", Access::kAnyone, "", BeginProviderSignIn});
+  routes.push_back({"GET", "/api/v1/users/signin/:name/callback", Access::kAnyone, "", EndProviderSignIn});
   routes.push_back({"POST", "/api/v1/users/refresh_token", Access::kAnyone, "", RefreshToken});
   routes.push_back({"POST", "/api/v1/users/:id/reset_password", Access::kAnyone, "", ResetPassword});
   routes.push_back({"GET", "/api/v1/users/:id/roles", Access::kUser, "", ListUserRoles});
@@ -206,8 +223,12 @@ std::vector<Route> RestRoutes() {
   AddJobRoutes(routes);
   routes.push_back({"GET", "/healthy", Access::kAnyone, "", Healthy});
   routes.push_back({"GET", "/_ping", Access::kAnyone, "", Healthy});
+  routes.push_back({"GET", "/openapi.json", Access::kAnyone, "", OpenApi});
+  routes.push_back({"GET", "/swagger/*any", Access::kAnyone, "", Swagger});
   return routes;
 }
+
+RestApi::RestApi(RestContext& context) : context_(context), proxies_(context.config.server.rest.trusted_proxies) {}
 
 RestApi::Match RestApi::Find(const std::string& method, const std::string& path) const {
   Match match;
@@ -252,10 +273,14 @@ asio::awaitable<http::Response> RestApi::Answer(const Route& route, RestCall cal
       co_return refused;
     }
     call.caller = *caller;
+    const std::string name =
+        StrCat(by_token ? "token:" : "user:", by_token ? caller->name : std::to_string(caller->user_id));
+    if (auto refused = co_await RefusedForRate(name, context_.config.server.rest.user_rate))
+      co_return *std::move(refused);
     if (!by_token) {
       // The routes of Harbor's adapter stand outside of the API, but make jobs.
       const std::string right = object.empty() ? "jobs" : object;
-      const absl::Status allowed = co_await Authorize(context_, *caller, right, Changes(call.method) ? "*" : "read");
+      const absl::Status allowed = Authorize(*caller, right, Changes(call.method) ? "*" : "read");
       if (!allowed.ok()) co_return ErrorResponse(allowed);
     }
   }
@@ -278,13 +303,40 @@ asio::awaitable<http::Response> RestApi::Answer(const Route& route, RestCall cal
   co_return response;
 }
 
+asio::awaitable<std::optional<http::Response>> RestApi::RefusedForRate(std::string name, double rate) const {
+  if (rate <= 0) co_return std::nullopt;
+  const RateDecision decision = co_await context_.limiter.Take(std::move(name), rate);
+  if (decision.allowed) co_return std::nullopt;
+  http::Response refused = MessageResponse(429, "rate limit exceeded");
+  refused.header.emplace_back("Retry-After", std::to_string(absl::ToInt64Seconds(decision.retry_after) + 1));
+  co_return refused;
+}
+
 asio::awaitable<http::Response> RestApi::operator()(http::Request request) const {
   const TimePoint begun = Clock::now();
+  const ClientAddress client = proxies_.Of(request);
+  const uint64_t request_bytes = request.target.size() + request.body.size();
+  telemetry::Span span;
+  if (context_.tracer != nullptr) {
+    const auto caller = telemetry::ParseTraceparent(request.Find("traceparent"), request.Find("tracestate"));
+    span =
+        context_.tracer->Start("http_request", telemetry::SpanKind::kServer, caller.value_or(telemetry::SpanContext()));
+    span.Set("http.request.method", request.method);
+    span.Set("client.address", client.address);
+  }
   http::Target target = http::ParseTarget(request.target);
   std::string route_name = "unknown";
   http::Response response;
   const Match match = Find(request.method, target.path);
-  if (match.route != nullptr) {
+  // Probes are let through: a limit must not make a manager look dead.
+  const bool limited = match.route == nullptr || match.route->path != "/healthy";
+  std::optional<http::Response> refused;
+  if (limited) {
+    refused = co_await RefusedForRate(StrCat("address:", client.address), context_.config.server.rest.address_rate);
+  }
+  if (refused.has_value()) {
+    response = *std::move(refused);
+  } else if (match.route != nullptr) {
     route_name = match.route->path;
     RestCall call;
     call.method = request.method;
@@ -293,8 +345,10 @@ asio::awaitable<http::Response> RestApi::operator()(http::Request request) const
     for (auto& [name, value] : call.params) value = Percent(value);
     call.query = std::move(target.query);
     call.token = TakeToken(request, match.route->access == Access::kToken, call.query);
-    call.client = request.client;
-    call.secure = request.Find("x-forwarded-proto") == "https";
+    call.cookie = std::string(request.Find("cookie"));
+    call.client = client.address;
+    call.span = span.AsParent();
+    call.secure = client.secure;
     call.body = std::move(request.body);
     response = co_await Answer(*match.route, std::move(call));
   } else if (request.method == "OPTIONS" && !request.Find("origin").empty()) {
@@ -317,6 +371,10 @@ asio::awaitable<http::Response> RestApi::operator()(http::Request request) const
   response.header.emplace_back("Cache-Control", "no-store");
   AddCorsHeaders(request, response);
   const std::chrono::duration<double> seconds = Clock::now() - begun;
+  span.Set("http.route", route_name);
+  span.Set("http.response.status_code", response.status);
+  if (response.status >= 500) span.SetStatus(absl::InternalError(StrCat("status ", response.status)));
+  context_.probe.CountSizes(request_bytes, response.body.size());
   context_.probe.CountRequest(response.status, match.route == nullptr ? "other" : request.method, route_name,
                               seconds.count());
   co_return response;

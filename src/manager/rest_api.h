@@ -4,10 +4,12 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "http/server.h"
+#include "manager/client_address.h"
 #include "manager/rest_call.h"
 
 namespace dragonfly::manager {
@@ -22,7 +24,7 @@ enum class Access {
 
 struct Route {
   std::string method;
-  std::string path;  // "/api/v1/users/:id"
+  std::string path;  // "/api/v1/users/:id"; a last part "*name" takes the rest
   Access access = Access::kUser;
   std::string scope;  // of a token
   RestHandler handler;
@@ -34,7 +36,7 @@ std::vector<Route> RestRoutes();
 class RestApi {
  public:
   // `context` must outlive it.
-  explicit RestApi(RestContext& context) : context_(context) {}
+  explicit RestApi(RestContext& context);
 
   boost::asio::awaitable<http::Response> operator()(http::Request request) const;
 
@@ -49,8 +51,12 @@ class RestApi {
   boost::asio::awaitable<http::Response> Answer(const Route& route, RestCall call) const;
   void AddCorsHeaders(const http::Request& request, http::Response& response) const;
 
+  // 429, when the caller has had enough.
+  boost::asio::awaitable<std::optional<http::Response>> RefusedForRate(std::string name, double rate) const;
+
   RestContext& context_;
   const std::vector<Route> routes_ = RestRoutes();
+  const TrustedProxies proxies_;
 };
 
 }  // namespace dragonfly::manager

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "base/status.h"
@@ -13,6 +14,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr size_t kLinksMax = 4096;
 constexpr int64_t kPerPageMax = 10'000'000;
 
 std::string Dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -57,6 +59,24 @@ http::Response JsonResponse(std::string body) {
   response.content_type = "application/json; charset=utf-8";
   response.body = std::move(body);
   return response;
+}
+
+http::Response RedirectResponse(std::string location) {
+  http::Response response;
+  response.status = 302;
+  response.header.emplace_back("Location", std::move(location));
+  return response;
+}
+
+std::string CookieIn(std::string_view header, std::string_view name) {
+  while (!header.empty()) {
+    const size_t end = header.find(';');
+    const std::string_view pair = TrimSpace(header.substr(0, end));
+    const size_t equals = pair.find('=');
+    if (equals != std::string_view::npos && pair.substr(0, equals) == name) return std::string(pair.substr(equals + 1));
+    header.remove_prefix(end == std::string_view::npos ? header.size() : end + 1);
+  }
+  return "";
 }
 
 http::Response EmptyResponse() { return http::Response(); }
@@ -120,8 +140,10 @@ void AddLinks(const RestCall& call, const Page& page, int64_t total, http::Respo
     return text;
   };
   const int64_t next = page.page == last ? page.page : page.page + 1;
-  response.header.emplace_back("Link", StrCat("<", url(std::max<int64_t>(1, page.page - 1)), ">;rel=prev,<", url(next),
-                                              ">;rel=next,<", url(1), ">;rel=first,<", url(last), ">;rel=last"));
+  std::string links = StrCat("<", url(std::max<int64_t>(1, page.page - 1)), ">;rel=prev,<", url(next), ">;rel=next,<",
+                             url(1), ">;rel=first,<", url(last), ">;rel=last");
+  // A header that repeats long filters four times would be more than clients and proxies take.
+  if (links.size() <= kLinksMax) response.header.emplace_back("Link", std::move(links));
   response.header.emplace_back("X-Total-Count", std::to_string(total));
 }
 

@@ -13,9 +13,14 @@
 #include "http/server.h"
 #include "manager/audit.h"
 #include "manager/config.h"
+#include "manager/identity_reader.h"
 #include "manager/login_throttle.h"
 #include "manager/probe.h"
+#include "manager/rate_limiter.h"
+#include "manager/row_counts.h"
+#include "manager/web_client.h"
 #include "runtime/blocking_pool.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::manager {
 
@@ -26,6 +31,7 @@ struct Caller {
   Kind kind = Kind::kNobody;
   int64_t user_id = 0;
   std::string name;
+  UserRights rights;  // of a user
 };
 
 struct RestCall {
@@ -34,10 +40,12 @@ struct RestCall {
   std::map<std::string, std::string> params;  // ":id" of the pattern
   std::map<std::string, std::string> query;
   std::string body;
-  std::string token;  // a JWT as it came, good or not
+  std::string token;   // a JWT as it came, good or not
+  std::string cookie;  // the header
   std::string client;
-  bool secure = false;  // the client's connection is TLS, says the proxy in front
+  bool secure = false;  // the client's connection is TLS: with us, or with a proxy that is trusted
   Caller caller;
+  telemetry::SpanParent span;  // what is done for it hangs there
 
   // The parameter as a number. Errors: INVALID_ARGUMENT.
   absl::StatusOr<int64_t> Id(const std::string& name = "id") const;
@@ -52,12 +60,19 @@ struct RestContext {
   Probe& probe;
   const ManagerConfig& config;
   std::string jwt_key;
+  WebClient& web;
+  RateLimiter& limiter;
+  telemetry::Tracer* tracer;  // null: no traces are exported
+  IdentityReader& identities;
+  RowCounts& counts;
   JobService* jobs = nullptr;
 
   // Work on the database, within the time of one call.
   template <typename T>
   boost::asio::awaitable<absl::StatusOr<T>> Do(db::Database::Work<T> work) {
-    co_return co_await database.Transact<T>(std::move(work), Clock::now() + std::chrono::seconds(30));
+    auto result = co_await database.Transact<T>(std::move(work), Clock::now() + std::chrono::seconds(30));
+    counts.Forget();
+    co_return result;
   }
 };
 
@@ -69,6 +84,11 @@ http::Response JsonResponse(std::string body);
 http::Response EmptyResponse();
 // {"message": `message`}
 http::Response MessageResponse(int status, std::string_view message);
+
+// 302 to `location`.
+http::Response RedirectResponse(std::string location);
+// The value in a header Cookie; empty when there is none.
+std::string CookieIn(std::string_view header, std::string_view name);
 
 // An error as the API tells it. INVALID_ARGUMENT and OUT_OF_RANGE are 422 {"errors"}; the others are {"message"}:
 // NOT_FOUND 404, ALREADY_EXISTS 409 "Conflict", FAILED_PRECONDITION 409, UNAUTHENTICATED and PERMISSION_DENIED 401,

@@ -17,6 +17,17 @@ boost::asio::awaitable<RestAnswer> AddUserRole(RestContext& context, RestCall ca
 boost::asio::awaitable<RestAnswer> DeleteUserRole(RestContext& context, RestCall call);
 boost::asio::awaitable<RestAnswer> CreateAccessToken(RestContext& context, RestCall call);
 
+// A session of the user: 200 with the token, and the cookie; the latter alone, as a header's value.
+http::Response TokenResponse(const RestContext& context, const RestCall& call, int64_t user_id);
+std::string SessionCookie(const RestContext& context, const RestCall& call, int64_t user_id);
+
+// Sign-in by a provider: out to it, and back.
+boost::asio::awaitable<RestAnswer> BeginProviderSignIn(RestContext& context, RestCall call);
+boost::asio::awaitable<RestAnswer> EndProviderSignIn(RestContext& context, RestCall call);
+
+// Gives the user the role; false when they have it.
+absl::StatusOr<bool> AddRoleRow(db::Connection& connection, const std::string& user, const std::string& role);
+
 // Roles.
 boost::asio::awaitable<RestAnswer> CreateRole(RestContext& context, RestCall call);
 boost::asio::awaitable<RestAnswer> ListRoles(RestContext& context, RestCall call);
@@ -44,8 +55,7 @@ RestHandler NotServedYet(std::string what);
 // Who calls. Errors: UNAUTHENTICATED, PERMISSION_DENIED; the latter for a token that is known but may not: its code is
 // 403 in the API.
 boost::asio::awaitable<absl::StatusOr<Caller>> Authenticate(RestContext& context, const RestCall& call);
-boost::asio::awaitable<absl::Status> Authorize(RestContext& context, const Caller& caller, const std::string& object,
-                                               const std::string& action);
+absl::Status Authorize(const Caller& caller, const std::string& object, const std::string& action);
 // `scope`: "job" or "cluster".
 boost::asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& context, const RestCall& call,
                                                                        const std::string& scope);

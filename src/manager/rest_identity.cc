@@ -22,32 +22,15 @@ asio::awaitable<absl::StatusOr<Caller>> Authenticate(RestContext& context, const
   if (call.token.empty()) co_return Unauthorized();
   const auto claims = ParseToken(call.token, context.jwt_key);
   if (!claims.ok() || claims->expires <= absl::Now()) co_return Unauthorized();
-  const int64_t id = claims->user_id;
-  const db::Database::Work<Caller> find = [id](db::Connection& connection) -> absl::StatusOr<Caller> {
-    DF_ASSIGN_OR_RETURN(const db::Rows rows,
-                        connection.Select({"name", "state"}, "FROM \"user\" WHERE id = ? AND is_del = 0", {id}));
-    if (rows.empty() || rows.front().Text(1) == "disable") return Unauthorized();
-    return Caller{Caller::Kind::kUser, id, rows.front().Text(0)};
-  };
-  co_return co_await context.database.Run<Caller>(find, Clock::now() + std::chrono::seconds(30));
+  DF_CO_ASSIGN_OR_RETURN(UserRights user,
+                         co_await context.identities.Read(claims->user_id, Clock::now() + std::chrono::seconds(30)));
+  if (!user.enabled) co_return Unauthorized();
+  const std::string name = user.name;
+  co_return Caller{Caller::Kind::kUser, claims->user_id, name, std::move(user)};
 }
 
-asio::awaitable<absl::Status> Authorize(RestContext& context, const Caller& caller, const std::string& object,
-                                        const std::string& action) {
-  const std::string subject = std::to_string(caller.user_id);
-  const db::Database::Work<bool> check = [subject, object, action](db::Connection& connection) -> absl::StatusOr<bool> {
-    DF_ASSIGN_OR_RETURN(const db::Rows rows,
-                        connection.Select({"p.v2"},
-                                          "FROM casbin_rule g JOIN casbin_rule p ON p.ptype = 'p' AND p.v0 = g.v1 "
-                                          "WHERE g.ptype = 'g' AND g.v0 = ? AND p.v1 = ? AND (p.v2 = ? OR p.v2 = '*') "
-                                          "LIMIT 1",
-                                          {subject, object, action}));
-    return !rows.empty();
-  };
-  DF_CO_ASSIGN_OR_RETURN(const bool allowed,
-                         co_await context.database.Run<bool>(check, Clock::now() + std::chrono::seconds(30)));
-  if (!allowed) co_return absl::PermissionDeniedError("permission deny");
-  co_return absl::OkStatus();
+absl::Status Authorize(const Caller& caller, const std::string& object, const std::string& action) {
+  return caller.rights.May(object, action) ? absl::OkStatus() : absl::PermissionDeniedError("permission deny");
 }
 
 asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& context, const RestCall& call,
@@ -82,7 +65,7 @@ asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& con
     co_return absl::PermissionDeniedError(
         StrCat("Token doesn't have permission to access this resource. Required permission: ", scope));
   }
-  co_return Caller{Caller::Kind::kToken, row.Int(4), row.Text(0)};
+  co_return Caller{Caller::Kind::kToken, row.Int(4), row.Text(0), {}};
 }
 
 }  // namespace dragonfly::manager

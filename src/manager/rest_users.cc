@@ -51,17 +51,6 @@ std::string CookieOf(const RestCall& call, const std::string& token, int64_t sec
   return StrCat("jwt=", token, "; Path=/; Max-Age=", seconds, "; SameSite=Lax", call.secure ? "; Secure" : "");
 }
 
-http::Response TokenResponse(const RestContext& context, const RestCall& call, int64_t user_id) {
-  const absl::Time now = absl::Now();
-  const absl::Time expires = now + context.config.auth.jwt_timeout;
-  const std::string token = SignToken(Claims{user_id, expires, now}, context.jwt_key);
-  http::Response response = JsonResponse(DumpJson(
-      json{{"token", token}, {"expire", absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", expires, absl::UTCTimeZone())}}));
-  response.header.emplace_back("Set-Cookie",
-                               CookieOf(call, token, absl::ToInt64Seconds(context.config.auth.jwt_timeout)));
-  return response;
-}
-
 asio::awaitable<absl::StatusOr<bool>> Matches(RestContext& context, std::string password, std::string hash) {
   const std::function<absl::StatusOr<bool>()> match = [password, hash]() -> absl::StatusOr<bool> {
     return PasswordMatches(password, hash);
@@ -108,6 +97,33 @@ asio::awaitable<absl::StatusOr<Account>> CheckPassword(RestContext& context, con
   co_return account;
 }
 
+struct Session {
+  std::string token;
+  absl::Time expires;
+};
+
+Session NewSession(const RestContext& context, int64_t user_id) {
+  const absl::Time now = absl::Now();
+  const absl::Time expires = now + context.config.auth.jwt_timeout;
+  return {SignToken(Claims{user_id, expires, now}, context.jwt_key), expires};
+}
+
+}  // namespace
+
+std::string SessionCookie(const RestContext& context, const RestCall& call, int64_t user_id) {
+  return CookieOf(call, NewSession(context, user_id).token, absl::ToInt64Seconds(context.config.auth.jwt_timeout));
+}
+
+http::Response TokenResponse(const RestContext& context, const RestCall& call, int64_t user_id) {
+  const Session session = NewSession(context, user_id);
+  http::Response response = JsonResponse(
+      DumpJson(json{{"token", session.token},
+                    {"expire", absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", session.expires, absl::UTCTimeZone())}}));
+  response.header.emplace_back("Set-Cookie",
+                               CookieOf(call, session.token, absl::ToInt64Seconds(context.config.auth.jwt_timeout)));
+  return response;
+}
+
 absl::StatusOr<bool> AddRoleRow(db::Connection& connection, const std::string& user, const std::string& role) {
   DF_ASSIGN_OR_RETURN(
       const db::Rows rows,
@@ -120,8 +136,6 @@ absl::StatusOr<bool> AddRoleRow(db::Connection& connection, const std::string& u
           .status());
   return true;
 }
-
-}  // namespace
 
 asio::awaitable<RestAnswer> SignIn(RestContext& context, RestCall call) {
   const auto body = ParseBody(call.body);

@@ -99,7 +99,9 @@ const std::vector<Table>& Tables() {
         {"bio", kLine},
         {"client_id", kName, kNotNull},
         {"client_secret", kLine, kNotNull},
-        {"redirect_url", kLine}},
+        {"redirect_url", kLine},
+        // Ours: of OpenID Connect.
+        {"issuer", kLine}},
        {{"uk_oauth2_name", {"name"}}, {"uk_oauth2_client_id", {"client_id"}}}},
       {"config",
        {{"name", kName, kNotNull}, {"value", kLine, kNotNull}, {"bio", kLine}, {"user_id", kBigint}},
@@ -209,7 +211,7 @@ const std::vector<Table>& Tables() {
         {"v3", kShort},
         {"v4", kShort},
         {"v5", kShort}},
-       {},
+       {{"idx_dragonfly_casbin_rule", {"ptype", "v0"}, false}},
        false},
       {"job_scheduler_cluster",
        {{"job_id", kBigint, kNotNull}, {"scheduler_cluster_id", kBigint, kNotNull}},
@@ -226,6 +228,12 @@ const std::vector<Table>& Tables() {
        {},
        false,
        {"seed_peer_cluster_id", "scheduler_cluster_id"}},
+      // Ours: who of a provider of sign-in is which user.
+      {"dragonfly_identity",
+       {{"provider", kShort, kNotNull}, {"subject", kName, kNotNull}, {"user_id", kBigint, kNotNull}},
+       {},
+       false,
+       {"provider", "subject"}},
       // Ours: what all managers on one database must agree on, and nobody may read.
       {"dragonfly_secret", {{"name", kShort, kNotNull}, {"value", kText, kNotNull}}, {}, false, {"name"}},
   };
@@ -311,7 +319,8 @@ absl::Status CompleteAll(db::Connection& connection) {
 
 absl::Status MigrateSchema(db::Connection& connection) {
   // A later release of ours appends what it adds; a step that was applied is never changed.
-  return db::Migrate(connection, "dragonfly_migration", {{1, "union of v2.3.0 and v2.5.1", CompleteAll}});
+  return db::Migrate(connection, "dragonfly_migration",
+                     {{1, "union of v2.3.0 and v2.5.1", CompleteAll}, {2, "sign-in by providers", CompleteAll}});
 }
 
 std::vector<std::string> SchemaStatements(Engine engine) {

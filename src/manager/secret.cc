@@ -28,12 +28,14 @@ bool EqualInConstantTime(std::string_view a, std::string_view b) {
   return CRYPTO_memcmp(first.data(), second.data(), first.size()) == 0;
 }
 
-std::string Sha256Hex(std::string_view text) {
+std::string Sha256(std::string_view text) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;
   EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr);
-  return absl::BytesToHexString(ToAbsl(std::string_view(reinterpret_cast<const char*>(digest), size)));
+  return std::string(reinterpret_cast<const char*>(digest), size);
 }
+
+std::string Sha256Hex(std::string_view text) { return absl::BytesToHexString(Sha256(text)); }
 
 std::string HmacSha256(std::string_view key, std::string_view text) {
   unsigned char digest[EVP_MAX_MD_SIZE];

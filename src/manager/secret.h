@@ -13,6 +13,7 @@ std::string RandomBytes(size_t count);
 // Takes as long for texts that differ early as for those that differ late.
 bool EqualInConstantTime(std::string_view a, std::string_view b);
 
+std::string Sha256(std::string_view text);  // 32 bytes
 std::string Sha256Hex(std::string_view text);
 std::string HmacSha256(std::string_view key, std::string_view text);  // 32 bytes
 

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "config/description.h"
+#include "config/sections.h"
 
 namespace dragonfly::config {
 struct LoadReport;
@@ -25,25 +26,13 @@ namespace dragonfly::scheduler {
 struct SchedulerConfig {
   SchedulerConfig() = default;
 
-  // All three or none: mutual TLS.
-  struct TlsFiles {
-    TlsFiles() = default;
-    std::string ca_cert, cert, key;
-    bool enabled() const { return !ca_cert.empty() || !cert.empty() || !key.empty(); }
-  };
+  using TlsFiles = config::TlsFiles;
 
   bool console = false;
   int64_t pprof_port = -1;             // positive: profiles are served there
   std::string pprof_ip = "127.0.0.1";  // who can take profiles can slow the scheduler down
 
-  struct Tracing {
-    std::string protocol;  // grpc, http, https; spans are exported when it and the endpoint are set
-    std::string endpoint;  // host:port
-    std::string path = "/v1/traces";
-    std::string service_name = "scheduler";
-    std::vector<std::pair<std::string, std::string>> headers;
-    bool enabled() const { return !protocol.empty() && !endpoint.empty(); }
-  } tracing;
+  config::Tracing tracing{"scheduler"};
 
   struct Server {
     std::string advertise_ip;     // told to the manager; empty: derived from the interfaces

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "config/options.h"
+#include "config/sections.h"
 #include "http/networks.h"
 #include "scheduler/evaluator.h"
 
@@ -24,12 +25,13 @@ using config::kDurationMaxSeconds;
 using config::ListenAddress;
 using config::OneOf;
 using config::Path;
+using config::ReadTls;
+using config::ReadTracing;
 using config::Secret;
 using config::Section;
 using config::Text;
 using config::Wrong;
 using Opts = Section::Opts;
-using Tls = SchedulerConfig::TlsFiles;
 
 constexpr double kShortest = 1e-9;  // "greater than 0", as the original writes it
 constexpr double kCountMax = 1e6;
@@ -43,31 +45,6 @@ void NotZero(Section& section, std::string_view key, int64_t* out) {
   constexpr double kMax = std::numeric_limits<int32_t>::max();
   section.Int(key, out, Between(kMin, kMax));
   if (*out == 0) section.Fail(key, "must not be 0");
-}
-
-void ReadTls(Section& parent, Tls& files) {
-  auto given = files.enabled() ? std::optional<Tls>(files) : std::nullopt;
-  parent.Sub("tls", &given, [](Section& section, Tls& tls) {
-    const auto keys = {std::pair{"caCert", &tls.ca_cert}, {"cert", &tls.cert}, {"key", &tls.key}};
-    for (const auto& [name, value] : keys) section.String(name, value, Path());
-    for (const auto& [name, value] : keys) {
-      if (value->empty()) section.Fail(name, "caCert, cert and key must be given together");
-    }
-  });
-  files = given.value_or(Tls());
-}
-
-void ReadTracing(Section& section, SchedulerConfig::Tracing& tracing) {
-  section.String("protocol", &tracing.protocol, OneOf({"", "grpc", "http", "https"}));
-  section.String("endpoint", &tracing.endpoint, Address());
-  section.String("path", &tracing.path);
-  section.String("service-name", &tracing.service_name);
-  section.StringMap("headers", &tracing.headers, Secret());
-  if (tracing.protocol.empty() != tracing.endpoint.empty()) {
-    section.Warn(tracing.protocol.empty() ? "endpoint" : "protocol",
-                 "has no effect: traces are exported when protocol and endpoint are set");
-  }
-  IgnoreAll(section, {"addr", "jaeger"});
 }
 
 void ReadServer(Section& section, SchedulerConfig::Server& server) {

@@ -184,10 +184,18 @@ TEST_F(CommandLine, DfctlTellsWhereThePiecesCameFrom) {
 TEST_F(CommandLine, DragonflyStandaloneIsAWholeClusterInOneProcess) {
   const std::string data = dir_->path() + "/standalone";
   Process standalone({Program("dragonfly"), "standalone", "--data-dir", data, "--ip", "127.0.0.1", "--proxy-port", "0",
-                      "--scheduler-port", std::to_string(FreePort())},
+                      "--scheduler-port", std::to_string(FreePort()), "--manager-port", "0", "--rest-port", "0"},
                      dir_->path() + "/standalone.out");
   ASSERT_TRUE(Await([&] { return standalone.Log().find("Dragonfly runs.") != std::string::npos; }, kTimeout))
       << standalone.Log();
+  // With a manager that knows who has just been made its first user.
+  EXPECT_TRUE(
+      Await([&] { return standalone.Log().find("as user root with password ") != std::string::npos; }, kTimeout));
+  const std::string log = standalone.Log();
+  const std::string api = "API http://localhost:";
+  ASSERT_THAT(log, HasSubstr(api));
+  const int rest_port = std::stoi(log.substr(log.find(api) + api.size()));
+  EXPECT_TRUE(TcpAccepts(rest_port));
   const std::string output = FreshOutput();
   Process run({Program("dfget"), origin_->Url("file"), "-O", output, "-e", data + "/dfdaemon.sock"},
               dir_->path() + "/standalone-dfget.out");

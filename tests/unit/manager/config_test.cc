@@ -113,7 +113,8 @@ server:
     tls: {caCert: ca.pem, cert: c.pem, key: k.pem}
     requestRateLimit: 100.5
     reflection: false
-  rest: {addr: "127.0.0.1:8081", bodyMax: 1MiB, timeout: 10s, corsOrigins: "https://a.example,https://b.example"}
+  rest: {addr: "127.0.0.1:8081", bodyMax: 1MiB, timeout: 10s, corsOrigins: "https://a.example,https://b.example",
+         tls: {cert: rc, key: rk, caCert: ra}, trustedProxies: "10.0.0.0/8,::1", addressRateLimit: 20, userRateLimit: 30}
 auth:
   jwt: {realm: R, keyFile: /k, timeout: 1h, maxRefresh: 2h}
   rootPassword: something-long
@@ -138,6 +139,7 @@ job:
     allowedNetworks: 10.1.0.0/16
   syncPeers: {interval: 13h, timeout: 1m, batchSize: 5}
 metrics: {enable: true, addr: "127.0.0.1:8001"}
+gc: {inactiveTTL: 90m}
 network: {enableIPv6: true}
 )")
                                    .config;
@@ -160,6 +162,13 @@ network: {enableIPv6: true}
   EXPECT_EQ(config.server.rest.body_max, 1u << 20);
   EXPECT_EQ(config.server.rest.timeout, absl::Seconds(10));
   EXPECT_THAT(config.server.rest.cors_origins, ElementsAre("https://a.example", "https://b.example"));
+  EXPECT_EQ(config.server.rest.tls.cert, "rc");
+  EXPECT_EQ(config.server.rest.tls.key, "rk");
+  EXPECT_EQ(config.server.rest.tls.ca_cert, "ra");
+  EXPECT_THAT(config.server.rest.trusted_proxies, ElementsAre("10.0.0.0/8", "::1"));
+  EXPECT_EQ(config.server.rest.address_rate, 20);
+  EXPECT_EQ(config.server.rest.user_rate, 30);
+  EXPECT_EQ(config.gc.inactive_ttl, absl::Minutes(90));
   EXPECT_EQ(config.auth.realm, "R");
   EXPECT_EQ(config.auth.jwt_key_file, "/k");
   EXPECT_EQ(config.auth.jwt_timeout, absl::Hours(1));

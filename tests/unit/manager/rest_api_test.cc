@@ -244,6 +244,51 @@ TEST_P(RestApi, ForgetsOldAudits) {
   EXPECT_THAT(Call("GET", "/api/v1/audits").json, IsEmpty());
 }
 
+TEST_P(RestApi, ForgetsInactiveHosts) {
+  for (const char* const name : {"gone", "here"}) {
+    const json scheduler = {{"host_name", name}, {"ip", "10.0.0.1"}, {"port", 8002}, {"scheduler_cluster_id", 1}};
+    EXPECT_EQ(Call("POST", "/api/v1/schedulers", scheduler.dump()).status, 200);
+    const json seed = {{"host_name", name}, {"type", "super"},       {"ip", "10.0.0.2"},
+                       {"port", 4000},      {"download_port", 4001}, {"seed_peer_cluster_id", 1}};
+    EXPECT_EQ(Call("POST", "/api/v1/seed-peers", seed.dump()).status, 200);
+  }
+  // One of each stays active while its stream is open.
+  grpc::ClientContext contexts[2];
+  google::protobuf::Empty empty;
+  const auto stub = running_.Stub();
+  std::vector<std::unique_ptr<grpc::ClientWriter<::manager::v2::KeepAliveRequest>>> streams;
+  for (const auto source : {::manager::v2::SCHEDULER_SOURCE, ::manager::v2::SEED_PEER_SOURCE}) {
+    ::manager::v2::KeepAliveRequest beat;
+    beat.set_source_type(source);
+    beat.set_hostname("here");
+    beat.set_ip(source == ::manager::v2::SCHEDULER_SOURCE ? "10.0.0.1" : "10.0.0.2");
+    beat.set_cluster_id(1);
+    streams.push_back(stub->KeepAlive(&contexts[streams.size()], &empty));
+    ASSERT_TRUE(streams.back()->Write(beat));
+  }
+  const auto count = [&](const char* path) { return Call("GET", std::string("/api/v1/") + path).json.size(); };
+  const auto await = [&](const std::function<bool()>& done) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
+    while (!done() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    EXPECT_TRUE(done());
+  };
+  await([&] {
+    return Call("GET", "/api/v1/schedulers?state=active").json.size() == 1 &&
+           Call("GET", "/api/v1/seed-peers?state=active").json.size() == 1;
+  });
+  // Another manager on the database, which keeps nothing for long.
+  ManagerConfig config = running_.Config();
+  config.gc.inactive_ttl = absl::Milliseconds(1);
+  runtime::IoThreads io(1);
+  auto other = Manager::Start(config, io);
+  ASSERT_TRUE(other.ok()) << other.status();
+  await([&] { return count("schedulers") == 1 && count("seed-peers") == 1; });
+  EXPECT_EQ(Call("GET", "/api/v1/schedulers").json[0]["host_name"], "here");
+  EXPECT_EQ(Call("GET", "/api/v1/seed-peers").json[0]["host_name"], "here");
+  (*other)->Stop(Clock::now());
+  for (grpc::ClientContext& context : contexts) context.TryCancel();
+}
+
 // What is changed here is what the data plane hears next.
 TEST_P(RestApiRules, TellsTheDataPlaneAtOnce) {
   namespace api = ::manager::v2;
@@ -292,6 +337,58 @@ TEST_P(RestApiRules, SetsACookieThatTheConsoleCanRead) {
   EXPECT_EQ(refreshed.status, 200);
   EXPECT_EQ(client_->Call("GET", "/api/v1/users", "", refreshed.json["token"]).status, 200);
   EXPECT_EQ(client_->Call("POST", "/api/v1/users/refresh_token", "", root_ + "x").status, 401);
+}
+
+TEST_P(RestApiRules, RefusesADisabledUserAtOnce) {
+  const std::string guest = SignUp("alice");
+  EXPECT_EQ(client_->Call("GET", "/api/v1/users", "", guest).status, 200);
+  // There is no route for it: it is done in the database, as another manager would.
+  const auto disable = [&](const char* sql) {
+    db::DatabaseOptions options;
+    options.path = running_.Config().server.data_dir + "/manager.db";
+    const auto database = db::Database::Open(options);
+    ASSERT_TRUE(database.ok()) << database.status();
+    const auto done =
+        (*database)->RunHere<int64_t>([sql](db::Connection& connection) { return connection.Execute(sql); });
+    ASSERT_TRUE(done.ok()) << done.status();
+  };
+  disable("UPDATE \"user\" SET state = 'disable' WHERE name = 'alice'");
+  EXPECT_EQ(client_->Call("GET", "/api/v1/users", "", guest).status, 401);
+  EXPECT_EQ(client_->Call("POST", "/api/v1/users/refresh_token", "", guest).status, 401);
+  EXPECT_EQ(client_->Call("POST", "/api/v1/users/signin", R"({"name":"alice","password":"correct horse"})").status,
+            401);
+}
+
+TEST_P(RestApiRules, KnowsUsersOfLargeNumbers) {
+  db::DatabaseOptions options;
+  options.path = running_.Config().server.data_dir + "/manager.db";
+  SignUp("alice");
+  {
+    const auto database = db::Database::Open(options);
+    ASSERT_TRUE(database.ok()) << database.status();
+    const auto done = (*database)->RunHere<int64_t>([](db::Connection& connection) -> absl::StatusOr<int64_t> {
+      const auto moved = connection.Execute("UPDATE \"user\" SET id = 12345678 WHERE name = 'alice'");
+      if (!moved.ok()) return moved;
+      return connection.Execute("UPDATE casbin_rule SET v0 = '12345678' WHERE ptype = 'g' AND v1 = 'guest'");
+    });
+    ASSERT_TRUE(done.ok()) << done.status();
+  }
+  EXPECT_EQ(client_->Call("GET", "/api/v1/clusters", "", SignIn("alice", "correct horse")).status, 200);
+}
+
+TEST_P(RestApiRules, WritesNothingForStrangers) {
+  for (int i = 0; i < 50; ++i) {
+    client_->Call("GET", "/api/v1/stranger-" + std::to_string(i));
+    client_->Call("DELETE", "/api/v1/users/stranger-" + std::to_string(i));
+    client_->Call("GET", "/healthy");
+  }
+  // What comes after it is there, so what came before would be.
+  Call("PATCH", "/api/v1/users/1", R"({"bio":"x"})");
+  ASSERT_GE(AwaitAudits("operation=PATCH", 1).size(), 1u);
+  for (const json& audit : Call("GET", "/api/v1/audits?per_page=1000").json) {
+    EXPECT_THAT(audit["path"].get<std::string>(), Not(HasSubstr("stranger")));
+    EXPECT_NE(audit["operation"], "GET");
+  }
 }
 
 TEST_P(RestApiRules, SlowsDownWhoGuessesPasswords) {

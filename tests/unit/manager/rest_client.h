@@ -16,7 +16,8 @@ struct RestReply {
   int status = 0;
   std::string body;
   std::map<std::string, std::string> header;  // names in lower case
-  nlohmann::json json;                        // null when the body is none
+  std::map<std::string, std::string> cookies;
+  nlohmann::json json;  // null when the body is none
 };
 
 class RestClient {
@@ -25,7 +26,7 @@ class RestClient {
 
   // Without a token: as a stranger.
   RestReply Call(const std::string& method, const std::string& target, const std::string& body = "",
-                 const std::string& token = "") const {
+                 const std::string& token = "", const std::map<std::string, std::string>& header = {}) const {
     namespace asio = boost::asio;
     namespace beast = boost::beast;
     asio::io_context context;
@@ -36,6 +37,7 @@ class RestClient {
     request.target(target);
     request.set(beast::http::field::host, "127.0.0.1");
     if (!token.empty()) request.set(beast::http::field::authorization, "Bearer " + token);
+    for (const auto& [name, value] : header) request.set(name, value);
     request.body() = body;
     request.prepare_payload();
     beast::http::write(stream, request);
@@ -48,6 +50,11 @@ class RestClient {
     for (const auto& field : response) {
       std::string name(field.name_string());
       for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      if (name == "set-cookie") {
+        const std::string cookie(field.value());
+        const size_t equals = cookie.find('=');
+        reply.cookies[cookie.substr(0, equals)] = cookie.substr(equals + 1, cookie.find(';') - equals - 1);
+      }
       reply.header[name] = std::string(field.value());
     }
     if (!reply.body.empty()) reply.json = nlohmann::json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
