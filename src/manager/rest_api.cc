@@ -124,8 +124,6 @@ asio::awaitable<RestAnswer> Swagger(RestContext&, RestCall call) {
   co_return response;
 }
 
-asio::awaitable<RestAnswer> NotServed(std::string what) { co_return absl::UnimplementedError(what); }
-
 // {prefix}/{path} with the usual five, as far as `methods` has them: C(reate) L(ist) G(et) P(atch) D(elete).
 void AddRows(std::vector<Route>& routes, const std::string& path, std::string_view methods) {
   const Resource& resource = *FindResource(path);
@@ -211,10 +209,6 @@ void AddJobRoutes(std::vector<Route>& routes) {
 }
 
 }  // namespace
-
-RestHandler NotServedYet(std::string what) {
-  return [what](RestContext&, RestCall) { return NotServed(what); };
-}
 
 std::vector<Route> RestRoutes() {
   std::vector<Route> routes;

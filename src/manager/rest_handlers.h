@@ -49,9 +49,6 @@ boost::asio::awaitable<RestAnswer> LinkSchedulerCluster(RestContext& context, Re
 
 boost::asio::awaitable<RestAnswer> ListSchedulerFeatures(RestContext& context, RestCall call);
 
-// Answers 501 with what is not served yet.
-RestHandler NotServedYet(std::string what);
-
 // Who calls. Errors: UNAUTHENTICATED, PERMISSION_DENIED; the latter for a token that is known but may not: its code is
 // 403 in the API.
 boost::asio::awaitable<absl::StatusOr<Caller>> Authenticate(RestContext& context, const RestCall& call);
