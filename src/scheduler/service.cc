@@ -239,81 +239,100 @@ Service::AnnouncePersistentPeer(grpc::CallbackServerContext*) {
       NotServed("AnnouncePersistentPeer"));
 }
 
-// As of the original without Redis.
-absl::Status NoPersistentStore() { return absl::FailedPreconditionError("redis is not enabled"); }
+absl::Status Service::PersistentServed() const {
+  // As of the original without Redis.
+  return persistent_ != nullptr ? absl::OkStatus() : absl::FailedPreconditionError("redis is not enabled");
+}
 
 grpc::ServerBidiReactor<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>*
 Service::AnnouncePersistentCachePeer(grpc::CallbackServerContext* context) {
   using Refused = RefusedStream<api::AnnouncePersistentCachePeerRequest, api::AnnouncePersistentCachePeerResponse>;
-  if (persistent_ == nullptr) return new Refused(rpc::ToGrpc(NoPersistentStore()));
+  if (persistent_ == nullptr) return new Refused(rpc::ToGrpc(PersistentServed()));
   if (const absl::Status admitted = Admit("AnnouncePersistentCachePeer"); !admitted.ok()) {
     return new Refused(rpc::ToGrpc(admitted));
   }
   return persistent_->Announce(context);
 }
 
-// Each call of one message is admitted here and served there.
-#define DF_PERSISTENT_CALL(name, method, ...)                                                       \
-  {                                                                                                 \
-    const absl::Status admitted = persistent_ == nullptr ? NoPersistentStore() : Admit(name);       \
-    if (admitted.ok()) return persistent_->Serve(context, &PersistentService::method, __VA_ARGS__); \
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();                            \
-    reactor->Finish(rpc::ToGrpc(admitted));                                                         \
-    return reactor;                                                                                 \
-  }
+template <typename Server, typename Method, typename... Messages>
+grpc::ServerUnaryReactor* Service::Hand(grpc::CallbackServerContext* context, std::string_view name,
+                                        const absl::Status& served, Server* server, Method method,
+                                        Messages... messages) {
+  const absl::Status admitted = served.ok() ? Admit(name) : served;
+  return admitted.ok() ? server->Serve(context, method, messages...) : Refuse(context, admitted);
+}
 
-grpc::ServerUnaryReactor* Service::StatPersistentCachePeer(
-    grpc::CallbackServerContext* context, const api::StatPersistentCachePeerRequest* asked,
-    common::v2::PersistentCachePeer* answer) DF_PERSISTENT_CALL("StatPersistentCachePeer", StatPeer, asked, answer)
-    grpc::ServerUnaryReactor* Service::DeletePersistentCachePeer(
-        grpc::CallbackServerContext* context, const api::DeletePersistentCachePeerRequest* asked,
-        google::protobuf::Empty*) DF_PERSISTENT_CALL("DeletePersistentCachePeer", DeletePeer, asked)
-        grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskStarted(
-            grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskStartedRequest* asked,
-            google::protobuf::Empty*) DF_PERSISTENT_CALL("UploadPersistentCacheTaskStarted", UploadStarted, asked)
-            grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFinished(
-                grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFinishedRequest* asked,
-                common::v2::PersistentCacheTask* answer) DF_PERSISTENT_CALL("UploadPersistentCacheTaskFinished",
-                                                                            UploadFinished, asked, answer)
-                grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFailed(
-                    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFailedRequest* asked,
-                    google::protobuf::Empty*) DF_PERSISTENT_CALL("UploadPersistentCacheTaskFailed", UploadFailed, asked)
-                    grpc::ServerUnaryReactor* Service::StatPersistentCacheTask(
-                        grpc::CallbackServerContext* context, const api::StatPersistentCacheTaskRequest* asked,
-                        common::v2::PersistentCacheTask* answer) DF_PERSISTENT_CALL("StatPersistentCacheTask", StatTask,
-                                                                                    asked, answer)
-                        grpc::ServerUnaryReactor* Service::DeletePersistentCacheTask(
-                            grpc::CallbackServerContext* context, const api::DeletePersistentCacheTaskRequest* asked,
-                            google::protobuf::Empty*) DF_PERSISTENT_CALL("DeletePersistentCacheTask", DeleteTask, asked)
-#undef DF_PERSISTENT_CALL
+grpc::ServerUnaryReactor* Service::StatPersistentCachePeer(grpc::CallbackServerContext* context,
+                                                           const api::StatPersistentCachePeerRequest* request,
+                                                           common::v2::PersistentCachePeer* response) {
+  return Hand(context, "StatPersistentCachePeer", PersistentServed(), persistent_, &PersistentService::StatPeer,
+              request, response);
+}
 
-                            grpc::ServerUnaryReactor* Service::PreheatImage(grpc::CallbackServerContext* context,
-                                                                            const api::PreheatImageRequest* request,
-                                                                            google::protobuf::Empty*) {
+grpc::ServerUnaryReactor* Service::DeletePersistentCachePeer(grpc::CallbackServerContext* context,
+                                                             const api::DeletePersistentCachePeerRequest* request,
+                                                             google::protobuf::Empty*) {
+  return Hand(context, "DeletePersistentCachePeer", PersistentServed(), persistent_, &PersistentService::DeletePeer,
+              request);
+}
+
+grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskStarted(
+    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskStartedRequest* request,
+    google::protobuf::Empty*) {
+  return Hand(context, "UploadPersistentCacheTaskStarted", PersistentServed(), persistent_,
+              &PersistentService::UploadStarted, request);
+}
+
+grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFinished(
+    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFinishedRequest* request,
+    common::v2::PersistentCacheTask* response) {
+  return Hand(context, "UploadPersistentCacheTaskFinished", PersistentServed(), persistent_,
+              &PersistentService::UploadFinished, request, response);
+}
+
+grpc::ServerUnaryReactor* Service::UploadPersistentCacheTaskFailed(
+    grpc::CallbackServerContext* context, const api::UploadPersistentCacheTaskFailedRequest* request,
+    google::protobuf::Empty*) {
+  return Hand(context, "UploadPersistentCacheTaskFailed", PersistentServed(), persistent_,
+              &PersistentService::UploadFailed, request);
+}
+
+grpc::ServerUnaryReactor* Service::StatPersistentCacheTask(grpc::CallbackServerContext* context,
+                                                           const api::StatPersistentCacheTaskRequest* request,
+                                                           common::v2::PersistentCacheTask* response) {
+  return Hand(context, "StatPersistentCacheTask", PersistentServed(), persistent_, &PersistentService::StatTask,
+              request, response);
+}
+
+grpc::ServerUnaryReactor* Service::DeletePersistentCacheTask(grpc::CallbackServerContext* context,
+                                                             const api::DeletePersistentCacheTaskRequest* request,
+                                                             google::protobuf::Empty*) {
+  return Hand(context, "DeletePersistentCacheTask", PersistentServed(), persistent_, &PersistentService::DeleteTask,
+              request);
+}
+
+grpc::ServerUnaryReactor* Service::PreheatImage(grpc::CallbackServerContext* context,
+                                                const api::PreheatImageRequest* request, google::protobuf::Empty*) {
   if (preheat_ == nullptr) return Unimplemented(context, "PreheatImage");
-  if (const absl::Status admitted = Admit("PreheatImage"); !admitted.ok()) return Refuse(context, admitted);
-  return preheat_->Serve(context, &PreheatService::PreheatImage, request);
+  return Hand(context, "PreheatImage", absl::OkStatus(), preheat_, &PreheatService::PreheatImage, request);
 }
 
 grpc::ServerUnaryReactor* Service::StatImage(grpc::CallbackServerContext* context, const api::StatImageRequest* request,
                                              api::StatImageResponse* response) {
   if (preheat_ == nullptr) return Unimplemented(context, "StatImage");
-  if (const absl::Status admitted = Admit("StatImage"); !admitted.ok()) return Refuse(context, admitted);
-  return preheat_->Serve(context, &PreheatService::StatImage, request, response);
+  return Hand(context, "StatImage", absl::OkStatus(), preheat_, &PreheatService::StatImage, request, response);
 }
 
 grpc::ServerUnaryReactor* Service::PreheatFile(grpc::CallbackServerContext* context,
                                                const api::PreheatFileRequest* request, google::protobuf::Empty*) {
   if (preheat_ == nullptr) return Unimplemented(context, "PreheatFile");
-  if (const absl::Status admitted = Admit("PreheatFile"); !admitted.ok()) return Refuse(context, admitted);
-  return preheat_->Serve(context, &PreheatService::PreheatFile, request);
+  return Hand(context, "PreheatFile", absl::OkStatus(), preheat_, &PreheatService::PreheatFile, request);
 }
 
 grpc::ServerUnaryReactor* Service::StatFile(grpc::CallbackServerContext* context, const api::StatFileRequest* request,
                                             api::StatFileResponse* response) {
   if (preheat_ == nullptr) return Unimplemented(context, "StatFile");
-  if (const absl::Status admitted = Admit("StatFile"); !admitted.ok()) return Refuse(context, admitted);
-  return preheat_->Serve(context, &PreheatService::StatFile, request, response);
+  return Hand(context, "StatFile", absl::OkStatus(), preheat_, &PreheatService::StatFile, request, response);
 }
 
 }  // namespace dragonfly::scheduler

@@ -126,6 +126,12 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
 
  private:
   grpc::ServerUnaryReactor* Unimplemented(grpc::CallbackServerContext* context, std::string_view method);
+  // Why there are no persistent cache tasks, if so.
+  absl::Status PersistentServed() const;
+  // Lets `server` answer the call, unless it is not `served` or there are too many calls.
+  template <typename Server, typename Method, typename... Messages>
+  grpc::ServerUnaryReactor* Hand(grpc::CallbackServerContext* context, std::string_view name,
+                                 const absl::Status& served, Server* server, Method method, Messages... messages);
   // OK, or RESOURCE_EXHAUSTED when there are too many calls.
   absl::Status Admit(std::string_view method);
 

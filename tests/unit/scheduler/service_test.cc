@@ -106,11 +106,12 @@ TEST(AnnouncePeer, GivesParentsUnaskedOnlyToWhoSaysThatItTakesThem) {
   };
   auto plain = talk("plain", false);
   auto wide = talk("wide", true);
-  // The siblings of one complete parent are told of one another, as far as they take it.
+  // It gets both as parents; they are told of it as far as they take it.
+  auto late = talk("late", true);
   const api::NormalTaskResponse more = wide->Parents();
   EXPECT_TRUE(rpc::IsMore(more));
   ASSERT_EQ(more.candidate_parents_size(), 1);
-  EXPECT_EQ(more.candidate_parents(0).id(), "plain");
+  EXPECT_EQ(more.candidate_parents(0).id(), "late");
   EXPECT_EQ(more.candidate_parents(0).host().ip(), "127.0.0.1");
   plain->Finished();
   EXPECT_TRUE(plain->End().ok()) << "nothing came between";
