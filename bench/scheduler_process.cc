@@ -46,7 +46,7 @@ SchedulerProcess::SchedulerProcess() {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(commands[1]);
     close(answers[0]);
-    Serve(commands[0], answers[1]);
+    Serve(dir_.path().string(), commands[0], answers[1]);
   }
   close(commands[0]);
   close(answers[1]);
@@ -63,12 +63,13 @@ SchedulerProcess::~SchedulerProcess() {
 }
 
 // Tells its port, and then its metrics for each byte that comes.
-void SchedulerProcess::Serve(int commands, int answers) {
+void SchedulerProcess::Serve(const std::string& dir, int commands, int answers) {
   runtime::RaiseFileLimit();
   runtime::IoThreads io;
   SchedulerConfig config;
   config.server.listen_ip = "127.0.0.1";
   config.server.port = 0;
+  config.server.cache_dir = dir;
   const auto scheduler = Scheduler::Start(config, io);
   if (!scheduler.ok()) std::abort();
   const uint16_t port = (*scheduler)->port();

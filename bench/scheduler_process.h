@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/support/temp_dir.h"
+
 namespace dragonfly::scheduler {
 
 class SchedulerProcess {
@@ -25,8 +27,9 @@ class SchedulerProcess {
   double Metric(const std::string& name) const;
 
  private:
-  [[noreturn]] static void Serve(int commands, int answers);
+  [[noreturn]] static void Serve(const std::string& dir, int commands, int answers);
 
+  const testing::TempDir dir_;  // of the scheduler's own files
   pid_t child_ = 0;
   int commands_ = -1;
   int answers_ = -1;

@@ -70,6 +70,7 @@ class ClusterTest : public test::DaemonFixture {
     scheduler::SchedulerConfig config;
     config.server.listen_ip = "127.0.0.1";
     config.server.port = 0;
+    config.server.cache_dir = dir_.path() + "/scheduler";
     auto started = scheduler::Scheduler::Start(config, io_);
     EXPECT_TRUE(started.ok()) << started.status();
     if (started.ok()) scheduler_ = *std::move(started);

@@ -44,6 +44,7 @@ class ControlPlaneTest : public test::DaemonFixture {
     scheduler::SchedulerConfig config;
     config.server.listen_ip = "127.0.0.1";
     config.server.port = 0;
+    config.server.cache_dir = dir_.path() + "/scheduler";
     config.server.tls.ca_cert = config.seed_peer.tls.ca_cert = tls.ca_cert;
     config.server.tls.cert = config.seed_peer.tls.cert = tls.cert;
     config.server.tls.key = config.seed_peer.tls.key = tls.key;

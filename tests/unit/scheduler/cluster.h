@@ -23,6 +23,7 @@
 #include "runtime/io_threads.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
+#include "tests/support/temp_dir.h"
 
 namespace dragonfly::scheduler::testing {
 
@@ -253,6 +254,7 @@ class Conversation {
 class Cluster {
  public:
   explicit Cluster(SchedulerConfig config = Config()) : io_(2) {
+    if (config.server.cache_dir.empty()) config.server.cache_dir = dir_.path().string();
     auto started = Scheduler::Start(config, io_);
     EXPECT_TRUE(started.ok()) << started.status();
     scheduler_ = *std::move(started);
@@ -265,6 +267,7 @@ class Cluster {
     SchedulerConfig config;
     config.server.listen_ip = "127.0.0.1";
     config.server.port = 0;
+    config.server.cache_dir.clear();  // one of its own
     return config;
   }
   static SchedulerConfig QuickConfig() {
@@ -333,6 +336,7 @@ class Cluster {
   }
 
  private:
+  const dragonfly::testing::TempDir dir_;
   runtime::IoThreads io_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<api::Scheduler::Stub> stub_;
