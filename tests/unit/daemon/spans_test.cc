@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -69,6 +70,13 @@ class SpansTest : public test::DaemonFixture {
   static std::unique_ptr<dfdaemon::v2::DfdaemonUpload::Stub> UploadStub(const Daemon& daemon) {
     return dfdaemon::v2::DfdaemonUpload::NewStub(
         grpc::CreateChannel(StrCat("127.0.0.1:", daemon.upload_port()), grpc::InsecureChannelCredentials()));
+  }
+
+  template <typename Stub, typename Method, typename Request, typename Response>
+  static grpc::Status Call(Stub& stub, Method method, const Request& request, Response* response) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallPatience);
+    return (stub.*method)(&context, request, response);
   }
 
   // The first span of that name that `fits`; fails the test when there is none.
@@ -247,6 +255,100 @@ TEST_F(SpansTest, CallsTellWhatTheyDo) {
   EXPECT_EQ(piece.Attribute("piece_id"), StrCat(task_id_, "-0"));
   for (const char* name : {"sync_host", "exchange_ib_verbs_queue_pair_endpoint", "delete_host"}) {
     EXPECT_EQ(Find(spans, name, server).Attribute("host_id"), "127.0.0.1-alone") << name;
+  }
+}
+
+TEST_F(SpansTest, CallsAboutPersistentCacheTasksAndWhatSchedulersHearOfThem) {
+  StartScheduler();
+  const std::string address = StrCat("127.0.0.1:", scheduler_->port());
+  DaemonConfig config = Config("owner", address);
+  config.gc.interval = absl::Seconds(1);
+  config.gc.high_percent = 99;
+  config.gc.persistent_cache_task_ttl = absl::Hours(2);
+  auto owner = StartTraced(config);
+  auto other = StartTraced(Config("other", address));
+  ASSERT_TRUE(owner != nullptr && other != nullptr);
+  const std::string path = dir_.path() + "/file";
+  std::ofstream(path, std::ios::binary) << RandomBytes((5 << 20) + 3);
+  const auto stub_of = [](const Daemon& daemon) {
+    return dfdaemon::v2::DfdaemonDownload::NewStub(
+        grpc::CreateChannel("unix:" + daemon.socket_path(), grpc::InsecureChannelCredentials()));
+  };
+
+  dfdaemon::v2::UploadPersistentCacheTaskRequest import;
+  import.set_path(path);
+  import.set_persistent_replica_count(1);
+  common::v2::PersistentCacheTask task;
+  // Refused by the scheduler, which is then told that nothing comes of it.
+  import.mutable_ttl()->set_seconds(1);
+  EXPECT_FALSE(
+      Call(*stub_of(*owner), &dfdaemon::v2::DfdaemonDownload::Stub::UploadPersistentCacheTask, import, &task).ok());
+  import.clear_ttl();
+  const grpc::Status imported =
+      Call(*stub_of(*owner), &dfdaemon::v2::DfdaemonDownload::Stub::UploadPersistentCacheTask, import, &task);
+  ASSERT_TRUE(imported.ok()) << imported.error_message();
+  EXPECT_EQ(task.ttl().seconds(), 7200) << "gc.policy.persistentCacheTaskTTL";
+
+  {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallPatience);
+    dfdaemon::v2::DownloadPersistentCacheTaskRequest request;
+    request.set_task_id(task.id());
+    const auto stub = stub_of(*other);
+    const auto reader = stub->DownloadPersistentCacheTask(&context, request);
+    dfdaemon::v2::DownloadPersistentCacheTaskResponse response;
+    while (reader->Read(&response)) {
+    }
+    const grpc::Status downloaded = reader->Finish();
+    EXPECT_TRUE(downloaded.ok()) << downloaded.error_message();
+  }
+  using Upload = dfdaemon::v2::DfdaemonUpload::Stub;
+  dfdaemon::v2::StatPersistentCacheTaskRequest about;
+  about.set_task_id(task.id());
+  EXPECT_TRUE(Call(*UploadStub(*owner), &Upload::StatPersistentCacheTask, about, &task).ok());
+  EXPECT_EQ(task.content_length(), (5u << 20) + 3);
+  dfdaemon::v2::StatLocalPersistentCacheTaskRequest about_copy;
+  about_copy.set_task_id(task.id());
+  dfdaemon::v2::StatLocalPersistentCacheTaskResponse copy;
+  EXPECT_TRUE(
+      Call(*stub_of(*other), &dfdaemon::v2::DfdaemonDownload::Stub::StatLocalPersistentCacheTask, about_copy, &copy)
+          .ok());
+  EXPECT_EQ(copy.content_length(), (5u << 20) + 3);
+  EXPECT_FALSE(copy.persistent());
+  dfdaemon::v2::DownloadPersistentCachePieceRequest wanted;
+  wanted.set_task_id(task.id());
+  wanted.set_piece_number(1);
+  dfdaemon::v2::DownloadPersistentCachePieceResponse piece;
+  EXPECT_TRUE(Call(*UploadStub(*owner), &Upload::DownloadPersistentCachePiece, wanted, &piece).ok());
+  google::protobuf::Empty nothing;
+  dfdaemon::v2::UpdatePersistentCacheTaskRequest keep;
+  keep.set_task_id(task.id());
+  keep.set_persistent(true);
+  EXPECT_TRUE(Call(*UploadStub(*other), &Upload::UpdatePersistentCacheTask, keep, &nothing).ok());
+
+  // The owner looks after its copy from time to time.
+  (void)collector_.WaitForNames({"stat_persistent_cache_peer"});
+  dfdaemon::v2::DeletePersistentCacheTaskRequest gone;
+  gone.set_task_id(task.id());
+  EXPECT_TRUE(Call(*UploadStub(*other), &Upload::DeletePersistentCacheTask, gone, &nothing).ok());
+  owner.reset();
+  other.reset();
+
+  const std::vector<std::string> served = {"upload_persistent_cache_task",   "download_persistent_cache_task",
+                                           "stat_persistent_cache_task",     "update_persistent_cache_task",
+                                           "delete_persistent_cache_task",   "sync_persistent_cache_pieces",
+                                           "download_persistent_cache_piece"};
+  const std::vector<std::string> asked = {
+      "upload_persistent_cache_task_started", "upload_persistent_cache_task_finished",
+      "upload_persistent_cache_task_failed", "announce_persistent_cache_peer", "stat_persistent_cache_peer"};
+  std::vector<std::string> names = served;
+  names.insert(names.end(), asked.begin(), asked.end());
+  const std::vector<Received> spans = collector_.WaitForNames(names);
+  for (const std::string& name : served) {
+    Find(spans, name, [](const Received& one) { return one.span.kind() == OtlpCollector::Span::SPAN_KIND_SERVER; });
+  }
+  for (const std::string& name : asked) {
+    Find(spans, name, [](const Received& one) { return one.span.kind() == OtlpCollector::Span::SPAN_KIND_CLIENT; });
   }
 }
 
