@@ -32,6 +32,8 @@ struct DatabaseOptions {
   std::string name;  // of the database, which must exist
   // PostgreSQL: libpq's sslmode. MySQL: "" and "false" for plaintext, "true" for a verified server.
   std::string tls_mode;
+  // PostgreSQL: no statement is prepared, since a pooler in between gives each transaction another session.
+  bool simple_protocol = false;
   // PEM files; `ca_cert` alone verifies the server, the others prove who we are.
   std::string ca_cert, cert, key;
 

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <memory>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -102,8 +104,9 @@ absl::Status CurrentError() {
 
 class SociConnection final : public DriverConnection {
  public:
-  SociConnection(Engine engine, const soci::connection_parameters& parameters)
-      : engine_(engine), session_(parameters) {}
+  // `prepares`: statements that read are prepared once and kept.
+  SociConnection(Engine engine, bool prepares, const soci::connection_parameters& parameters)
+      : engine_(engine), prepares_(prepares), session_(parameters) {}
 
   Engine engine() const override { return engine_; }
   bool broken() const override { return broken_; }
@@ -114,7 +117,9 @@ class SociConnection final : public DriverConnection {
                               const Values& values) override {
     const std::string sql = StrCat("SELECT ", absl::StrJoin(columns, ", "), " ", rest);
     Rows rows;
-    const absl::Status status = Guarded([&] { return Fetch(sql, values, columns.size(), rows); });
+    const absl::Status status = Guarded([&] {
+      return prepares_ ? FetchPrepared(sql, values, columns.size(), rows) : Fetch(sql, values, columns.size(), rows);
+    });
     if (!status.ok()) return status;
     return rows;
   }
@@ -196,23 +201,24 @@ class SociConnection final : public DriverConnection {
   }
 
   // Every column is taken as text: that is how all engines can give all their types.
-  absl::Status Fetch(const std::string& sql, const Values& values, size_t columns, Rows& rows) {
-    std::vector<std::string> cells(columns);
-    std::vector<soci::indicator> indicators(columns, soci::i_ok);
-    soci::statement statement(session_);
-    for (size_t i = 0; i < columns; ++i) statement.exchange(soci::into(cells[i], indicators[i]));
-    Parameters parameters;
-    Bind(statement, values, parameters);
-    statement.alloc();
-    statement.prepare(NameParameters(sql), soci::details::st_one_time_query);
-    statement.define_and_bind();
+  struct Cells {
+    explicit Cells(size_t columns) : texts(columns), indicators(columns, soci::i_ok) {}
+    void Receive(soci::statement& statement) {
+      for (size_t i = 0; i < texts.size(); ++i) statement.exchange(soci::into(texts[i], indicators[i]));
+    }
+    std::vector<std::string> texts;
+    std::vector<soci::indicator> indicators;
+  };
+
+  static absl::Status ReadRows(soci::statement& statement, const Cells& cells, Rows& rows) {
+    const size_t columns = cells.texts.size();
     size_t bytes = 0;
     for (bool found = statement.execute(true); found; found = statement.fetch()) {
       std::vector<std::optional<std::string>> row(columns);
       for (size_t i = 0; i < columns; ++i) {
-        if (indicators[i] == soci::i_null) continue;
-        row[i] = cells[i];
-        bytes += cells[i].size();
+        if (cells.indicators[i] == soci::i_null) continue;
+        row[i] = cells.texts[i];
+        bytes += cells.texts[i].size();
       }
       if (bytes > kResultMax) return absl::ResourceExhaustedError("the result is too large");
       rows.emplace_back(std::move(row));
@@ -220,8 +226,48 @@ class SociConnection final : public DriverConnection {
     return absl::OkStatus();
   }
 
+  absl::Status Fetch(const std::string& sql, const Values& values, size_t columns, Rows& rows) {
+    Cells cells(columns);
+    soci::statement statement(session_);
+    cells.Receive(statement);
+    Parameters parameters;
+    Bind(statement, values, parameters);
+    statement.alloc();
+    statement.prepare(NameParameters(sql), soci::details::st_one_time_query);
+    statement.define_and_bind();
+    return ReadRows(statement, cells, rows);
+  }
+
+  // The server parses and plans the statement when it comes for the first time.
+  absl::Status FetchPrepared(const std::string& sql, const Values& values, size_t columns, Rows& rows) {
+    // Out of the map while it runs, so that one that fails is not used again.
+    auto node = prepared_.extract(sql);
+    std::unique_ptr<soci::statement> statement = node.empty() ? nullptr : std::move(node.mapped());
+    const bool fresh = statement == nullptr;
+    if (fresh) {
+      statement = std::make_unique<soci::statement>(session_);
+      statement->alloc();
+    }
+    Cells cells(columns);
+    cells.Receive(*statement);
+    Parameters parameters;
+    Bind(*statement, values, parameters);
+    if (fresh) statement->prepare(NameParameters(sql), soci::details::st_repeatable_query);
+    statement->define_and_bind();
+    DF_RETURN_IF_ERROR(ReadRows(*statement, cells, rows));
+    statement->bind_clean_up();
+    // Lists of ids make as many statements as there are lengths.
+    if (prepared_.size() >= kPreparedMax) prepared_.clear();
+    prepared_.emplace(sql, std::move(statement));
+    return absl::OkStatus();
+  }
+
+  static constexpr size_t kPreparedMax = 128;
+
   const Engine engine_;
+  const bool prepares_;
   soci::session session_;
+  std::unordered_map<std::string, std::unique_ptr<soci::statement>> prepared_;  // of session_
   bool broken_ = false;
   size_t count_ = 0;
 };
@@ -349,7 +395,8 @@ absl::StatusOr<std::unique_ptr<DriverConnection>> Connect(const DatabaseOptions&
   if (options.engine == Engine::kSqlite) DF_RETURN_IF_ERROR(MakePrivateFile(options.path));
   absl::Status status;
   try {
-    connection = std::make_unique<SociConnection>(options.engine, parameters);
+    connection = std::make_unique<SociConnection>(
+        options.engine, options.engine == Engine::kPostgres && !options.simple_protocol, parameters);
     if (options.engine == Engine::kSqlite) status = PrepareSqlite(*connection);
     if (options.engine == Engine::kMysql) status = PrepareMysql(*connection, options);
   } catch (...) {

@@ -97,6 +97,7 @@ struct ManagerConfig {
       std::string dbname = "manager";
       std::string ssl_mode = "disable";
       std::string timezone = "UTC";
+      bool prefer_simple_protocol = false;  // no statement is kept prepared
       bool migrate = true;
     } postgres;
     struct Redis {

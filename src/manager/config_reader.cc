@@ -170,9 +170,7 @@ void ReadPostgres(Section& section, ManagerConfig::Database::Postgres& postgres)
   ReadLogin(section, postgres);
   section.String("sslMode", &postgres.ssl_mode,
                  OneOf({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}));
-  bool simple_protocol = false;
-  section.Bool("preferSimpleProtocol", &simple_protocol);
-  // No statement is kept prepared in the server anyway, so that pools of connections may stand between.
+  section.Bool("preferSimpleProtocol", &postgres.prefer_simple_protocol);
   section.String("timezone", &postgres.timezone);
   if (postgres.timezone != "UTC") section.Warn("timezone", "has no effect: sessions use UTC");
 }

@@ -109,6 +109,7 @@ absl::StatusOr<db::DatabaseOptions> ToDatabaseOptions(const ManagerConfig& confi
       options.user = database.postgres.user;
       options.name = database.postgres.dbname;
       options.tls_mode = database.postgres.ssl_mode;
+      options.simple_protocol = database.postgres.prefer_simple_protocol;
       DF_ASSIGN_OR_RETURN(options.password, SecretOf("database.postgres.passwordFile", database.postgres.password,
                                                      database.postgres.password_file));
       return options;

@@ -289,9 +289,21 @@ absl::StatusOr<Listing> ListRows(db::Connection& connection, const Resource& res
     key += StrCat(" ", column, "=", KeyOf(value));
     values.push_back(value);
   }
+  const int64_t offset = (page.page - 1) * page.per_page;
+  db::Values paged = values;
+  paged.emplace_back(page.per_page);
+  paged.emplace_back(offset);
+  const char* const order = resource.newest_first ? " ORDER BY created_at DESC, id DESC" : " ORDER BY id";
+  DF_ASSIGN_OR_RETURN(const db::Rows rows,
+                      connection.Select(ColumnsOf(resource),
+                                        StrCat("FROM ", resource.table, where, order, " LIMIT ? OFFSET ?"), paged));
   Listing listing;
   const TimePoint now = Clock::now();
-  if (const auto known = counts.Find(key, now)) {
+  const auto shown_rows = static_cast<int64_t>(rows.size());
+  if (shown_rows < page.per_page && (shown_rows > 0 || offset == 0)) {
+    // The last page tells how many there are.
+    listing.total = offset + shown_rows;
+  } else if (const auto known = counts.Find(key, now)) {
     listing.total = *known;
   } else {
     DF_ASSIGN_OR_RETURN(const db::Rows count,
@@ -299,12 +311,6 @@ absl::StatusOr<Listing> ListRows(db::Connection& connection, const Resource& res
     listing.total = count.front().Int(0);
     counts.Keep(key, listing.total, now);
   }
-  values.emplace_back(page.per_page);
-  values.emplace_back((page.page - 1) * page.per_page);
-  const char* const order = resource.newest_first ? " ORDER BY created_at DESC, id DESC" : " ORDER BY id";
-  DF_ASSIGN_OR_RETURN(const db::Rows rows,
-                      connection.Select(ColumnsOf(resource),
-                                        StrCat("FROM ", resource.table, where, order, " LIMIT ? OFFSET ?"), values));
   json shown = json::array();
   for (const db::Row& row : rows) shown.push_back(Show(resource, row, false));
   DF_RETURN_IF_ERROR(Embed(connection, resource, shown));

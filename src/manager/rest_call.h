@@ -67,7 +67,12 @@ struct RestContext {
   RowCounts& counts;
   JobService* jobs = nullptr;
 
-  // Work on the database, within the time of one call.
+  // Reads from the database, within the time of one call.
+  template <typename T>
+  boost::asio::awaitable<absl::StatusOr<T>> Read(db::Database::Work<T> work) {
+    return database.Run<T>(std::move(work), Clock::now() + std::chrono::seconds(30));
+  }
+  // Work on the database that writes: in a transaction, within the time of one call.
   template <typename T>
   boost::asio::awaitable<absl::StatusOr<T>> Do(db::Database::Work<T> work) {
     auto result = co_await database.Transact<T>(std::move(work), Clock::now() + std::chrono::seconds(30));

@@ -31,13 +31,13 @@ http::Response TooMany(absl::Duration retry_after) {
 
 asio::awaitable<RestAnswer> ShowById(RestContext& context, int64_t id) {
   const db::Database::Work<std::string> show = [id](db::Connection& connection) { return ShowJob(connection, id); };
-  DF_CO_ASSIGN_OR_RETURN(std::string body, co_await context.Do<std::string>(show));
+  DF_CO_ASSIGN_OR_RETURN(std::string body, co_await context.Read<std::string>(show));
   co_return JsonResponse(std::move(body));
 }
 
 asio::awaitable<absl::StatusOr<JobRow>> Find(RestContext& context, int64_t id) {
   const db::Database::Work<JobRow> find = [id](db::Connection& connection) { return FindJob(connection, id); };
-  co_return co_await context.Do<JobRow>(find);
+  co_return co_await context.Read<JobRow>(find);
 }
 
 // What its schedulers say by now, which the row says when it has ended.
@@ -78,10 +78,21 @@ asio::awaitable<RestAnswer> CreateJob(RestContext& context, RestCall call) {
 
 asio::awaitable<RestAnswer> GetJob(RestContext& context, RestCall call) {
   DF_CO_ASSIGN_OR_RETURN(const int64_t id, call.Id());
-  DF_CO_ASSIGN_OR_RETURN(const JobRow row, co_await Find(context, id));
-  const std::optional<JobService::Current> current = co_await CurrentOf(context, row);
+  struct Seen {
+    JobRow row;
+    std::string body;
+  };
+  const db::Database::Work<Seen> see = [id](db::Connection& connection) -> absl::StatusOr<Seen> {
+    Seen seen;
+    DF_ASSIGN_OR_RETURN(seen.row, FindJob(connection, id));
+    DF_ASSIGN_OR_RETURN(seen.body, ShowJob(connection, id));
+    return seen;
+  };
+  DF_CO_ASSIGN_OR_RETURN(Seen seen, co_await context.Read<Seen>(see));
+  const std::optional<JobService::Current> current = co_await CurrentOf(context, seen.row);
+  if (!current.has_value()) co_return JsonResponse(std::move(seen.body));
   RestAnswer answer = co_await ShowById(context, id);
-  if (!answer.ok() || !current.has_value()) co_return answer;
+  if (!answer.ok()) co_return answer;
   Json job = Json::parse(answer->body, nullptr, /*allow_exceptions=*/false);
   // The row may have got its own meanwhile.
   if (!job.is_object() || job["state"] != "PENDING") co_return answer;
@@ -120,7 +131,7 @@ asio::awaitable<RestAnswer> GetHarborPreheat(RestContext& context, RestCall call
     DF_ASSIGN_OR_RETURN(const db::Rows rows, connection.Select({"updated_at"}, "FROM job WHERE id = ?", {id}));
     return rows.empty() ? absl::UnixEpoch() : rows.front().Time(0).value_or(absl::UnixEpoch());
   };
-  DF_CO_ASSIGN_OR_RETURN(const absl::Time updated_at, co_await context.Do<absl::Time>(changed));
+  DF_CO_ASSIGN_OR_RETURN(const absl::Time updated_at, co_await context.Read<absl::Time>(changed));
   const auto go_time = [](absl::Time time) {
     return absl::FormatTime("%Y-%m-%d %H:%M:%E*S +0000 UTC", time, absl::UTCTimeZone());
   };

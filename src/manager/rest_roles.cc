@@ -83,7 +83,7 @@ asio::awaitable<RestAnswer> ListRoles(RestContext& context, RestCall) {
   const db::Database::Work<db::Rows> list = [](db::Connection& connection) {
     return connection.Select({"v0"}, "FROM casbin_rule WHERE ptype = 'p' GROUP BY v0 ORDER BY MIN(id)");
   };
-  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Do<db::Rows>(list));
+  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Read<db::Rows>(list));
   json roles = json::array();
   for (const db::Row& row : rows) roles.push_back(row.Text(0));
   co_return JsonResponse(DumpJson(roles));
@@ -94,7 +94,7 @@ asio::awaitable<RestAnswer> GetRole(RestContext& context, RestCall call) {
   const db::Database::Work<db::Rows> list = [role](db::Connection& connection) {
     return connection.Select({"v0", "v1", "v2"}, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ? ORDER BY id", {role});
   };
-  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Do<db::Rows>(list));
+  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Read<db::Rows>(list));
   json policies = json::array();
   for (const db::Row& row : rows) policies.push_back({row.Text(0), row.Text(1), row.Text(2)});
   co_return JsonResponse(DumpJson(policies));

@@ -238,7 +238,7 @@ asio::awaitable<RestAnswer> ListUserRoles(RestContext& context, RestCall call) {
   const db::Database::Work<db::Rows> list = [id](db::Connection& connection) {
     return connection.Select({"v1"}, "FROM casbin_rule WHERE ptype = 'g' AND v0 = ? ORDER BY id", {std::to_string(id)});
   };
-  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Do<db::Rows>(list));
+  DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Read<db::Rows>(list));
   json roles = json::array();
   for (const db::Row& row : rows) roles.push_back(row.Text(0));
   co_return JsonResponse(DumpJson(roles));

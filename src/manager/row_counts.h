@@ -14,23 +14,29 @@
 
 namespace dragonfly::manager {
 
-// Any thread. Numbers below kCountedAnew are never kept; others for a second, unless this process writes.
+// Any thread. Numbers below kCountedAnew are never kept; others for a second, unless this process writes. Then the
+// first who asks counts, and the old number serves the others meanwhile.
 class RowCounts {
  public:
   static constexpr int64_t kCountedAnew = 1000;
   static constexpr size_t kEntriesMax = 1000;
 
-  std::optional<int64_t> Find(const std::string& key, TimePoint now) const {
+  // Whoever gets none counts, and tells Keep().
+  std::optional<int64_t> Find(const std::string& key, TimePoint now) {
     absl::MutexLock lock(&mutex_);
     const auto found = entries_.find(key);
-    if (found == entries_.end() || now - found->second.second > std::chrono::seconds(1)) return std::nullopt;
-    return found->second.first;
+    if (found == entries_.end()) return std::nullopt;
+    Entry& entry = found->second;
+    if (now < entry.count_after) return entry.count;
+    // Who counts may fail: another does it then.
+    entry.count_after = now + std::chrono::seconds(1);
+    return std::nullopt;
   }
   void Keep(const std::string& key, int64_t count, TimePoint now) {
     if (count < kCountedAnew) return;
     absl::MutexLock lock(&mutex_);
     if (entries_.size() >= kEntriesMax) entries_.clear();
-    entries_[key] = {count, now};
+    entries_[key] = {count, now + std::chrono::seconds(1)};
   }
   void Forget() {
     absl::MutexLock lock(&mutex_);
@@ -38,8 +44,12 @@ class RowCounts {
   }
 
  private:
-  mutable absl::Mutex mutex_;
-  std::map<std::string, std::pair<int64_t, TimePoint>> entries_ ABSL_GUARDED_BY(mutex_);
+  struct Entry {
+    int64_t count = 0;
+    TimePoint count_after{};
+  };
+  absl::Mutex mutex_;
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dragonfly::manager

@@ -321,6 +321,51 @@ TEST_P(DatabaseServer, SaysWhichServerRefusesAndNotThePassword) {
 INSTANTIATE_TEST_SUITE_P(Engines, DatabaseServer, ::testing::Values(Engine::kPostgres, Engine::kMysql),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
+TEST(PostgresDatabase, PreparesStatementsUnlessToldNotTo) {
+  const SqlServer server(SqlServer::Kind::kPostgres);
+  DatabaseOptions options;
+  options.engine = Engine::kPostgres;
+  options.host = "127.0.0.1";
+  options.port = server.port();
+  options.user = "dragonfly";
+  options.password = SqlServer::kPassword;
+  options.name = "manager";
+  options.connections = 1;
+  for (const bool simple : {false, true}) {
+    options.simple_protocol = simple;
+    auto database = Database::Open(options);
+    ASSERT_TRUE(database.ok()) << database.status();
+    const auto kept = (*database)->RunHere<int64_t>([](Connection& connection) -> absl::StatusOr<int64_t> {
+      for (const Value& value : {Value(int64_t{7}), Value(std::string("8")), Value(int64_t{9})}) {
+        DF_ASSIGN_OR_RETURN(const Rows rows,
+                            connection.Select({"n", "n + 1"}, "FROM generate_series(1, 20) n WHERE n = ?", {value}));
+        if (rows.size() != 1 || rows.front().Int(1) != rows.front().Int(0) + 1) return absl::InternalError("wrong row");
+      }
+      // What fails is given up, and the same text may be right another time.
+      for (int i = 0; i < 2; ++i) {
+        if (connection.Select({"1 / n"}, "FROM generate_series(0, 5) n WHERE n = ?", {int64_t{0}}).ok()) {
+          return absl::InternalError("divided by nothing");
+        }
+        DF_RETURN_IF_ERROR(
+            connection.Select({"1 / n"}, "FROM generate_series(0, 5) n WHERE n = ?", {int64_t{1}}).status());
+      }
+      // Many of them push one another out.
+      for (int i = 1; i < 300; ++i) {
+        DF_RETURN_IF_ERROR(connection.Select({std::to_string(i)}, "FROM generate_series(1, 1) n").status());
+      }
+      DF_ASSIGN_OR_RETURN(const Rows count, connection.Select({"COUNT(*)"}, "FROM pg_prepared_statements"));
+      return count.front().Int(0);
+    });
+    ASSERT_TRUE(kept.ok()) << kept.status();
+    if (simple) {
+      EXPECT_EQ(*kept, 0);
+    } else {
+      EXPECT_GT(*kept, 1);
+      EXPECT_LE(*kept, 130);
+    }
+  }
+}
+
 TEST(SqliteDatabase, IsReadableByItsOwnerAlone) {
   const TempDir dir;
   DatabaseOptions options;

@@ -127,7 +127,8 @@ database:
   sqlite: {path: /s.db}
   mysql: {user: mu, passwordFile: /mp, host: mh, port: 3307, dbname: md, tlsConfig: "false", migrate: false,
           tls: {caCert: mca, cert: mc, key: mk}}
-  postgres: {user: pu, password: pp, host: ph, port: 5433, dbname: pd, sslMode: verify-full, migrate: false}
+  postgres: {user: pu, password: pp, host: ph, port: 5433, dbname: pd, sslMode: verify-full,
+             preferSimpleProtocol: true, migrate: false}
   redis: {addrs: "a:1,b:2", masterName: m, username: u, password: p, sentinelUsername: su, sentinelPassword: sp,
           db: 3, brokerDB: 4, backendDB: 5, poolSize: 5, poolTimeout: 1s,
           tls: {caCert: ca, cert: c, key: k, insecureSkipVerify: true}}
@@ -195,6 +196,7 @@ network: {enableIPv6: true}
   EXPECT_EQ(config.job.sync_peers.timeout, absl::Minutes(1));
   EXPECT_EQ(config.database.postgres.port, 5433);
   EXPECT_EQ(config.database.postgres.ssl_mode, "verify-full");
+  EXPECT_TRUE(config.database.postgres.prefer_simple_protocol);
   EXPECT_FALSE(config.database.postgres.migrate);
   EXPECT_THAT(config.database.redis.addrs, ElementsAre("a:1", "b:2"));
   EXPECT_EQ(config.database.redis.sentinel_password, "sp");
