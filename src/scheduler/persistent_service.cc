@@ -145,7 +145,7 @@ PersistentService::PersistentService(asio::io_context& io, std::unique_ptr<Persi
     : store_(std::move(store)),
       hosts_(hosts),
       options_(std::move(options)),
-      owner_(MakePeerId("scheduler", "healing", /*seed=*/false)),
+      owner_(options_.name.empty() ? MakePeerId("scheduler", "healing", /*seed=*/false) : options_.name),
       cache_(*store_, hosts, away_, options_.cache),
       channels_(options_.peers),
       probe_(metrics),

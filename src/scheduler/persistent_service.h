@@ -35,6 +35,9 @@ class PersistentService {
     // Between two looks at all tasks and their hosts. A host that does not answer at two looks is away.
     Clock::duration healing_interval{std::chrono::seconds(30)};
     size_t store_threads = 8;
+    // By which the schedulers of one store know each other when they take turns at healing. One that comes back by the
+    // same name goes on with the turn that it had. Empty: a name that nobody has had.
+    std::string name;
     bool share_hosts = false;  // write every announced host to the store, for the other schedulers
     PersistentCache::Options cache;
   };

@@ -273,8 +273,9 @@ void Scheduler::State::StartPersistent() {
     DF_LOG(Error, "persistent cache tasks are not served: {}", MessageOf(store.status()));
     return;
   }
-  persistent =
-      std::make_unique<PersistentService>(io.At(0), *std::move(store), hosts, metrics, ToPersistentOptions(config));
+  PersistentService::Options options = ToPersistentOptions(config);
+  if (config.server.port != 0) options.name = StrCat(hostname, "-", rpc::HostPort(ip, config.server.port));
+  persistent = std::make_unique<PersistentService>(io.At(0), *std::move(store), hosts, metrics, std::move(options));
   service.UsePersistent(*persistent);
   persistent->Start();
 }
