@@ -300,9 +300,10 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
   NamePiece(span, content_->id().str(), number.value());
   span.Set("parent_id", parents_[index].candidate.peer_id);
   const std::optional<absl::StatusOr<storage::PieceRecord>> record =
-      co_await RunUntil(Traced(std::move(span), Move(index, number)), std::move(cancel), 0);
+      co_await RunUntil(Traced(std::move(span), Move(index, number)), cancel, 0);
   running_.erase({number.value(), index});
-  if (!record) {
+  // A transfer may tell by an error that it was cancelled.
+  if (!record || (cancel.version() != 0 && absl::IsCancelled(record->status()))) {
     // Taken over by another parent, or the parent was dropped: the books say so already.
     dispatcher_.Failed(index, number, Clock::now());
   } else if (record->ok()) {
