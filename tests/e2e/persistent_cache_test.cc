@@ -236,8 +236,8 @@ TEST(PersistentCache, KeepsNothingOfAnImportWhoseFileChanges) {
 TEST(PersistentCache, HasPiecesOfAReplicaBeforeTheImportEnds) {
   PersistentCluster cluster(2);
   const std::string original = cluster.Path("original");
-  // Long enough that nothing is over before it was looked at; the bytes do not matter.
-  std::ofstream(original).close();
+  // Long enough that nothing is over before it was looked at; what follows the first part is zeros.
+  WriteRandomFile(original, std::max(FileBytes(), 384 * kMiB));
   std::filesystem::resize_file(original, 2048 * kMiB);
   Process import = cluster.StartDfcache(
       0, {"import", original, "--content-for-calculating-task-id", "streamed", "--persistent-replica-count", "2"});
