@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -32,6 +34,8 @@ namespace {
 
 constexpr uint32_t kStreamsMax = 100;
 constexpr size_t kReadStep = 16 << 10;
+// Bytes after which a client that never pauses lets its answers, and others, have their turn.
+constexpr size_t kBytesPerTurn = 256 << 10;
 constexpr size_t kBodyStep = 64 << 10;
 // Streams that the client gave up, beyond those that were answered, before the connection is (CVE-2023-44487).
 constexpr uint64_t kResetsMax = 200;
@@ -106,7 +110,8 @@ class Session {
   nghttp2_session* session_ = nullptr;
   std::map<int32_t, ExchangePtr> exchanges_;
   runtime::Signal writable_;  // there may be something to write
-  bool broken_ = false;
+  runtime::Signal ended_;     // broken_ was set
+  bool broken_ = false;       // nothing more is read or written
   uint64_t answered_ = 0;
   uint64_t resets_ = 0;
 };
@@ -361,18 +366,28 @@ asio::awaitable<void> Session::WriteLoop() {
     co_await writable_.Wait(seen);
   }
   broken_ = true;
-  // Wakes the reader, whatever it waits for.
-  ::shutdown(stream_.fd(), SHUT_RD);
+  ended_.Notify();
+  // Wakes the reader, whatever it waits for now or would wait for next.
+  stream_.SetDeadline(Clock::now());
+  stream_.Interrupt();
 }
 
 asio::awaitable<void> Session::Read() {
   std::vector<uint8_t> buffer(kReadStep);
+  size_t turn = 0;
   while (!broken_) {
     const absl::StatusOr<size_t> got = co_await stream_.ReadSome(std::as_writable_bytes(std::span(buffer)));
     if (absl::IsDeadlineExceeded(got.status()) && !exchanges_.empty()) continue;
-    if (!got.ok() || *got == 0) break;
-    if (nghttp2_session_mem_recv(session_, buffer.data(), *got) < 0) break;
+    if (!got.ok() || *got == 0) co_return;
+    if (nghttp2_session_mem_recv(session_, buffer.data(), *got) < 0) co_return;
     writable_.Notify();
+    if (nghttp2_session_want_read(session_) == 0) {
+      // What is left is said by WriteLoop.
+      while (!broken_) co_await ended_.Wait(ended_.version());
+    }
+    if ((turn += *got) < kBytesPerTurn) continue;
+    turn = 0;
+    co_await asio::post(asio::use_awaitable);
   }
 }
 
@@ -389,6 +404,9 @@ asio::awaitable<void> Session::Run() {
   co_await asio::this_coro::throw_if_cancelled(false);
   co_await group_.Stop();
   if (cancelled) std::rethrow_exception(cancelled);
+  co_await asio::this_coro::throw_if_cancelled(true);
+  // What the client has sent meanwhile must not destroy the end of what it was sent.
+  co_await stream_.CloseGently();
 }
 
 }  // namespace
