@@ -9,10 +9,10 @@
 #include <string>
 
 #include "db/database.h"
-#include "manager/call_gate.h"
 #include "manager/directory.h"
 #include "manager/keep_alive.h"
 #include "manager/v2/manager.grpc.pb.h"
+#include "runtime/rate_gate.h"
 #include "runtime/task_group.h"
 
 namespace dragonfly::manager {
@@ -62,7 +62,7 @@ class GrpcService final : public ::manager::v2::Manager::CallbackService {
   DirectoryReader& directory_;
   KeepAlives& keep_alives_;
   runtime::TaskGroup& group_;
-  CallGate gate_;
+  runtime::RateGate gate_;
   const SearchCounters counters_;
 };
 

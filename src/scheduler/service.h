@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "scheduler/call_gate.h"
+#include "runtime/rate_gate.h"
 #include "scheduler/cluster_config.h"
 #include "scheduler/host_table.h"
 #include "scheduler/probe.h"
@@ -139,7 +139,7 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   HostTable& hosts_;
   Probe& probe_;
   const ClusterConfigs& cluster_;
-  CallGate gate_;
+  runtime::RateGate gate_;
   PersistentService* persistent_ = nullptr;
   PreheatService* preheat_ = nullptr;
 };

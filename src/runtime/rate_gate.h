@@ -6,13 +6,13 @@
 
 #include "runtime/clock.h"
 
-namespace dragonfly::manager {
+namespace dragonfly::runtime {
 
 // Admits `rate` calls a second, and one second's worth at once. Lock-free; any thread.
-class CallGate {
+class RateGate {
  public:
   // 0: everything is admitted.
-  explicit CallGate(double rate) : rate_(rate) {}
+  explicit RateGate(double rate) : rate_(rate) {}
   bool Admit(TimePoint now);
 
  private:
@@ -20,4 +20,4 @@ class CallGate {
   std::atomic<Clock::rep> free_at_{0};  // when the calls admitted so far have used up their time
 };
 
-}  // namespace dragonfly::manager
+}  // namespace dragonfly::runtime

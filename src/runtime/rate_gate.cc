@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "scheduler/call_gate.h"
+#include "runtime/rate_gate.h"
 
 #include <algorithm>
 #include <chrono>
 
-namespace dragonfly::scheduler {
+namespace dragonfly::runtime {
 
-bool CallGate::Admit(TimePoint now) {
+bool RateGate::Admit(TimePoint now) {
   if (rate_ <= 0) return true;
   constexpr Clock::rep kSecond = std::chrono::duration_cast<Clock::duration>(std::chrono::seconds(1)).count();
   const auto cost = static_cast<Clock::rep>(static_cast<double>(kSecond) / rate_);
@@ -19,4 +19,4 @@ bool CallGate::Admit(TimePoint now) {
   }
 }
 
-}  // namespace dragonfly::scheduler
+}  // namespace dragonfly::runtime
