@@ -4,7 +4,8 @@
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/channel.h>
 
-#include <boost/asio/this_coro.hpp>
+#include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,7 @@
 #include "base/text.h"
 #include "daemon/peer_session.h"
 #include "rpc/client_call.h"
-#include "runtime/task_group.h"
+#include "runtime/for_each.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
 #include "telemetry/log.h"
 
@@ -105,11 +106,12 @@ asio::awaitable<absl::Status> GrpcSchedulerLink::DeleteTask(TaskId task) {
 
 asio::awaitable<void> GrpcSchedulerLink::DeleteHost() {
   // All at the same time: one that does not answer keeps no other from being told.
-  runtime::TaskGroup tellings(co_await asio::this_coro::executor);
-  for (const SchedulerSet::Member& member : schedulers_.members()) {
-    tellings.Spawn(Leave(schedulers_, member.address, options_->host_id, options_->leave_timeout));
-  }
-  co_await tellings.Drain();
+  std::vector<std::string> addresses;
+  for (const SchedulerSet::Member& member : schedulers_.members()) addresses.push_back(member.address);
+  const std::function<asio::awaitable<void>(size_t)> leave = [this, &addresses](size_t index) {
+    return Leave(schedulers_, addresses[index], options_->host_id, options_->leave_timeout);
+  };
+  co_await runtime::ForEach(addresses.size(), addresses.size(), leave);
 }
 
 }  // namespace dragonfly::daemon

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/parent_batch.h"
 
+#include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <exception>
 #include <utility>
@@ -86,8 +87,8 @@ void ParentBatch::DropParent(size_t index, const absl::Status& why) {
 void ParentBatch::Forget(size_t index) {
   dispatcher_.Drop(index);
   parents_[index].dropped.Notify();
-  for (const auto& [key, cancel] : running_) {
-    if (key.second == index) runtime::Signal(cancel).Notify();
+  for (auto& [key, running] : running_) {
+    if (key.second == index) running.cancel.Notify();
   }
   events_.Notify();
 }
@@ -96,6 +97,17 @@ size_t ParentBatch::live_parents() const {
   size_t live = 0;
   for (size_t index = 0; index < parents_.size(); ++index) live += dispatcher_.live(index) ? 1 : 0;
   return live;
+}
+
+TimePoint ParentBatch::FirstNewsUntil() const {
+  TimePoint until = TimePoint::min();
+  for (size_t index = 0; index < parents_.size(); ++index) {
+    const Parent& parent = parents_[index];
+    if (parent.helper && !parent.heard && dispatcher_.live(index)) {
+      until = std::max(until, parent.since + kFirstNewsOfHelper);
+    }
+  }
+  return until;
 }
 
 bool ParentBatch::DropIdlestHelper() {
@@ -120,7 +132,7 @@ void ParentBatch::AddParent(CandidateParent candidate, bool helper) {
   parent.candidate = std::move(candidate);
   parent.asked = PieceSet(layout_.piece_count());
   parent.helper = helper;
-  parent.useful_at = Clock::now();
+  parent.since = parent.useful_at = Clock::now();
   parents_.push_back(std::move(parent));
   dispatcher_.SetNewsOpen(helper ? dispatcher_.AddHelper() : dispatcher_.AddParent(), false);
 }
@@ -171,6 +183,7 @@ asio::awaitable<void> ParentBatch::ForwardWishes(uint64_t seen) {
 
 // False when the parent contradicts the layout.
 bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
+  parents_[index].heard = true;
   if (options_.provisional) {
     // The last piece is shorter than a provisional layout can know, and comes when the length does.
     if (!layout_.Contains(news.number)) return true;
@@ -188,6 +201,7 @@ bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
 // Until the news end or the parent is dropped.
 asio::awaitable<void> ParentBatch::FollowNews(size_t index, std::vector<PieceNumber> numbers) {
   co_await RunUntil(ReadNews(index, std::move(numbers)), parents_[index].dropped, 0);
+  parents_[index].heard = true;
   if (--parents_[index].open_streams == 0) dispatcher_.SetNewsOpen(index, false);
   events_.Notify();
 }
@@ -293,7 +307,8 @@ void ParentBatch::BlamePiece(size_t index, PieceNumber number, const absl::Statu
   }
 }
 
-asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel) {
+asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignment, uint64_t serial,
+                                            runtime::Signal cancel) {
   const size_t index = assignment.parent;
   const PieceNumber number = assignment.piece;
   telemetry::Span span = options_.trace.Start("download_from_parent");
@@ -301,11 +316,14 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
   span.Set("parent_id", parents_[index].candidate.peer_id);
   const std::optional<absl::StatusOr<storage::PieceRecord>> record =
       co_await RunUntil(Traced(std::move(span), Move(index, number)), cancel, 0);
-  running_.erase({number.value(), index});
-  // A transfer may tell by an error that it was cancelled.
-  if (!record || (cancel.version() != 0 && absl::IsCancelled(record->status()))) {
-    // Taken over by another parent, or the parent was dropped: the books say so already.
-    dispatcher_.Failed(index, number, Clock::now());
+  const auto running = running_.find({number.value(), index});
+  if (running != running_.end() && running->second.serial == serial) running_.erase(running);
+  // Taken over by another parent, or the parent was dropped: the books say so already. A transfer may tell by an error
+  // that it was cancelled.
+  const bool cancelled = !record || (cancel.version() != 0 && absl::IsCancelled(record->status()));
+  if (cancelled) {
+    DF_LOG(Debug, "task {}: piece {} is taken from parent {}", content_->id().str(), number.value(),
+           parents_[index].candidate.peer_id);
   } else if (record->ok()) {
     parents_[index].useful_at = Clock::now();
     dispatcher_.Finished(index, number, parents_[index].useful_at);
@@ -342,17 +360,22 @@ asio::awaitable<void> ParentBatch::Loop() {
     while (const auto assignment = dispatcher_.Next(Clock::now())) {
       if (assignment->instead_of) {
         const auto first = running_.find({assignment->piece.value(), *assignment->instead_of});
-        if (first != running_.end()) first->second.Notify();
+        if (first != running_.end()) first->second.cancel.Notify();
         reports_.failed(assignment->piece, parents_[*assignment->instead_of].candidate.peer_id);
         AddCause(*assignment->instead_of,
                  absl::DeadlineExceededError(StrCat("piece ", assignment->piece.value(), " stalled")));
       }
-      runtime::Signal cancel;
-      running_.insert_or_assign({assignment->piece.value(), assignment->parent}, cancel);
-      group_.Spawn(Transfer(*assignment, cancel));
+      const Running running{++next_serial_, runtime::Signal()};
+      running_.insert_or_assign({assignment->piece.value(), assignment->parent}, running);
+      group_.Spawn(Transfer(*assignment, running.serial, running.cancel));
     }
-    if (dispatcher_.satisfied() || dispatcher_.hopeless()) co_return;
-    co_await events_.Wait(seen, dispatcher_.NextLook());
+    if (dispatcher_.satisfied()) co_return;
+    TimePoint look = dispatcher_.NextLook();
+    if (dispatcher_.hopeless()) {
+      look = FirstNewsUntil();
+      if (look <= Clock::now()) co_return;
+    }
+    co_await events_.Wait(seen, look);
   }
 }
 

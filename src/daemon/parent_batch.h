@@ -78,6 +78,8 @@ class ParentBatch {
     int failures = 0;  // pieces that it did not have after all
     std::unique_ptr<ParentLoads::Watch> load;
     bool helper = false;      // given while the batch ran
+    bool heard = false;       // its news have begun or ended
+    TimePoint since;          // when it came
     TimePoint useful_at;      // when it came, or gave its last piece
     runtime::Signal dropped;  // ends the reading of its news
   };
@@ -86,6 +88,9 @@ class ParentBatch {
   static constexpr size_t kCausesMax = 8;
   // With fewer pieces to get, a choice by load is over before the loads are known.
   static constexpr size_t kPiecesWorthWatching = 8;
+  // How long the first news of a helper are waited for when nobody else can give anything. Bounded, since helpers may
+  // wait for this host in turn.
+  static constexpr Clock::duration kFirstNewsOfHelper = std::chrono::seconds(1);
   // Live parents at a time, and all that a batch ever had.
   static constexpr size_t kParentsMax = 64;
   static constexpr size_t kParentsEverMax = 4096;
@@ -95,7 +100,8 @@ class ParentBatch {
   boost::asio::awaitable<void> TakeMoreParents();
   boost::asio::awaitable<void> FollowNews(size_t index, std::vector<PieceNumber> numbers);
   boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers);
-  boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, runtime::Signal cancel);
+  boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, uint64_t serial,
+                                        runtime::Signal cancel);
   boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);
   boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> Receive(size_t index, PieceNumber number,
                                                                         ByteSink& sink);
@@ -104,6 +110,8 @@ class ParentBatch {
   // Makes room for another parent; false when all are busy or were asked for.
   bool DropIdlestHelper();
   size_t live_parents() const;
+  // Until when a helper may say for the first time what it has; the past when there is none to wait for.
+  TimePoint FirstNewsUntil() const;
   void Forget(size_t index);
   void UpdateWishes();
   void WatchLoads();
@@ -125,8 +133,13 @@ class ParentBatch {
   PieceDispatcher dispatcher_;
   PieceSet wanted_;
   std::deque<Parent> parents_;  // grows while coroutines use its members
-  // Cancels of the running transfers, by piece and parent.
-  std::map<std::pair<uint32_t, size_t>, runtime::Signal> running_;
+  struct Running {
+    uint64_t serial = 0;
+    runtime::Signal cancel;
+  };
+  // The latest transfers by piece and parent; one that was cancelled may still be on its way out.
+  std::map<std::pair<uint32_t, size_t>, Running> running_;
+  uint64_t next_serial_ = 0;
   runtime::Signal events_;
   absl::Status fatal_;
   std::vector<std::string> causes_;

@@ -51,6 +51,8 @@ void PieceDispatcher::Forget(PieceNumber piece) {
 PieceDispatcher::Parent PieceDispatcher::AddParent() {
   ParentState parent;
   parent.has = PieceSet(layout_.piece_count());
+  parent.taken_over = PieceSet(layout_.piece_count());
+  parent.asked_again = PieceSet(layout_.piece_count());
   parents_.push_back(std::move(parent));
   return parents_.size() - 1;
 }
@@ -254,6 +256,7 @@ std::optional<PieceDispatcher::Assignment> PieceDispatcher::TakeOver(TimePoint n
     const Parent first = transfer.parent;
     End(first, piece, now);
     Withdraw(first, piece);
+    parents_[first].taken_over.Insert(piece);
     ++parents_[first].strikes;
     Assignment assignment = Begin(*thief, piece, now);
     assignment.instead_of = first;
@@ -262,7 +265,31 @@ std::optional<PieceDispatcher::Assignment> PieceDispatcher::TakeOver(TimePoint n
   return std::nullopt;
 }
 
+std::optional<PieceNumber> PieceDispatcher::SecondChance(const ParentState& parent, PieceNumber from) const {
+  if (!parent.live || parent.taken_over.empty()) return std::nullopt;
+  for (auto piece = PieceSet::NextCommon(open_, parent.taken_over, from); piece;
+       piece = PieceSet::NextCommon(open_, parent.taken_over, piece->next())) {
+    if (suppliers_[piece->value()] == 0 && !parent.asked_again.Contains(*piece)) return piece;
+  }
+  return std::nullopt;
+}
+
+void PieceDispatcher::TakeSecondChances() {
+  std::vector<std::pair<Parent, PieceNumber>> chances;
+  for (Parent parent = 0; parent < parents_.size(); ++parent) {
+    const ParentState& state = parents_[parent];
+    for (auto piece = SecondChance(state, PieceNumber(0)); piece; piece = SecondChance(state, piece->next())) {
+      chances.emplace_back(parent, *piece);
+    }
+  }
+  for (const auto& [parent, piece] : chances) {
+    parents_[parent].asked_again.Insert(piece);
+    Announce(parent, piece);
+  }
+}
+
 std::optional<PieceDispatcher::Assignment> PieceDispatcher::Next(TimePoint now) {
+  if (!open_.empty()) TakeSecondChances();
   if (!open_.empty()) {
     if (const std::optional<PieceNumber> next = NextOfReaders()) {
       const std::optional<Parent> parent = ChooseParent(/*suspects=*/false, next);
@@ -317,6 +344,7 @@ bool PieceDispatcher::hopeless() const {
   if (!assigned_.empty() || open_.empty()) return false;
   for (const ParentState& parent : parents_) {
     if (parent.live && ((parent.news_open && !parent.helper) || HasOpen(parent))) return false;
+    if (SecondChance(parent, PieceNumber(0))) return false;
   }
   return true;
 }

@@ -21,13 +21,14 @@
 //     that the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly
 //     in order.
 //   - Of what a reader waits for in order, the first open piece is taken before all others, one at a time, and the
-//   others
-//     come from closer behind it.
+//     others come from closer behind it.
 //   - A slow parent gets nothing near the end, when the others would be done with everything before it with one piece.
 //   - A piece that fails goes back to open, without the parent that failed it.
 //   - When nothing is open and an assigned piece is overdue, an idle parent that has it takes it over. The caller
-//   cancels the
-//     first transfer, so that a piece is never written twice.
+//     cancels the first transfer, so that a piece is never written twice.
+//   - Who was too slow with a piece still has it: when those that took it over have failed, and nobody else has it, it
+//   is
+//     asked a second time.
 #pragma once
 
 #include <cstddef>
@@ -113,6 +114,8 @@ class PieceDispatcher {
  private:
   struct ParentState {
     PieceSet has;
+    PieceSet taken_over;  // pieces that it has, but was too slow with
+    PieceSet asked_again;
     bool live = true;
     bool news_open = true;
     bool helper = false;
@@ -145,6 +148,9 @@ class PieceDispatcher {
   std::optional<PieceNumber> NextOfReaders() const;
   std::optional<Assignment> TakeOver(TimePoint now);
   Assignment Begin(Parent parent, PieceNumber piece, TimePoint now);
+  // The first open piece at or behind `from` that only parents have which were too slow with it, `parent` among them.
+  std::optional<PieceNumber> SecondChance(const ParentState& parent, PieceNumber from) const;
+  void TakeSecondChances();
   // Takes the transfer off the books of its parent.
   void End(Parent parent, PieceNumber piece, TimePoint now);
   void Withdraw(Parent parent, PieceNumber piece);

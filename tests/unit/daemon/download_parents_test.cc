@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 
+#include "absl/synchronization/notification.h"
+#include "base/digest.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "tests/unit/daemon/lying_parent.h"
@@ -39,6 +42,13 @@ class ParentDownload : public ::testing::Test {
   }
 
   void Offer(std::vector<CandidateParent> parents) { child_.link.Set({CandidateParents{std::move(parents)}}); }
+
+  // A silent transfer is taken over long before it is given up for its silence.
+  void BeMorePatient() {
+    child_.Stop();
+    child_.config.download.collected_piece_timeout = absl::Seconds(30);
+    child_.Start();
+  }
 
   // A download that must end well without the origin.
   void ExpectFromPeers() {
@@ -389,6 +399,125 @@ TEST_F(ParentDownload, SurvivesAParentThatDiesOnTheWay) {
   Offer({parent.AsParent(), honest.AsParent()});
   ExpectFromPeers();
   for (const auto& piece : observer_.pieces) EXPECT_EQ(piece.parent_id, "honest");
+}
+
+// The bytes of one piece as the reference sends them.
+std::string PieceAnswer(const std::string& content, uint32_t number) {
+  const std::string bytes = content.substr(number * kTestPieceLength, kTestPieceLength);
+  vortex::ContentHead head;
+  head.number = number;
+  head.offset = number * kTestPieceLength;
+  head.length = bytes.size();
+  head.digest = FormatCrc32Digest(Crc32(bytes));
+  return head.Packet() + bytes;
+}
+
+uint32_t PieceAskedFor(vortex::Wire& wire) {
+  const std::string request = wire.Read(74);
+  return request.size() == 74 ? static_cast<uint8_t>(request.back()) : UINT32_MAX;
+}
+
+TEST_F(ParentDownload, DoesNotBlameAParentForAPieceThatAnotherHasTakenOver) {
+  BeMorePatient();
+  absl::Notification stalled;
+  // Says nothing when it is asked for the first piece, and gives every other one.
+  vortex::ForeignParent server([&](vortex::Wire& wire, int) {
+    const uint32_t number = PieceAskedFor(wire);
+    if (number == UINT32_MAX) return;
+    if (number != 0) return wire.Send(PieceAnswer(origin_.content(), number));
+    if (!stalled.HasBeenNotified()) stalled.Notify();
+    wire.End();
+  });
+  LyingParent::Lies of_slow;
+  of_slow.keeps_news_open = true;
+  of_slow.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    // It is asked for the first piece before it has any other, and nobody else has what comes later.
+    if (news.number() == 0 || stalled.WaitForNotificationWithTimeout(absl::Seconds(30))) {
+      news.set_ip("127.0.0.1");
+      news.set_tcp_port(server.port());
+    }
+  };
+  LyingParent slow("slow", origin_.content(), kTestPieceLength, std::move(of_slow));
+  LyingParent::Lies of_other;
+  of_other.last_piece = 3;
+  of_other.news = [&](dfdaemon::v2::SyncPiecesResponse&) { stalled.WaitForNotificationWithTimeout(absl::Seconds(30)); };
+  LyingParent other("other", origin_.content(), kTestPieceLength, std::move(of_other));
+  Offer({slow.AsParent(), other.AsParent()});
+  ExpectFromPeers();
+  EXPECT_EQ(child_.link.CountOf("piece 0 from other"), 1);
+  EXPECT_EQ(child_.link.CountOf("piece 11 from slow"), 1);
+  EXPECT_EQ(child_.link.CountOf("failed at slow"), 1) << "once for the take-over, and not again for its end";
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+}
+
+TEST_F(ParentDownload, AsksASlowParentAgainWhenTheOneThatTookOverDies) {
+  BeMorePatient();
+  absl::Notification stalled;
+  std::atomic<int> asked = 0;
+  vortex::ForeignParent slow_server([&](vortex::Wire& wire, int) {
+    const uint32_t number = PieceAskedFor(wire);
+    if (number == UINT32_MAX) return;
+    if (number != 0 || asked++ > 0) return wire.Send(PieceAnswer(origin_.content(), number));
+    stalled.Notify();
+    wire.End();
+  });
+  // Takes over, and dies with half of the piece sent.
+  vortex::ForeignParent dying_server([&](vortex::Wire& wire, int) {
+    if (PieceAskedFor(wire) == UINT32_MAX) return;
+    wire.Send(PieceAnswer(origin_.content(), 0).substr(0, kTestPieceLength / 2));
+  });
+  LyingParent::Lies of_slow;
+  of_slow.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(slow_server.port());
+  };
+  LyingParent::Lies of_dying;
+  of_dying.last_piece = 0;
+  of_dying.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    stalled.WaitForNotificationWithTimeout(absl::Seconds(30));
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(dying_server.port());
+  };
+  of_dying.piece = [](dfdaemon::v2::DownloadPieceResponse&) {
+    return grpc::Status(grpc::StatusCode::INTERNAL, "it dies");
+  };
+  LyingParent slow("slow", origin_.content(), kTestPieceLength, std::move(of_slow));
+  LyingParent dying("dying", origin_.content(), kTestPieceLength, std::move(of_dying));
+  // The scheduler would send it to the origin if it were asked.
+  child_.link.Set({CandidateParents{{slow.AsParent(), dying.AsParent()}}, NeedBackToSource{"nobody else"}});
+  ExpectFromPeers();
+  EXPECT_EQ(dying_server.connections(), 1);
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+}
+
+TEST_F(ParentDownload, AsksACompleteHelperBeforeTheOriginWhenItsParentDies) {
+  absl::Notification given;
+  // Dies as soon as the child has heard of somebody else, who has not said yet what it has.
+  vortex::ForeignParent dying_server([&](vortex::Wire& wire, int) {
+    if (PieceAskedFor(wire) == UINT32_MAX) return;
+    given.WaitForNotificationWithTimeout(absl::Seconds(30));
+  });
+  LyingParent::Lies of_dying;
+  of_dying.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(dying_server.port());
+  };
+  of_dying.piece = [](dfdaemon::v2::DownloadPieceResponse&) {
+    return grpc::Status(grpc::StatusCode::INTERNAL, "it dies");
+  };
+  LyingParent dying("dying", origin_.content(), kTestPieceLength, std::move(of_dying));
+  LyingParent::Lies of_helper;
+  of_helper.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    if (news.number() != 0 || given.HasBeenNotified()) return;
+    given.Notify();
+    child_.link.Await("failed at dying");
+  };
+  LyingParent slow_to_tell("helper", origin_.content(), kTestPieceLength, std::move(of_helper));
+  child_.link.Set({CandidateParents{{dying.AsParent()}}, NeedBackToSource{"nobody else"}});
+  child_.link.Give({slow_to_tell.AsParent()});
+  ExpectFromPeers();
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
 }
 
 TEST_F(ParentDownload, SurvivesPeersAtWrongAddresses) {

@@ -285,6 +285,47 @@ TEST(PieceDispatcher, TakesAnOverduePieceOverOnlyWhenAnotherParentIsIdle) {
   EXPECT_TRUE(dispatcher.satisfied());
 }
 
+TEST(PieceDispatcher, AsksASlowParentAgainWhenTheOneThatTookOverHasGone) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto slow = ParentWith(dispatcher, 0, 0);
+  ASSERT_EQ(dispatcher.Next(kStart)->parent, slow);
+  const auto fast = ParentWith(dispatcher, 0, 0);
+  for (const auto parent : {slow, fast}) dispatcher.SetNewsOpen(parent, false);
+  const auto taken = dispatcher.Next(kStart + seconds(3));
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->parent, fast);
+  EXPECT_EQ(taken->instead_of, slow);
+  dispatcher.Drop(fast);
+  EXPECT_FALSE(dispatcher.hopeless());
+  const auto again = dispatcher.Next(kStart + seconds(3));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->parent, slow);
+  EXPECT_EQ(again->instead_of, std::nullopt);
+  // What it then fails itself is not asked a third time.
+  dispatcher.Failed(slow, PieceNumber(0), kStart + seconds(4));
+  EXPECT_FALSE(dispatcher.Next(kStart + seconds(4)));
+  EXPECT_TRUE(dispatcher.hopeless());
+}
+
+TEST(PieceDispatcher, GivesNoMoreThanOneSecondChance) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto slow = ParentWith(dispatcher, 0, 0);
+  ASSERT_EQ(dispatcher.Next(kStart)->parent, slow);
+  TimePoint now = kStart;
+  for (int round = 0; round < 2; ++round) {
+    const auto fast = ParentWith(dispatcher, 0, 0);
+    now += seconds(3);
+    const auto taken = dispatcher.Next(now);
+    ASSERT_TRUE(taken) << round;
+    EXPECT_EQ(taken->parent, fast);
+    dispatcher.Drop(fast);
+    const auto again = dispatcher.Next(now);
+    EXPECT_EQ(again.has_value(), round == 0);
+  }
+  dispatcher.SetNewsOpen(slow, false);
+  EXPECT_TRUE(dispatcher.hopeless());
+}
+
 TEST(PieceDispatcher, APieceThatArrivesWhileItIsTakenOverIsThere) {
   PieceDispatcher dispatcher = Wanting(1);
   const auto slow = ParentWith(dispatcher, 0, 0);

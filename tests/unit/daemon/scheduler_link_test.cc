@@ -13,6 +13,7 @@
 #include "daemon/scheduler_set.h"
 #include "rpc/more_parents.h"
 #include "runtime/io_threads.h"
+#include "runtime/timeout.h"
 #include "tests/unit/daemon/scripted_scheduler.h"
 
 namespace dragonfly::daemon {
@@ -588,6 +589,25 @@ TEST_F(SchedulerLinkTest, AsksTheTasksSchedulerAboutTasksAndLeavesAll) {
   Await(io_.At(0), link_->DeleteHost());
   EXPECT_THAT(a.deleted_hosts(), ElementsAre("10.0.0.9-child"));
   EXPECT_THAT(b.deleted_hosts(), ElementsAre("10.0.0.9-child"));
+}
+
+TEST_F(SchedulerLinkTest, GivesUpLeavingWhenItIsCancelled) {
+  ScriptedScheduler a, b;
+  Link({a.address(), b.address()});
+  ASSERT_TRUE(WaitForMembers({a.address(), b.address()}));
+  a.HoldDeletes();
+  b.HoldDeletes();
+  const auto bounded = [](SchedulerLink& link) -> boost::asio::awaitable<absl::Status> {
+    const auto leave = [](SchedulerLink& inner) -> boost::asio::awaitable<absl::Status> {
+      co_await inner.DeleteHost();
+      co_return absl::OkStatus();
+    };
+    co_return co_await runtime::WithDeadline(leave(link), Clock::now() + std::chrono::milliseconds(100));
+  };
+  const absl::Status status = Await(io_.At(0), bounded(*link_));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  a.ReleaseDeletes();
+  b.ReleaseDeletes();
 }
 
 TEST_F(SchedulerLinkTest, WithoutASchedulerEveryCallIsUnavailable) {

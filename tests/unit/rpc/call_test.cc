@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <boost/asio/execution.hpp>
+#include <boost/asio/post.hpp>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include "base/backend_error.h"
 #include "runtime/timeout.h"
 #include "tests/unit/rpc/rpc_fixture.h"
@@ -356,6 +366,74 @@ TEST_F(CallTest, BidiServerHearsOfAClientThatGoesAway) {
   ASSERT_TRUE(opened.Await());
   stream.reset();
   EXPECT_TRUE(ended.Await());
+}
+
+// An executor that runs `before_first` when it is given its first work, before that work is in the queue. Copies share
+// their count.
+class Hooked {
+ public:
+  Hooked(asio::io_context& io, std::function<void()> before_first)
+      : inner_(io.get_executor()), state_(std::make_shared<State>(std::move(before_first))) {}
+
+  asio::execution_context& query(asio::execution::context_t) const { return inner_.context(); }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) {
+    return asio::execution::blocking.never;
+  }
+  template <typename Work>
+  void execute(Work&& work) const {
+    if (state_->submissions++ == 0) state_->before_first();
+    asio::post(inner_, std::forward<Work>(work));
+  }
+  bool operator==(const Hooked& other) const noexcept { return state_ == other.state_; }
+  int submissions() const { return state_->submissions; }
+
+ private:
+  struct State {
+    explicit State(std::function<void()> hook) : before_first(std::move(hook)) {}
+    std::atomic<int> submissions = 0;
+    const std::function<void()> before_first;
+  };
+  asio::io_context::executor_type inner_;
+  std::shared_ptr<State> state_;
+};
+
+// The cancellation is served by another thread of gRPC while the opening is on its way to the executor.
+TEST_F(CallTest, RoutedBidiServerOpensAStreamBeforeItEndsIt) {
+  std::mutex mutex;
+  std::vector<std::string> order;
+  Flag ended;
+  const auto note = [&](std::string what) {
+    const std::lock_guard lock(mutex);
+    order.push_back(std::move(what));
+  };
+  std::shared_ptr<BidiStream<AnnouncePeerRequest, AnnouncePeerResponse>> stream;
+  Flag started;
+  std::optional<Hooked> executor;
+  executor.emplace(server_io(), [&] {
+    started.Await();
+    stream->Cancel();
+    // Nothing tells that the cancellation waits its turn: it has this long to come too early.
+    const TimePoint until = Clock::now() + std::chrono::milliseconds(300);
+    while (executor->submissions() == 1 && Clock::now() < until) std::this_thread::yield();
+  });
+  scheduler_.route = [&](const AnnouncePeerRequest&) { return asio::any_io_executor(*executor); };
+  scheduler_.open = [&](std::shared_ptr<PeerSession> session) -> PeerSession::Callbacks {
+    note("open");
+    return {.on_message = [&note](AnnouncePeerRequest) { note("message"); },
+            .on_end =
+                [&note, &ended, session](bool) {
+                  note("end");
+                  session->Finish(absl::CancelledError());
+                  ended.Set();
+                }};
+  };
+  Serve();
+  stream = StartAnnouncePeer();
+  stream->Write(AnnouncePeerRequest());
+  started.Set();
+  ASSERT_TRUE(ended.Await());
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(order, (std::vector<std::string>{"open", "message", "end"}));
 }
 
 TEST_F(CallTest, BidiServerReadsTheNextMessageOnlyAfterTheFirstWasHandled) {

@@ -115,10 +115,12 @@ struct SchedulerService final : scheduler::v2::Scheduler::CallbackService {
 
   grpc::ServerBidiReactor<AnnouncePeerRequest, AnnouncePeerResponse>* AnnouncePeer(
       grpc::CallbackServerContext* context) override {
+    if (route) return ServeBidiRouted<AnnouncePeerRequest, AnnouncePeerResponse>(context, route, open);
     return ServeBidi<AnnouncePeerRequest, AnnouncePeerResponse>(context, executor, open);
   }
 
   const asio::any_io_executor executor;
+  PeerSession::Route route;  // null: streams are not routed
   PeerSession::Open open;
 };
 
