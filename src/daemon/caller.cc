@@ -8,6 +8,7 @@
 #include "base/task_id.h"
 #include "base/text.h"
 #include "common/v2/common.pb.h"
+#include "daemon/origin_access.h"
 #include "daemon/traced.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
@@ -42,6 +43,7 @@ Caller::~Caller() {
 absl::Status Caller::Check() {
   const common::v2::Download& wire = *request_.wire;
   DF_RETURN_IF_ERROR(range_request_.Check());
+  DF_RETURN_IF_ERROR(CheckLocalFiles(wire, request_.local));
   if (wire.has_piece_length() &&
       (wire.piece_length() < kRequestedPieceLengthMin || wire.piece_length() > kRequestedPieceLengthMax)) {
     return absl::InvalidArgumentError(StrCat("invalid piece length: piece_length ", wire.piece_length(),
@@ -125,7 +127,7 @@ DownloadStarted Caller::MakeStarted(const std::optional<PieceLayout>& layout, ui
   started.range = range_;
   started.response_header = content_->response_header();
   started.content = content_;
-  started.origin_accepted = download != nullptr && download->OriginAccepted(*request_.wire);
+  started.origin_accepted = accepted_ || (download != nullptr && download->OriginAccepted(*request_.wire));
   if (layout) {
     started.content_length = layout->content_length();
     started.wanted = WantedOf(*layout);

@@ -45,6 +45,11 @@ class Caller {
   // A part of the file is asked for, by the field or by a Range header.
   bool wants_range() const { return range_request_.any(); }
   bool reads_in_order() const { return observer_.reads_in_order(); }
+  // The origin has accepted this very caller's request.
+  void OriginAccepts() { accepted_ = true; }
+  bool accepted() const { return accepted_; }
+  // The observer was told of the task.
+  bool started() const { return started_; }
   // Turns that into bytes of the file. Errors: FAILED_PRECONDITION for one that cannot be satisfied.
   absl::Status ResolveRange(const PieceLayout& layout);
   const std::optional<ByteRange>& range() const { return range_; }
@@ -84,6 +89,7 @@ class Caller {
   std::shared_ptr<storage::TaskContent> content_;
   std::vector<storage::PieceRecord> present_;
   size_t seen_ = 0;  // entries of FinishedSince() that were looked at
+  bool accepted_ = false;
   bool started_ = false;
   bool ended_ = false;
 };

@@ -25,6 +25,7 @@ absl::Duration TimeoutOf(const wire::ListTaskEntriesRequest& request, absl::Dura
 boost::asio::awaitable<absl::Status> List(TaskManager& tasks, const wire::ListTaskEntriesRequest& request, bool local,
                                           wire::ListTaskEntriesResponse* response) {
   DF_CO_ASSIGN_OR_RETURN(const Url url, Url::Parse(request.url()));
+  DF_CO_RETURN_IF_ERROR(CheckLocalFiles(request, local));
   source::OriginRequest asked;
   asked.url = request.url();
   for (const auto& [name, value] : request.request_header()) asked.header.emplace_back(name, value);

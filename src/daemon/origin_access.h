@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/v2/common.pb.h"
+#include "daemon/task_manager.h"
 #include "source/source.h"
 
 namespace dragonfly::daemon {
@@ -16,6 +18,26 @@ namespace dragonfly::daemon {
 // host, so that it may use the keys of the daemon's environment.
 template <typename Request>
 void SetOriginAccess(const Request& request, bool local, source::OriginRequest& out);
+
+// INVALID_ARGUMENT when `request` names a file of this host without being `local`: what its content is used for would
+// be a stranger's choice.
+template <typename Request>
+absl::Status CheckLocalFiles(const Request& request, bool local) {
+  if (local || request.object_storage().credential_path().empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "object_storage.credential_path names a file of this host and is only taken on the Unix socket");
+}
+
+// The request of `wire` to its origin, without a deadline.
+source::OriginRequest MakeOriginRequest(const common::v2::Download& wire, const OriginTerms& terms);
+
+// True when the origin may treat the two callers differently: another URL, other credentials, or keys of this host for
+// one of them only.
+bool DifferentAccess(const common::v2::Download& a, const OriginTerms& a_terms, const common::v2::Download& b,
+                     const OriginTerms& b_terms);
+// True when the origin may have taken the request for that of somebody in particular: credentials in the headers, the
+// fields or the URL, or keys of this host. What it has said to nobody in particular, it says to everybody.
+bool BringsCredentials(const common::v2::Download& wire, const OriginTerms& terms);
 
 // Copies one part each; the template above is made of them.
 source::OriginAccess::ObjectStorage ObjectStorageAccess(const common::v2::ObjectStorage& wire);

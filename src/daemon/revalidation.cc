@@ -20,6 +20,11 @@ source::ObjectVersion VersionOfContent(const storage::TaskContent& content) {
   return source::VersionOf(stat);
 }
 
+bool NeedsNoQuestion(const common::v2::Download& wire) {
+  if (wire.disable_back_to_source() && !wire.need_back_to_source()) return true;
+  return BlobDigestTaskId(wire.url()).has_value();
+}
+
 }  // namespace
 
 bool FreshEnough(const DaemonConfig::Storage& config, std::optional<TimePoint> confirmed_at, TimePoint asked_at,
@@ -33,9 +38,11 @@ bool FreshEnough(const DaemonConfig::Storage& config, std::optional<TimePoint> c
 
 bool MayUseUnasked(const DaemonConfig::Storage& config, const storage::TaskContent& content,
                    const common::v2::Download& wire, TimePoint now) {
-  if (FreshEnough(config, content.confirmed_at(), now, now)) return true;
-  if (wire.disable_back_to_source() && !wire.need_back_to_source()) return true;
-  return BlobDigestTaskId(wire.url()).has_value();
+  return FreshEnough(config, content.confirmed_at(), now, now) || NeedsNoQuestion(wire);
+}
+
+bool MayShareUnasked(const DaemonConfig::Storage& config, const common::v2::Download& wire) {
+  return config.revalidate != DaemonConfig::Revalidate::kAlways || NeedsNoQuestion(wire);
 }
 
 bool SameObject(const storage::TaskContent& content, const source::OriginStat& stat) {

@@ -23,8 +23,12 @@ namespace dragonfly::daemon {
 bool MayUseUnasked(const DaemonConfig::Storage& config, const storage::TaskContent& content,
                    const common::v2::Download& wire, TimePoint now);
 
-// The same for a content of which only is known when the origin has confirmed it (nullopt: not in this life of whoever
-// has it). `asked_at`: when the caller came; what was confirmed since then is new enough for every policy.
+// True when a caller with `wire` may share what another caller's credentials have got just now, without the origin
+// having been asked for its own ones: the policy or the caller does not want questions, or the URL names the bytes.
+bool MayShareUnasked(const DaemonConfig::Storage& config, const common::v2::Download& wire);
+
+// As MayUseUnasked() for a content of which only is known when the origin has confirmed it (nullopt: not in this life
+// of whoever has it). `asked_at`: when the caller came; what was confirmed since then is new enough for every policy.
 bool FreshEnough(const DaemonConfig::Storage& config, std::optional<TimePoint> confirmed_at, TimePoint asked_at,
                  TimePoint now);
 

@@ -41,10 +41,9 @@ TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download
       parts_(parts),
       lane_(lane),
       predecessor_(std::move(predecessor)),
-      own_keys_(terms.own_keys),
+      terms_(terms),
+      open_(!BringsCredentials(*wire_, terms_)),
       next_peer_id_(peer_id_) {
-  request_.guarded = terms.guarded;
-  request_.insecure_skip_verify = terms.insecure_skip_verify;
   if (parts.history != nullptr) recorder_ = parts.history->Begin(id_, wire_->url(), peer_id_);
 }
 
@@ -64,6 +63,16 @@ std::optional<Wishes::Id> TaskDownload::Join(const common::v2::Download& wire) {
   absl::MutexLock lock(&mutex_);
   if (!shape_ && asked_.size() < kAskedMax) asked_.emplace_back(wire);
   return wish;
+}
+
+bool TaskDownload::AsksForAnother(const common::v2::Download& wire, const OriginTerms& terms) const {
+  if (terms.guarded && !terms_.guarded && !parts_.config.proxy.forbidden_networks.empty()) return true;
+  return DifferentAccess(*wire_, terms_, wire, terms);
+}
+
+bool TaskDownload::KeepsFrom(const common::v2::Download& wire, const OriginTerms& terms) const {
+  const bool for_everybody = !BringsCredentials(*wire_, terms_) && terms.guarded == terms_.guarded;
+  return !for_everybody && AsksForAnother(wire, terms);
 }
 
 void TaskDownload::Leave(Wishes::Id id, bool satisfied) {
@@ -232,6 +241,11 @@ std::optional<ByteRange> TaskDownload::WantedOf(uint64_t content_length) const {
   return hull;
 }
 
+void TaskDownload::ConfirmContent() {
+  content_->Confirm(asked_at_);
+  if (open_) content_->ConfirmOpenly(asked_at_);
+}
+
 absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, uint64_t piece_length) {
   storage::ContentShape shape;
   shape.content_length = content_length;
@@ -239,7 +253,7 @@ absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, u
   shape.response_header = stat_.header;
   if (content_length) shape.wanted = WantedOf(*content_length);
   DF_ASSIGN_OR_RETURN(content_, parts_.store.FindOrCreate(id_, shape));
-  if (!unasked_) content_->Confirm(asked_at_);
+  if (!unasked_) ConfirmContent();
   layout_ = content_->layout();
   piece_length_ = layout_ ? layout_->piece_length() : piece_length;
   {
@@ -318,7 +332,7 @@ absl::Status TaskDownload::TakeStat(const source::OriginStat& stat) {
   if (!same) return absl::OkStatus();
   DF_RETURN_IF_ERROR(Adopt(*old));
   unasked_ = false;
-  content_->Confirm(asked_at_);
+  ConfirmContent();
   return absl::OkStatus();
 }
 
@@ -353,9 +367,7 @@ asio::awaitable<absl::Status> TaskDownload::OpenOrigin() {
 
 asio::awaitable<absl::Status> TaskDownload::Prepare() {
   DF_CO_ASSIGN_OR_RETURN(source_, lane_.sources->For(wire_->url()));
-  request_.url = wire_->url();
-  for (const auto& [name, value] : wire_->request_header()) request_.header.emplace_back(name, value);
-  SetOriginAccess(*wire_, own_keys_, request_);
+  request_ = MakeOriginRequest(*wire_, terms_);
   piece_length_ = wire_->has_piece_length() ? wire_->piece_length() : kPieceLengthMin;
 
   const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);

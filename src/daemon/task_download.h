@@ -61,6 +61,10 @@ class TaskDownload {
   Wishes& wishes() { return wishes_; }
   // The origin was asked with this very request, and accepted it.
   bool OriginAccepted(const common::v2::Download& wire) const { return origin_accepted_ && wire_.get() == &wire; }
+  // The origin may say something else to a caller with `wire` and `terms` than it says to the first caller.
+  bool AsksForAnother(const common::v2::Download& wire, const OriginTerms& terms) const;
+  // The same, and what it has said to the first caller does not hold for everybody.
+  bool KeepsFrom(const common::v2::Download& wire, const OriginTerms& terms) const;
   // The shape is known.
   bool shaped() const;
   // The shape once it is known. Errors: the outcome, when the download ended before; DEADLINE_EXCEEDED.
@@ -92,6 +96,7 @@ class TaskDownload {
   absl::Status Adopt(const storage::TaskContent& content);
   // Forgets a content that is not of the object that the origin has now.
   void GiveUp(const storage::TaskContent& content, std::string_view why);
+  void ConfirmContent();
   absl::Status MakeContent(std::optional<uint64_t> content_length, uint64_t piece_length);
   // Reserves the space of what is wanted now.
   absl::Status ReserveWanted();
@@ -144,7 +149,7 @@ class TaskDownload {
   const TaskManagerParts& parts_;
   Lane& lane_;
   std::shared_ptr<TaskDownload> predecessor_;
-  const bool own_keys_;  // of the daemon's environment, for the origin
+  const OriginTerms terms_;
   Wishes wishes_;
   std::atomic<bool> origin_allowed_ = false;   // by any caller
   std::atomic<bool> awaited_ = false;          // some caller is no prefetch
@@ -163,6 +168,7 @@ class TaskDownload {
   std::shared_ptr<storage::TaskContent> content_;
   std::optional<PieceLayout> layout_;
   uint64_t piece_length_ = 0;
+  bool open_ = false;            // what the origin has said holds for everybody
   bool unasked_ = false;         // the content is used without the origin's word
   bool origin_changed_ = false;  // what parents have may be another version
   std::string next_peer_id_;

@@ -181,6 +181,7 @@ asio::awaitable<absl::Status> TaskDownload::LearnShape(const std::vector<Candida
   asked_origin_ = true;
   unasked_ = !known->confirmed_at;
   if (known->confirmed_at) asked_at_ = *known->confirmed_at;
+  open_ = known->confirmed_at.has_value();
   co_return MakeContent(known->content_length, known->piece_length);
 }
 

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
+#include "base/backend_error.h"
 #include "base/status.h"
 #include "base/task_id.h"
 #include "base/text.h"
@@ -18,6 +19,7 @@
 #include "daemon/caller.h"
 #include "daemon/copy_announcement.h"
 #include "daemon/lane.h"
+#include "daemon/origin_access.h"
 #include "daemon/revalidation.h"
 #include "daemon/task_download.h"
 #include "runtime/run_on.h"
@@ -35,6 +37,8 @@ namespace {
 // of more is worked off a part at a time, and what is slow holds up others for moments only.
 constexpr size_t kDownloadsAtOnce = 64;
 constexpr auto kDownloadPace = std::chrono::milliseconds(100);
+// How often a caller may meet downloads that fail for the sake of somebody else.
+constexpr int kAttemptsMax = 3;
 // Connections to origins are kept this long without use, at most twice as long.
 constexpr auto kOriginIdle = std::chrono::seconds(30);
 
@@ -115,6 +119,7 @@ struct TaskManager::State {
   struct Joined {
     std::shared_ptr<TaskDownload> download;
     Wishes::Id wish = 0;
+    bool first = false;  // of its callers
   };
   absl::StatusOr<Joined> Join(const TaskId& id, const Caller& caller);
   asio::awaitable<void> RunDownload(std::shared_ptr<TaskDownload> download);
@@ -125,6 +130,9 @@ struct TaskManager::State {
   }
   // One caller's way through a download that is not on this host yet.
   asio::awaitable<absl::Status> Follow(Caller& caller, const TaskId& id);
+  // Whether the origin lets `caller` have what another caller's request has got; OK when it cannot be asked.
+  asio::awaitable<absl::Status> AskForAccess(Caller& caller, const TaskId& id);
+  asio::awaitable<absl::Status> FollowOnce(Caller& caller, Joined joined, bool ask);
   asio::awaitable<absl::Status> FollowShaped(Caller& caller, TaskDownload& download, Wishes::Id wish);
   void StartPrefetch(TaskManager& manager, const TaskId& id, const Caller& caller);
   // Of a caller that wants the bytes in memory.
@@ -161,6 +169,7 @@ absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(const TaskId
   download->TraceUnder(parts.probe.Under(caller.trace()));
   joined.download = download;
   joined.wish = *download->Join(*wire);
+  joined.first = true;
   lane.group.Spawn(RunDownload(download));
   return joined;
 }
@@ -198,8 +207,7 @@ asio::awaitable<absl::Status> TaskManager::State::FollowShaped(Caller& caller, T
   co_return co_await caller.Follow(shape.piece_length, &download);
 }
 
-asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const TaskId& id) {
-  DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller));
+asio::awaitable<absl::Status> TaskManager::State::FollowOnce(Caller& caller, Joined joined, bool ask) {
   // Leaves on every way out, cancellation included.
   struct Membership {
     Joined& joined;
@@ -207,9 +215,61 @@ asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const T
     ~Membership() { joined.download->Leave(joined.wish, satisfied); }
   };
   Membership membership{joined};
+  if (ask) DF_CO_RETURN_IF_ERROR(co_await AskForAccess(caller, joined.download->id()));
   const absl::Status status = co_await FollowShaped(caller, *joined.download, joined.wish);
   membership.satisfied = status.ok();
   co_return status;
+}
+
+namespace {
+
+asio::awaitable<absl::StatusOr<source::OriginStat>> StatOn(Lane& lane, source::OriginRequest request) {
+  DF_CO_ASSIGN_OR_RETURN(source::Source* const source, lane.sources->For(request.url));
+  co_return co_await source->Stat(std::move(request));
+}
+
+// The origin has looked at the request and does not want it.
+bool IsRefusal(const absl::Status& status) {
+  const std::optional<BackendError> error = GetBackendError(status);
+  return error && error->status_code && !IsOutOfReach(status);
+}
+
+}  // namespace
+
+asio::awaitable<absl::Status> TaskManager::State::AskForAccess(Caller& caller, const TaskId& id) {
+  source::OriginRequest request = MakeOriginRequest(*caller.wire(), caller.origin());
+  request.deadline =
+      Clock::now() + absl::ToChronoNanoseconds(std::min(parts.config.download.piece_timeout, absl::Hours(24)));
+  Lane& lane = LaneFor(id);
+  const absl::StatusOr<source::OriginStat> stat =
+      co_await runtime::RunOn(lane.executor, StatOn(lane, std::move(request)));
+  if (stat.ok()) {
+    caller.OriginAccepts();
+    co_return absl::OkStatus();
+  }
+  if (!IsOutOfReach(stat.status())) co_return stat.status();
+  DF_LOG(Warn, "task {}: its origin cannot be asked whether another caller may have it: {}", id.str(),
+         stat.status().ToString());
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const TaskId& id) {
+  const bool ask = !caller.origin().access_checked && !MayShareUnasked(parts.config.storage, *caller.wire());
+  const auto must_ask = [&](const TaskDownload& download) {
+    return ask && !caller.accepted() && download.KeepsFrom(*caller.wire(), caller.origin());
+  };
+  for (int attempt = 1;; ++attempt) {
+    // Before it joins, so that nobody waits for its wish meanwhile.
+    if (const std::shared_ptr<TaskDownload> old = Find(id); old && !old->outcome() && must_ask(*old)) {
+      DF_CO_RETURN_IF_ERROR(co_await AskForAccess(caller, id));
+    }
+    DF_CO_ASSIGN_OR_RETURN(Joined joined, Join(id, caller));
+    const bool others = !joined.first && joined.download->AsksForAnother(*caller.wire(), caller.origin());
+    const bool unasked = !joined.first && must_ask(*joined.download);
+    const absl::Status status = co_await FollowOnce(caller, std::move(joined), unasked);
+    // What the origin has said to somebody else is no answer to this caller.
+    if (!others || unasked || caller.started() || !IsRefusal(status) || attempt >= kAttemptsMax) co_return status;
+  }
 }
 
 namespace {

@@ -40,11 +40,13 @@ struct Limiters {
 
 struct Lane;
 
-// What a caller lets the origin of its URL do; see source::OriginRequest. The first caller's terms hold for a download.
+// What a caller lets the origin of its URL do; see source::OriginRequest. The first caller's terms hold for a download;
+// others who come with other ones are asked for at the origin by themselves (docs/download.md).
 struct OriginTerms {
   bool guarded = false;
   bool own_keys = false;  // the origin may be shown the keys of the daemon's environment: the caller is on this host
   bool insecure_skip_verify = false;
+  bool access_checked = false;  // the caller itself asks the origin whether it may have what it did not fetch
 };
 
 // What a caller wants. `wire` is the request as it came; it is checked by Download().

@@ -214,14 +214,15 @@ asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContex
   co_return absl::OkStatus();
 }
 
-// As for this host, but a task whose download has just begun is waited for, and the age of the origin's word is told.
+// As for this host, but a task whose download has just begun is waited for, and the age of the origin's word is told
+// when it holds for everybody.
 asio::awaitable<absl::Status> UploadService::TellOfTask(grpc::CallbackServerContext* context,
                                                         const wire::StatLocalTaskRequest& request,
                                                         wire::StatLocalTaskResponse* response) {
   DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(request.task_id()));
   const auto content = co_await tasks_.WhenContent(std::move(id), Clock::now() + kTaskWait);
   if (content.ok()) {
-    if (const std::optional<TimePoint> confirmed_at = (*content)->confirmed_at()) {
+    if (const std::optional<TimePoint> confirmed_at = (*content)->openly_confirmed_at()) {
       const auto age = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - *confirmed_at);
       context->AddInitialMetadata(rpc::kConfirmedMetadata, StrCat(std::max<int64_t>(0, age.count())));
     }

@@ -160,9 +160,10 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   runtime::Signal changes;
   std::atomic<int64_t> updated_us = 0;    // since the epoch
   std::atomic<Clock::rep> confirmed = 0;  // ticks of Clock; 0: never
-  std::atomic<int64_t> touched_us = 0;    // the same, as the log's time of modification tells it
-  std::atomic<int64_t> uses = 0;          // readers and exports
-  std::atomic<bool> closed = false;       // Close() was called; set before any file goes
+  std::atomic<Clock::rep> confirmed_openly = 0;
+  std::atomic<int64_t> touched_us = 0;  // the same, as the log's time of modification tells it
+  std::atomic<int64_t> uses = 0;        // readers and exports
+  std::atomic<bool> closed = false;     // Close() was called; set before any file goes
 
   absl::Mutex blocks_mutex ABSL_ACQUIRED_BEFORE(log_mutex);
   absl::Mutex log_mutex ABSL_ACQUIRED_BEFORE(mutex);

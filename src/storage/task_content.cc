@@ -41,6 +41,15 @@ void TaskContent::Confirm(TimePoint when) {
   state_->confirmed.store(when.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
+std::optional<TimePoint> TaskContent::openly_confirmed_at() const {
+  const Clock::rep ticks = state_->confirmed_openly.load(std::memory_order_relaxed);
+  if (ticks == 0) return std::nullopt;
+  return TimePoint(Clock::duration(ticks));
+}
+void TaskContent::ConfirmOpenly(TimePoint when) {
+  state_->confirmed_openly.store(when.time_since_epoch().count(), std::memory_order_relaxed);
+}
+
 bool TaskContent::HasPiece(PieceNumber number) const {
   const absl::MutexLock lock(&state_->mutex);
   return state_->table.Has(number);

@@ -95,6 +95,9 @@ class TaskContent {
   // only.
   std::optional<TimePoint> confirmed_at() const;
   void Confirm(TimePoint when);
+  // The same for questions that brought no credentials, so that the answer holds for everybody.
+  std::optional<TimePoint> openly_confirmed_at() const;
+  void ConfirmOpenly(TimePoint when);
 
   // Counts and completeness come from the bitmap of finished pieces.
   bool HasPiece(PieceNumber number) const;

@@ -5,56 +5,19 @@
 
 #include <map>
 
-#include "absl/container/flat_hash_set.h"
 #include "base/text.h"
+#include "daemon/credential_header.h"
 
 namespace dragonfly::daemon::proxy {
 
 namespace {
-
-// Fields that tell nobody who the client is.
-bool IsHarmless(const std::string& name) {
-  static const absl::flat_hash_set<std::string> kNames = {"accept",
-                                                          "accept-charset",
-                                                          "accept-encoding",
-                                                          "accept-language",
-                                                          "cache-control",
-                                                          "connection",
-                                                          "content-length",
-                                                          "dnt",
-                                                          "expect",
-                                                          "forwarded",
-                                                          "host",
-                                                          "if-match",
-                                                          "if-modified-since",
-                                                          "if-none-match",
-                                                          "if-range",
-                                                          "keep-alive",
-                                                          "origin",
-                                                          "pragma",
-                                                          "proxy-connection",
-                                                          "range",
-                                                          "referer",
-                                                          "te",
-                                                          "traceparent",
-                                                          "tracestate",
-                                                          "upgrade-insecure-requests",
-                                                          "user-agent",
-                                                          "via",
-                                                          "x-forwarded-for",
-                                                          "x-forwarded-host",
-                                                          "x-forwarded-proto",
-                                                          "x-request-id",
-                                                          "if-unmodified-since"};
-  return kNames.contains(name) || name.starts_with("x-dragonfly-") || name.starts_with("sec-");
-}
 
 // What may be credentials: names in lower case, with all their values.
 std::map<std::string, std::string> CredentialsOf(const Fields& fields) {
   std::map<std::string, std::string> credentials;
   for (const auto& [name, value] : fields.entries()) {
     std::string lower = ToLowerAscii(name);
-    if (IsHarmless(lower)) continue;
+    if (!MayBeCredential(lower)) continue;
     std::string& all = credentials[std::move(lower)];
     all += StrCat(value.size(), ":", value);
   }

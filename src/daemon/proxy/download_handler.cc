@@ -151,6 +151,7 @@ asio::awaitable<absl::Status> Handler::Download(ClientTurn& turn, const Target& 
   const std::string shown = UrlToShow(wire->url());
   OriginTerms terms;
   terms.guarded = true;
+  terms.access_checked = true;  // by `check`
   terms.insecure_skip_verify = target.trust == Trust::kAny;
   absl::Status status;
   for (int attempt = 1; attempt <= kAttemptsMax; ++attempt) {

@@ -200,5 +200,31 @@ TEST_F(OriginCostOfChild, TheClusterOutlivesTheOrigin) {
   ExpectWhole(child_, origin_);
 }
 
+// A parent's copy was had by credentials that its child does not have.
+TEST_F(OriginCostOfChild, OneQuestionWhereTheParentHasBroughtCredentials) {
+  ScriptedOrigin closed(TestContent(2 * kTestPieceLength));
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.authorizations = {"Bearer parent"};
+  closed.Set(behaviour);
+  common::v2::Download seeding = Seeding(closed);
+  (*seeding.mutable_request_header())["authorization"] = "Bearer parent";
+  ASSERT_TRUE(parent_.Download(seeding).ok());
+  child_.config.storage.revalidate = Revalidate::kInterval;
+  child_.config.storage.revalidate_interval = absl::Hours(1);
+  Offer(closed.content().size());
+  const absl::Status refused = child_.Download(Wanting(closed));
+  const std::optional<BackendError> error = GetBackendError(refused);
+  ASSERT_TRUE(error) << refused;
+  EXPECT_EQ(error->status_code, 401);
+  common::v2::Download like_the_parent = Wanting(closed);
+  *like_the_parent.mutable_request_header() = seeding.request_header();
+  RecordingObserver observer;
+  const absl::Status status = child_.Download(like_the_parent, observer);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(observer.BytesFrom(TrafficType::kRemotePeer), closed.content().size());
+  EXPECT_EQ(closed.stats(), 2);
+  EXPECT_EQ(closed.reads(), 1);
+}
+
 }  // namespace
 }  // namespace dragonfly::daemon

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+#include <optional>
 #include <thread>
 
 #include "base/backend_error.h"
@@ -254,6 +256,130 @@ TEST_F(Reuse, OnlyACompleteCopyCanBeAnnounced) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("is not complete on this host"));
   EXPECT_EQ(peer_.link.CountOf("register"), 0);
+}
+
+class Sharing : public Reuse {
+ protected:
+  Sharing() {
+    ScriptedOrigin::Behaviour behaviour;
+    behaviour.authorizations = {"Bearer first", "Bearer second"};
+    origin_->Set(behaviour);
+  }
+  common::v2::Download As(const std::string& authorization) const {
+    common::v2::Download wire = wire_;
+    (*wire.mutable_request_header())["Authorization"] = authorization;
+    // No reason to ask.
+    (*wire.mutable_request_header())["User-Agent"] = authorization;
+    return wire;
+  }
+  // The download of the first caller, which does not end before Release().
+  std::future<absl::Status> BeginHeld(const std::string& authorization) {
+    origin_->HoldFrom(2 * kTestPieceLength);
+    std::future<absl::Status> running = peer_.Begin(As(authorization), of_first_);
+    EXPECT_TRUE(origin_->AwaitHeld());
+    return running;
+  }
+  static void ExpectRefused(const absl::Status& status) {
+    const std::optional<BackendError> error = GetBackendError(status);
+    ASSERT_TRUE(error) << status;
+    EXPECT_EQ(error->status_code, 401);
+  }
+
+  RecordingObserver of_first_;
+};
+
+TEST_F(Sharing, WhoBringsOtherCredentialsGetsNothingByThoseOfAnother) {
+  auto running = BeginHeld("Bearer first");
+  int stats = origin_->stats();
+  for (const common::v2::Download& wire : {As("Bearer wrong"), wire_}) {
+    RecordingObserver observer;
+    ExpectRefused(peer_.Download(wire, observer));
+    EXPECT_FALSE(observer.started);
+    EXPECT_EQ(origin_->stats(), ++stats);
+  }
+  // Others whom the origin lets in share the download.
+  RecordingObserver of_second;
+  auto second = peer_.Begin(As("Bearer second"), of_second);
+  RecordingObserver of_same;
+  common::v2::Download like_the_first = As("Bearer first");
+  (*like_the_first.mutable_request_header())["User-Agent"] = "another";
+  auto same = peer_.Begin(like_the_first, of_same);
+  const TimePoint deadline = Clock::now() + kTestPatience;
+  while (origin_->stats() == stats && Clock::now() < deadline) std::this_thread::yield();
+  origin_->Release();
+  for (auto* future : {&running, &second, &same}) {
+    const absl::Status status = future->get();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_EQ(origin_->stats(), stats + 1) << "of the second, and not of the one with the credentials of the first";
+  EXPECT_EQ(origin_->reads_of_any_byte(), 1);
+}
+
+TEST_F(Sharing, NobodyIsAskedForWhereThePolicySaysSo) {
+  peer_.config.storage.revalidate = Revalidate::kInterval;
+  peer_.config.storage.revalidate_interval = absl::Hours(1);
+  auto running = BeginHeld("Bearer first");
+  const int stats = origin_->stats();
+  RecordingObserver observer;
+  auto other = peer_.Begin(As("Bearer wrong"), observer);
+  common::v2::Download without_origin = As("Bearer wrong");
+  without_origin.set_disable_back_to_source(true);
+  RecordingObserver of_without;
+  auto without = peer_.Begin(without_origin, of_without);
+  origin_->Release();
+  for (auto* future : {&running, &other, &without}) EXPECT_TRUE(future->get().ok());
+  EXPECT_EQ(origin_->stats(), stats);
+}
+
+TEST_F(Sharing, WhatIsOpenToEverybodyIsSharedUnasked) {
+  origin_->Set(ScriptedOrigin::Behaviour());
+  origin_->HoldFrom(2 * kTestPieceLength);
+  auto running = peer_.Begin(wire_, of_first_);
+  ASSERT_TRUE(origin_->AwaitHeld());
+  const int stats = origin_->stats();
+  RecordingObserver observer;
+  auto other = peer_.Begin(As("Bearer any"), observer);
+  origin_->Release();
+  EXPECT_TRUE(running.get().ok());
+  EXPECT_TRUE(other.get().ok());
+  EXPECT_EQ(origin_->stats(), stats);
+}
+
+TEST_F(Sharing, ARefusalOfTheFirstCallerIsNoAnswerToTheOthers) {
+  ScriptedOrigin::Behaviour behaviour;
+  behaviour.authorizations = {"Bearer second"};
+  behaviour.holds_refusals = true;
+  origin_->Set(behaviour);
+  auto refused = peer_.Begin(As("Bearer wrong"), of_first_);
+  ASSERT_TRUE(origin_->AwaitHeld());
+  RecordingObserver observer;
+  auto second = peer_.Begin(As("Bearer second"), observer);
+  const TimePoint deadline = Clock::now() + kTestPatience;
+  while (origin_->stats() < 2 && Clock::now() < deadline) std::this_thread::yield();
+  origin_->Release();
+  ExpectRefused(refused.get());
+  const absl::Status status = second.get();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(peer_.BytesOf(*TaskManager::IdOf(wire_)), origin_->content());
+}
+
+TEST_F(Sharing, ASignedUrlIsACredentialOfItsOwn) {
+  origin_->Set(ScriptedOrigin::Behaviour());
+  wire_.add_filtered_query_params("Signature");
+  wire_.set_url(origin_->Url() + "?Signature=one");
+  origin_->HoldFrom(2 * kTestPieceLength);
+  auto running = peer_.Begin(wire_, of_first_);
+  ASSERT_TRUE(origin_->AwaitHeld());
+  const int stats = origin_->stats();
+  wire_.set_url(origin_->Url() + "?Signature=two");
+  RecordingObserver observer;
+  auto other = peer_.Begin(wire_, observer);
+  const TimePoint deadline = Clock::now() + kTestPatience;
+  while (origin_->stats() == stats && Clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(origin_->stats(), stats + 1);
+  origin_->Release();
+  EXPECT_TRUE(running.get().ok());
+  EXPECT_TRUE(other.get().ok());
 }
 
 }  // namespace

@@ -71,5 +71,59 @@ TYPED_TEST(OriginAccess, IsEmptyWhereNothingIsTold) {
   EXPECT_EQ(access.model_scope.revision, "");
 }
 
+common::v2::Download Plain() {
+  common::v2::Download wire;
+  wire.set_url("https://origin/file?version=1");
+  (*wire.mutable_request_header())["User-Agent"] = "curl";
+  (*wire.mutable_request_header())["Accept"] = "*/*";
+  return wire;
+}
+
+TEST(Credentials, AreHeadersFieldsUserNamesAndSignatures) {
+  const OriginTerms terms;
+  EXPECT_FALSE(BringsCredentials(Plain(), terms));
+  const auto brings = [&terms](auto change) {
+    common::v2::Download wire = Plain();
+    change(wire);
+    return BringsCredentials(wire, terms) && DifferentAccess(wire, terms, Plain(), terms) &&
+           !DifferentAccess(wire, terms, wire, terms);
+  };
+  EXPECT_TRUE(brings([](auto& wire) { (*wire.mutable_request_header())["AUTHORIZATION"] = "Bearer a"; }));
+  EXPECT_TRUE(brings([](auto& wire) { (*wire.mutable_request_header())["Private-Token"] = "a"; }));
+  EXPECT_TRUE(brings([](auto& wire) { wire.mutable_object_storage()->set_access_key_id("id"); }));
+  EXPECT_TRUE(brings([](auto& wire) { wire.mutable_object_storage()->set_credential_path("/key"); }));
+  EXPECT_TRUE(brings([](auto& wire) { wire.mutable_hdfs()->set_delegation_token("a"); }));
+  EXPECT_TRUE(brings([](auto& wire) { wire.mutable_hugging_face()->set_token("a"); }));
+  EXPECT_TRUE(brings([](auto& wire) { wire.mutable_model_scope()->set_token("a"); }));
+  EXPECT_TRUE(brings([](auto& wire) { wire.set_url("https://user:word@origin/file?version=1"); }));
+  EXPECT_TRUE(brings([](auto& wire) {
+    wire.set_url("https://origin/file?version=1&Signature=a");
+    wire.add_filtered_query_params("Signature");
+  }));
+}
+
+TEST(Credentials, HeadersThatTellNobodyWhoAsksMakeNoDifference) {
+  common::v2::Download other = Plain();
+  (*other.mutable_request_header())["user-agent"] = "wget";
+  (*other.mutable_request_header())["Range"] = "bytes=0-1";
+  EXPECT_FALSE(DifferentAccess(Plain(), OriginTerms(), other, OriginTerms()));
+  common::v2::Download a = Plain();
+  common::v2::Download b = Plain();
+  (*a.mutable_request_header())["Authorization"] = "Bearer a";
+  (*b.mutable_request_header())["authorization"] = "Bearer b";
+  EXPECT_TRUE(DifferentAccess(a, OriginTerms(), b, OriginTerms()));
+}
+
+TEST(Credentials, KeysOfThisHostAreThoseOfWhoMayUseThem) {
+  OriginTerms local;
+  local.own_keys = true;
+  EXPECT_FALSE(DifferentAccess(Plain(), local, Plain(), OriginTerms())) << "HTTP gets none";
+  common::v2::Download object = Plain();
+  object.set_url("s3://bucket/object");
+  EXPECT_TRUE(DifferentAccess(object, local, object, OriginTerms()));
+  EXPECT_TRUE(BringsCredentials(object, local));
+  EXPECT_FALSE(BringsCredentials(object, OriginTerms()));
+}
+
 }  // namespace
 }  // namespace dragonfly::daemon

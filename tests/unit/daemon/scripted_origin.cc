@@ -47,6 +47,7 @@ void ScriptedOrigin::HoldFrom(uint64_t offset) {
 void ScriptedOrigin::Release() {
   absl::MutexLock lock(&mutex_);
   hold_from_.reset();
+  behaviour_.holds_refusals = false;
 }
 
 bool ScriptedOrigin::AwaitHeld() {
@@ -83,6 +84,17 @@ void ScriptedOrigin::Answer(Connection& connection, const std::string& request) 
     absl::MutexLock lock(&mutex_);
     ++(stat ? stats_ : reads_);
     behaviour = behaviour_;
+  }
+  const std::vector<std::string>& allowed = behaviour.authorizations;
+  const std::string authorization = HeaderOf(request, "authorization").value_or("");
+  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), authorization) == allowed.end()) {
+    absl::MutexLock lock(&mutex_);
+    const auto free = [this]()
+                          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !behaviour_.holds_refusals; };
+    ++held_;
+    mutex_.Await(absl::Condition(&free));
+    --held_;
+    behaviour.status = 401;
   }
   const int status = behaviour.status != 200 || stat ? behaviour.status : behaviour.read_status;
   if (status != 200) {

@@ -23,6 +23,9 @@ class ScriptedOrigin {
     bool stat_takes_ranges = true;  // false only together with takes_ranges
     bool tells_length = true;       // false: the body ends with the connection
     std::string etag = "\"v1\"";
+    // Values of Authorization; who brings none of them is refused with 401. Empty: everybody is let in.
+    std::vector<std::string> authorizations;
+    bool holds_refusals = false;  // of those, until Release()
   };
 
   explicit ScriptedOrigin(std::string content);

@@ -179,6 +179,32 @@ TEST_F(Services, WritesOutputsForThisHostOnly) {
   EXPECT_EQ(ReadFile((out.path() / "file").string()), origin_.content());
 }
 
+TEST_F(Services, ReadsKeyFilesForThisHostOnly) {
+  const testing::TempDir files;
+  files.Write("key.json", "no key, but somebody's file");
+  const std::string path = (files.path() / "key.json").string();
+  want_.set_url("gs://bucket/object");
+  want_.mutable_object_storage()->set_endpoint("http://127.0.0.1:1");
+  want_.mutable_object_storage()->set_credential_path(path);
+  const Progress refused = DownloadBy(*remote_, want_);
+  EXPECT_EQ(refused.status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(refused.status.error_message(),
+            "object_storage.credential_path names a file of this host and is only taken on the Unix socket");
+  const Progress read = DownloadBy(*local_, want_);
+  EXPECT_THAT(read.status.error_message(), ::testing::HasSubstr(path)) << "it is read for a caller of this host";
+
+  wire::ListTaskEntriesRequest list;
+  list.set_url("gs://bucket/");
+  *list.mutable_object_storage() = want_.object_storage();
+  wire::ListTaskEntriesResponse entries;
+  grpc::ClientContext remote_context;
+  const grpc::Status listed = remote_->ListTaskEntries(&remote_context, list, &entries);
+  EXPECT_EQ(listed.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(listed.error_message(), ::testing::HasSubstr("only taken on the Unix socket"));
+  grpc::ClientContext local_context;
+  EXPECT_THAT(local_->ListTaskEntries(&local_context, list, &entries).error_message(), ::testing::HasSubstr(path));
+}
+
 TEST_F(Services, RefusesADownloadThatIsMissing) {
   grpc::ClientContext context;
   const auto stream = local_->DownloadTask(&context, wire::DownloadTaskRequest());
