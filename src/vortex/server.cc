@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One coroutine accepts, on the first io thread; each connection is handed to the thread that has the fewest and is
-// served there, request after request, by a coroutine of its own. The kernel moves the bytes of a piece from the page
-// cache to the socket (sendfile); this code only decides how many may go.
+// Connections are accepted on the first io thread; each is handed to the thread that has the fewest and is served
+// there, request after request, by a coroutine of its own. The kernel moves the bytes of a piece from the page cache to
+// the socket (sendfile); this code only decides how many may go.
 #include "vortex/server.h"
 
 #include <netinet/in.h>
@@ -10,10 +10,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -27,8 +25,8 @@
 #include "absl/status/status.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "runtime/acceptor.h"
 #include "runtime/task_group.h"
-#include "runtime/timeout.h"
 #include "telemetry/log.h"
 #include "vortex/connection.h"
 #include "vortex/socket_address.h"
@@ -40,9 +38,6 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr int kBacklog = 1024;
-constexpr std::chrono::milliseconds kAcceptBackoffMin{10};
-constexpr std::chrono::milliseconds kAcceptBackoffMax{100};
-constexpr int kAcceptsPerTurn = 64;
 // Bytes of one sendfile(2), and bytes after which a connection that never has to wait lets others run.
 constexpr uint64_t kSendStep = 4 << 20;
 constexpr uint64_t kBytesPerTurn = 16 << 20;
@@ -54,8 +49,7 @@ struct Shard {
   explicit Shard(asio::io_context& context) : io(context), group(context.get_executor()) {}
 
   asio::io_context& io;
-  runtime::TaskGroup group;          // thread-safe
-  std::atomic<size_t> assigned = 0;  // connections, also those on their way here; any thread
+  runtime::TaskGroup group;  // thread-safe
   std::unordered_set<Served*> served;
   bool stopping = false;
 };
@@ -80,33 +74,17 @@ asio::awaitable<void> StopBetweenRequests(Shard& shard) {
   co_return;
 }
 
-// One connection in the counts of the server and of a shard.
-class Seat {
- public:
-  Seat(std::atomic<size_t>& total, Shard& shard) : total_(&total), shard_(&shard) {
-    total_->fetch_add(1, std::memory_order_relaxed);
-    shard_->assigned.fetch_add(1, std::memory_order_relaxed);
-  }
-  Seat(Seat&& other) noexcept : total_(std::exchange(other.total_, nullptr)), shard_(other.shard_) {}
-  Seat& operator=(Seat&&) = delete;
-  ~Seat() {
-    if (total_ == nullptr) return;
-    total_->fetch_sub(1, std::memory_order_relaxed);
-    shard_->assigned.fetch_sub(1, std::memory_order_relaxed);
-  }
-
- private:
-  std::atomic<size_t>* total_;
-  Shard* shard_;
-};
-
-bool IsShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
-
 Answerer::Options AnswerOptions(const ServerOptions& options) {
   Answerer::Options out;
   out.piece_wait_timeout = options.piece_wait_timeout;
   out.stall_timeout = options.stall_timeout;
   return out;
+}
+
+runtime::Acceptor::Options AcceptorOptions() {
+  runtime::Acceptor::Options options;
+  options.report = [](const absl::Status& status) { DF_LOG(Warn, "piece connections: {}", MessageOf(status)); };
+  return options;
 }
 
 // A socket that listens at the address; options set here are inherited by what it accepts.
@@ -176,71 +154,33 @@ struct Server::State {
   State(const ServerOptions& o, runtime::IoThreads& io, PieceProvider& p, runtime::TokenBucket& l, UniqueFd listening)
       : options(o),
         answerer(p, l, AnswerOptions(o)),
-        acceptor(io.At(0), listening.Release()),
-        accepting(io.At(0).get_executor()) {
+        seats(io.size(), o.connections_max),
+        acceptor(io.At(0), std::move(listening), AcceptorOptions(),
+                 [this](UniqueFd fd, const sockaddr_storage&) { Admit(std::move(fd)); }) {
     for (size_t i = 0; i < io.size(); ++i) shards.push_back(std::make_unique<Shard>(io.At(i)));
   }
 
-  asio::awaitable<void> Accept();
-  asio::awaitable<void> CloseListener();
   void Admit(UniqueFd fd);
-  asio::awaitable<void> Serve(Seat seat, Shard& shard, UniqueFd fd);
+  asio::awaitable<void> Serve(runtime::Seats::Seat seat, Shard& shard, UniqueFd fd);
   asio::awaitable<absl::StatusOr<Header>> ReadRequest(Served& served, TimePoint first_byte_by,
                                                       std::span<std::byte, kRequestSize> packet);
 
   const ServerOptions options;
   const Answerer answerer;
   uint16_t port = 0;
-  std::atomic<size_t> connections = 0;
+  runtime::Seats seats;
   std::vector<std::unique_ptr<Shard>> shards;
-  asio::posix::stream_descriptor acceptor;
-  runtime::TaskGroup accepting;
+  runtime::Acceptor acceptor;
 };
 
-asio::awaitable<void> Server::State::Accept() {
-  std::chrono::milliseconds backoff = kAcceptBackoffMin;
-  int turn = 0;
-  for (;;) {
-    const int fd = ::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      backoff = kAcceptBackoffMin;
-      Admit(UniqueFd(fd));
-      if (++turn % kAcceptsPerTurn == 0) co_await asio::post(asio::use_awaitable);
-      continue;
-    }
-    const int error = errno;
-    if (error == EAGAIN) {
-      co_await acceptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
-    } else if (IsShortage(error)) {
-      // Nothing can be accepted until something else ends; trying again at once would only burn the core.
-      if (backoff == kAcceptBackoffMin)
-        DF_LOG(Warn, "{}", ToStd(ErrnoStatus(error, "accept a piece connection").message()));
-      co_await runtime::SleepUntil(Clock::now() + backoff);
-      backoff = std::min(backoff * 2, kAcceptBackoffMax);
-    } else if (error == EBADF || error == EINVAL || error == ENOTSOCK) {
-      DF_LOG(Error, "{}", ToStd(ErrnoStatus(error, "accept piece connections").message()));
-      co_return;
-    }
-    // Else: an error of one connection that failed before it was accepted.
-  }
-}
-
-// Children that come from now on are refused at once, and those in the backlog reset, instead of being left to wait.
-asio::awaitable<void> Server::State::CloseListener() {
-  boost::system::error_code ignored;
-  acceptor.close(ignored);
-  co_return;
-}
-
 void Server::State::Admit(UniqueFd fd) {
-  if (connections.load(std::memory_order_relaxed) >= options.connections_max) return;
-  Shard& shard = **std::min_element(shards.begin(), shards.end(), [](const auto& a, const auto& b) {
-    return a->assigned.load(std::memory_order_relaxed) < b->assigned.load(std::memory_order_relaxed);
-  });
-  shard.group.Spawn(Serve(Seat(connections, shard), shard, std::move(fd)));
+  std::optional<runtime::Seats::Seat> seat = seats.Take();
+  if (!seat) return;
+  Shard& shard = *shards[seat->thread()];
+  shard.group.Spawn(Serve(*std::move(seat), shard, std::move(fd)));
 }
 
-asio::awaitable<void> Server::State::Serve(Seat /*seat*/, Shard& shard, UniqueFd fd) {
+asio::awaitable<void> Server::State::Serve(runtime::Seats::Seat /*seat*/, Shard& shard, UniqueFd fd) {
   Served served(shard, std::move(fd));
   Connection& connection = served.connection;
   TcpAnswerWriter writer(connection);
@@ -297,7 +237,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 
   auto state = std::make_shared<State>(options, io, provider, limiter, std::move(listening));
   state->port = address.port();
-  state->accepting.Spawn(state->Accept());
+  state->acceptor.Start();
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
@@ -307,12 +247,11 @@ Server::~Server() = default;
 
 uint16_t Server::port() const { return state_->port; }
 
-size_t Server::connections() const { return state_->connections.load(std::memory_order_relaxed); }
+size_t Server::connections() const { return state_->seats.taken(); }
 
 asio::awaitable<void> Server::Stop(TimePoint deadline) {
   const std::shared_ptr<State> state = state_;
-  co_await state->accepting.Stop();
-  co_await asio::co_spawn(state->acceptor.get_executor(), state->CloseListener(), asio::use_awaitable);
+  co_await state->acceptor.Stop();
   for (const std::unique_ptr<Shard>& shard : state->shards) {
     co_await asio::co_spawn(shard->io, StopBetweenRequests(*shard), asio::use_awaitable);
   }

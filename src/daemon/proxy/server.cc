@@ -7,16 +7,13 @@
 #include <openssl/rand.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <atomic>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <csignal>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -28,8 +25,8 @@
 #include "daemon/proxy/origin_client.h"
 #include "daemon/proxy/parts.h"
 #include "daemon/proxy/stream.h"
+#include "runtime/acceptor.h"
 #include "runtime/task_group.h"
-#include "runtime/timeout.h"
 #include "telemetry/log.h"
 #include "vortex/socket_address.h"
 
@@ -40,9 +37,6 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr int kBacklog = 4096;
-constexpr int kAcceptsPerTurn = 64;
-// After a failed accept, which may be for want of descriptors.
-constexpr std::chrono::milliseconds kAcceptPause{50};
 
 // A connection in the frame of the coroutine that serves it.
 struct Served {
@@ -59,31 +53,10 @@ struct Shard {
         origin(context, blocking, *parts.origin_tls, parts.forbidden, std::move(options)) {}
 
   asio::io_context& io;
-  runtime::TaskGroup group;          // thread-safe
-  std::atomic<size_t> assigned = 0;  // connections, also those on their way here; any thread
+  runtime::TaskGroup group;  // thread-safe
   OriginClient origin;
   std::unordered_set<Served*> served;
   bool stopping = false;
-};
-
-// One connection in the counts of the server and of a shard.
-class Seat {
- public:
-  Seat(std::atomic<size_t>& total, Shard& shard) : total_(&total), shard_(&shard) {
-    total_->fetch_add(1, std::memory_order_relaxed);
-    shard_->assigned.fetch_add(1, std::memory_order_relaxed);
-  }
-  Seat(Seat&& other) noexcept : total_(std::exchange(other.total_, nullptr)), shard_(other.shard_) {}
-  Seat& operator=(Seat&&) = delete;
-  ~Seat() {
-    if (total_ == nullptr) return;
-    total_->fetch_sub(1, std::memory_order_relaxed);
-    shard_->assigned.fetch_sub(1, std::memory_order_relaxed);
-  }
-
- private:
-  std::atomic<size_t>* total_;
-  Shard* shard_;
 };
 
 asio::awaitable<void> StopBetweenRequests(Shard& shard) {
@@ -166,63 +139,28 @@ absl::Status Prepare(const DaemonConfig& config, const Server::Options& options,
 }  // namespace
 
 struct Server::State {
-  State(const DaemonConfig& config, Options o, TaskManager& tasks, const CallGate& gate, asio::io_context& loop)
-      : options(std::move(o)), parts(config, tasks, gate), acceptor(loop), accepting(loop.get_executor()) {}
+  State(const DaemonConfig& config, Options o, TaskManager& tasks, const CallGate& gate, size_t threads)
+      : options(std::move(o)), parts(config, tasks, gate), seats(threads, options.connections_max) {}
 
-  asio::awaitable<void> Accept();
-  asio::awaitable<void> CloseListener();
   void Admit(UniqueFd fd, Client client);
-  asio::awaitable<void> Serve(Seat seat, Shard& shard, UniqueFd fd, Client client);
+  asio::awaitable<void> Serve(runtime::Seats::Seat seat, Shard& shard, UniqueFd fd, Client client);
 
   const Options options;
   Parts parts;
   uint16_t port = 0;
-  std::atomic<size_t> connections = 0;
+  runtime::Seats seats;
   std::vector<std::unique_ptr<Shard>> shards;
-  asio::posix::stream_descriptor acceptor;
-  runtime::TaskGroup accepting;
+  std::unique_ptr<runtime::Acceptor> acceptor;
 };
 
-asio::awaitable<void> Server::State::Accept() {
-  for (int turn = 1;; ++turn) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof(address);
-    const int fd =
-        ::accept4(acceptor.native_handle(), reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      Admit(UniqueFd(fd), ClientOf(address));
-      if (turn % kAcceptsPerTurn == 0) co_await asio::post(asio::use_awaitable);
-      continue;
-    }
-    const int error = errno;
-    if (error == EAGAIN) {
-      co_await acceptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
-    } else if (error == EBADF || error == EINVAL || error == ENOTSOCK) {
-      DF_LOG(Error, "{}", MessageOf(ErrnoStatus(error, "accept connections to the proxy")));
-      co_return;
-    } else if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
-      DF_LOG(Warn, "{}", MessageOf(ErrnoStatus(error, "accept a connection to the proxy")));
-      co_await runtime::SleepUntil(Clock::now() + kAcceptPause);
-    }
-    // Else: an error of one connection that failed before it was accepted.
-  }
-}
-
-asio::awaitable<void> Server::State::CloseListener() {
-  boost::system::error_code ignored;
-  acceptor.close(ignored);
-  co_return;
-}
-
 void Server::State::Admit(UniqueFd fd, Client client) {
-  if (connections.load(std::memory_order_relaxed) >= options.connections_max) return;
-  Shard& shard = **std::min_element(shards.begin(), shards.end(), [](const auto& a, const auto& b) {
-    return a->assigned.load(std::memory_order_relaxed) < b->assigned.load(std::memory_order_relaxed);
-  });
-  shard.group.Spawn(Serve(Seat(connections, shard), shard, std::move(fd), std::move(client)));
+  std::optional<runtime::Seats::Seat> seat = seats.Take();
+  if (!seat) return;
+  Shard& shard = *shards[seat->thread()];
+  shard.group.Spawn(Serve(*std::move(seat), shard, std::move(fd), std::move(client)));
 }
 
-asio::awaitable<void> Server::State::Serve(Seat /*seat*/, Shard& shard, UniqueFd fd, Client client) {
+asio::awaitable<void> Server::State::Serve(runtime::Seats::Seat /*seat*/, Shard& shard, UniqueFd fd, Client client) {
   Served served(shard.io, std::move(fd));
   struct Registered {
     Shard& shard;
@@ -238,7 +176,7 @@ asio::awaitable<void> Server::State::Serve(Seat /*seat*/, Shard& shard, UniqueFd
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const DaemonConfig& config, Options options,
                                                       runtime::IoThreads& io, TaskManager& tasks,
                                                       const CallGate& gate) {
-  auto state = std::make_shared<State>(config, std::move(options), tasks, gate, io.At(0));
+  auto state = std::make_shared<State>(config, std::move(options), tasks, gate, io.size());
   DF_RETURN_IF_ERROR(Prepare(config, state->options, state->parts));
   DF_ASSIGN_OR_RETURN(UniqueFd listening, Listen(config.proxy.server.ip, config.proxy.server.port));
   DF_ASSIGN_OR_RETURN(const vortex::SocketAddress address, vortex::SocketAddress::OfSocket(listening.get()));
@@ -253,8 +191,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const DaemonConfig& config
   for (size_t index = 0; index < io.size(); ++index) {
     state->shards.push_back(std::make_unique<Shard>(io.At(index), tasks.blocking(), state->parts, origins));
   }
-  state->acceptor.assign(listening.Release());
-  state->accepting.Spawn(state->Accept());
+  runtime::Acceptor::Options accepting;
+  accepting.report = [](const absl::Status& status) {
+    DF_LOG(Warn, "connections to the proxy: {}", MessageOf(status));
+  };
+  state->acceptor =
+      std::make_unique<runtime::Acceptor>(io.At(0), std::move(listening), std::move(accepting),
+                                          [to = state.get()](UniqueFd fd, const sockaddr_storage& address) {
+                                            to->Admit(std::move(fd), ClientOf(address));
+                                          });
+  state->acceptor->Start();
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
@@ -262,12 +208,11 @@ Server::Server(std::shared_ptr<State> state) : state_(std::move(state)) {}
 Server::~Server() = default;
 
 uint16_t Server::port() const { return state_->port; }
-size_t Server::connections() const { return state_->connections.load(std::memory_order_relaxed); }
+size_t Server::connections() const { return state_->seats.taken(); }
 
 asio::awaitable<void> Server::Stop(TimePoint deadline) {
   const std::shared_ptr<State> state = state_;
-  co_await state->accepting.Stop();
-  co_await asio::co_spawn(state->acceptor.get_executor(), state->CloseListener(), asio::use_awaitable);
+  co_await state->acceptor->Stop();
   for (const std::unique_ptr<Shard>& shard : state->shards) {
     co_await asio::co_spawn(shard->io, StopBetweenRequests(*shard), asio::use_awaitable);
   }
