@@ -36,6 +36,7 @@ struct DatabaseOptions {
   bool simple_protocol = false;
   // PEM files; `ca_cert` alone verifies the server, the others prove who we are.
   std::string ca_cert, cert, key;
+  bool verify_server = true;  // MySQL: false takes any certificate; true, with `ca_cert`, one of it for `host` alone
 
   size_t connections = 8;
   size_t waiting_max = 4096;  // calls that wait for a connection

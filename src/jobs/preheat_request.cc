@@ -5,11 +5,11 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "jobs/json.h"
+#include "jobs/origin_members.h"
 
 namespace dragonfly::jobs {
 namespace {
@@ -20,28 +20,6 @@ constexpr int64_t kAtOnceMax = 1000;
 template <typename T>
 Json OrNull(const std::optional<T>& value) {
   return value.has_value() ? Json(*value) : Json(nullptr);
-}
-
-absl::Status ReadHeaders(const Json& json, std::map<std::string, std::string>& headers) {
-  const Json* const object = Find(json, "headers");
-  if (object == nullptr) return absl::OkStatus();
-  if (!object->is_object()) return absl::InvalidArgumentError("headers: is no object");
-  for (const auto& [name, value] : object->items()) {
-    if (!value.is_string()) return absl::InvalidArgumentError(StrCat("headers: ", Quoted(name), " is no text"));
-    headers[name] = value.get<std::string>();
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ReadCertificates(const Json& json, std::vector<std::string>& chain) {
-  std::vector<std::string> encoded;
-  DF_RETURN_IF_ERROR(Read(json, "certificate_chain", encoded));
-  for (const std::string& text : encoded) {
-    std::string bytes;
-    if (!absl::Base64Unescape(text, &bytes)) return absl::InvalidArgumentError("certificate_chain: is no base64");
-    chain.push_back(std::move(bytes));
-  }
-  return absl::OkStatus();
 }
 
 absl::Status ReadBounded(const Json& json, const char* name, uint64_t max, std::optional<uint64_t>& value) {
@@ -57,14 +35,6 @@ absl::Status ReadAtOnce(const Json& json, const char* name, int64_t& value) {
   int64_t given = 0;
   DF_RETURN_IF_ERROR(Read(json, name, given));
   if (given != 0) value = std::clamp<int64_t>(given, 1, kAtOnceMax);
-  return absl::OkStatus();
-}
-
-absl::Status ReadObject(const Json& json, const char* name, std::optional<std::string>& value) {
-  const Json* const object = Find(json, name);
-  if (object == nullptr) return absl::OkStatus();
-  if (!object->is_object()) return absl::InvalidArgumentError(StrCat(name, ": is no object"));
-  value = Dump(*object);
   return absl::OkStatus();
 }
 
@@ -85,10 +55,6 @@ std::vector<std::string> PreheatRequest::FilteredQueryParams() const {
 }
 
 std::string ToJson(const PreheatRequest& request, Form form) {
-  Json chain = nullptr;
-  for (const std::string& certificate : request.certificate_chain) {
-    chain.push_back(std::string(absl::Base64Escape(certificate)));
-  }
   const bool one = form == Form::kOneUrl;
   Json json = {{"url", one && !request.urls.empty() ? request.urls.front() : ""}};
   if (!one) json["urls"] = request.urls;
@@ -105,14 +71,14 @@ std::string ToJson(const PreheatRequest& request, Form form) {
   if (one) json["concurrent_count"] = std::min<int64_t>(request.peers_at_once, 500);
   json["concurrent_task_count"] = request.tasks_at_once;
   json["concurrent_peer_count"] = request.peers_at_once;
-  json["certificate_chain"] = std::move(chain);
+  json["certificate_chain"] = ShowCertificates(request.certificate_chain);
   json["insecure_skip_verify"] = request.insecure_skip_verify;
   json["timeout"] = absl::ToInt64Nanoseconds(request.timeout);
   json["load_to_cache"] = request.load_to_cache;
   json["content_for_calculating_task_id"] = OrNull(request.content);
   if (request.output_path.has_value()) json["output_path"] = *request.output_path;
-  if (request.object_storage.has_value()) json["object_storage"] = Json::parse(*request.object_storage, nullptr, false);
-  if (request.hdfs.has_value()) json["hdfs"] = Json::parse(*request.hdfs, nullptr, false);
+  SetObject(json, "object_storage", request.object_storage);
+  SetObject(json, "hdfs", request.hdfs);
   return Dump(json);
 }
 
@@ -133,7 +99,7 @@ absl::StatusOr<PreheatRequest> ParsePreheatRequest(std::string_view text) {
   DF_RETURN_IF_ERROR(Read(json, "tag", request.tag));
   DF_RETURN_IF_ERROR(Read(json, "application", request.application));
   DF_RETURN_IF_ERROR(Read(json, "filtered_query_params", request.filtered_query_params));
-  DF_RETURN_IF_ERROR(ReadHeaders(json, request.headers));
+  DF_RETURN_IF_ERROR(ReadHeaders(json, "headers", request.headers));
   DF_RETURN_IF_ERROR(Read(json, "priority", request.priority));
   DF_RETURN_IF_ERROR(Read(json, "scope", scope));
   request.scope = ParseScope(scope);
@@ -146,7 +112,7 @@ absl::StatusOr<PreheatRequest> ParsePreheatRequest(std::string_view text) {
   DF_RETURN_IF_ERROR(ReadAtOnce(json, "concurrent_count", request.peers_at_once));
   DF_RETURN_IF_ERROR(ReadAtOnce(json, "concurrent_task_count", request.tasks_at_once));
   DF_RETURN_IF_ERROR(ReadAtOnce(json, "concurrent_peer_count", request.peers_at_once));
-  DF_RETURN_IF_ERROR(ReadCertificates(json, request.certificate_chain));
+  DF_RETURN_IF_ERROR(ReadCertificates(json, "certificate_chain", request.certificate_chain));
   DF_RETURN_IF_ERROR(Read(json, "insecure_skip_verify", request.insecure_skip_verify));
   int64_t timeout = 0;
   DF_RETURN_IF_ERROR(Read(json, "timeout", timeout));

@@ -180,7 +180,7 @@ std::string ToJson(const TaskEntries& result) {
   for (const TaskEntries::Entry& entry : result.entries) {
     entries.push_back({{"url", entry.url}, {"content_length", entry.content_length}, {"is_dir", entry.directory}});
   }
-  return Dump({{"entries", std::move(entries)}});
+  return Dump({{"entries", std::move(entries)}, {"scheduler_cluster_id", result.cluster_id}});
 }
 
 absl::StatusOr<TaskEntries> ParseTaskEntries(std::string_view text) {
@@ -192,6 +192,7 @@ absl::StatusOr<TaskEntries> ParseTaskEntries(std::string_view text) {
         DF_RETURN_IF_ERROR(ReadNumber(one, "content_length", entry.content_length));
         return Read(one, "is_dir", entry.directory);
       }));
+  DF_RETURN_IF_ERROR(ReadNumber(json, "scheduler_cluster_id", result.cluster_id));
   return result;
 }
 

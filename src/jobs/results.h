@@ -62,6 +62,7 @@ struct TaskEntries {
   };
   TaskEntries() = default;
   std::vector<Entry> entries;
+  uint64_t cluster_id = 0;
 };
 std::string ToJson(const TaskEntries& result);
 absl::StatusOr<TaskEntries> ParseTaskEntries(std::string_view json);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "jobs/json.h"
+#include "jobs/origin_members.h"
 
 namespace dragonfly::jobs {
 
@@ -15,6 +16,9 @@ std::string ToJson(const TaskRequest& request) {
   if (!request.url.empty()) {
     json["url"] = request.url;
     json["header"] = request.headers;
+    json["certificate_chain"] = ShowCertificates(request.certificate_chain);
+    SetObject(json, "object_storage", request.object_storage);
+    SetObject(json, "hdfs", request.hdfs);
   }
   return Dump(json);
 }
@@ -26,13 +30,10 @@ absl::StatusOr<TaskRequest> ParseTaskRequest(std::string_view text, bool must_na
   DF_RETURN_IF_ERROR(Read(json, "task_id", request.task_id));
   DF_RETURN_IF_ERROR(Read(json, "timeout", timeout));
   DF_RETURN_IF_ERROR(Read(json, "url", request.url));
-  if (const Json* const headers = Find(json, "header"); headers != nullptr) {
-    if (!headers->is_object()) return absl::InvalidArgumentError("header: is no object");
-    for (const auto& [name, value] : headers->items()) {
-      if (!value.is_string()) return absl::InvalidArgumentError(StrCat("header: ", Quoted(name), " is no text"));
-      request.headers[name] = value.get<std::string>();
-    }
-  }
+  DF_RETURN_IF_ERROR(ReadHeaders(json, "header", request.headers));
+  DF_RETURN_IF_ERROR(ReadCertificates(json, "certificate_chain", request.certificate_chain));
+  DF_RETURN_IF_ERROR(ReadObject(json, "object_storage", request.object_storage));
+  DF_RETURN_IF_ERROR(ReadObject(json, "hdfs", request.hdfs));
   if (must_name && request.task_id.empty() && request.url.empty())
     return absl::InvalidArgumentError("task_id: is required");
   request.timeout = absl::Nanoseconds(std::max<int64_t>(0, timeout));

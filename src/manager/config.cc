@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "config/section.h"
+#include "http/networks.h"
 #include "manager/config_reader.h"
 #include "rpc/tls_files.h"
 
@@ -47,6 +48,8 @@ void CheckReadable(std::string_view key, const std::string& file, std::vector<st
 }
 
 }  // namespace
+
+ManagerConfig::Job::Preheat::Preheat() : forbidden_networks(http::Networks::LinkLocalAndMetadata()) {}
 
 std::string EnvironmentNameOf(std::string_view key) {
   std::string name = "MANAGER_";
@@ -86,12 +89,11 @@ config::Description DescribeManagerConfig(ManagerConfig config) {
 
 std::vector<std::string> CheckHost(const ManagerConfig& config) {
   std::vector<std::string> problems;
-  rpc::TlsFiles files;
-  files.ca_cert = config.server.grpc.tls.ca_cert;
-  files.cert = config.server.grpc.tls.cert;
-  files.key = config.server.grpc.tls.key;
-  const absl::Status status = rpc::CheckTlsFiles(files);
-  if (!status.ok()) problems.push_back(StrCat("server.grpc.tls: ", MessageOf(status)));
+  for (const rpc::TlsFiles& files :
+       {rpc::FilesOf(config.server.grpc.tls, "server.grpc.tls"), rpc::FilesOf(config.scheduler.tls, "scheduler.tls")}) {
+    const absl::Status status = rpc::CheckTlsFiles(files);
+    if (!status.ok()) problems.push_back(StrCat(files.section, ": ", MessageOf(status)));
+  }
   CheckReadable("auth.jwt.keyFile", config.auth.jwt_key_file, problems);
   CheckReadable("database.mysql.passwordFile", config.database.mysql.password_file, problems);
   CheckReadable("database.postgres.passwordFile", config.database.postgres.password_file, problems);

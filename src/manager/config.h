@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "config/description.h"
+#include "config/redis.h"
 #include "config/sections.h"
 
 namespace dragonfly::config {
@@ -89,6 +90,7 @@ struct ManagerConfig {
       std::string dbname = "manager";
       std::string tls_config;
       TlsFiles tls;
+      bool verify = true;  // the server's certificate and name, with tls
       bool migrate = true;
     } mysql;
     struct Postgres {
@@ -100,33 +102,19 @@ struct ManagerConfig {
       bool prefer_simple_protocol = false;  // no statement is kept prepared
       bool migrate = true;
     } postgres;
-    struct Redis {
-      std::vector<std::string> addrs;  // "host:port"; empty: none
-      std::string master_name, username, password, sentinel_username, sentinel_password;
-      int64_t db = 0;
-      int64_t broker_db = 1;
-      int64_t backend_db = 2;
-      int64_t pool_size = 40;
-      absl::Duration pool_timeout = absl::Seconds(10);
-      struct Tls {
-        Tls() = default;
-        std::string ca_cert, cert, key;
-        bool verify = true;
-      };
-      std::optional<Tls> tls;
-    } redis;
+    using Redis = config::Redis;
+    Redis redis{/*connections=*/40};
   } database;
 
   struct Job {
     struct Preheat {
-      Preheat() = default;
+      Preheat();
       absl::Duration registry_timeout = absl::Minutes(1);  // for all that is asked about one image
       std::string ca_cert;                                 // PEM file, or the text of one, for registries
       bool insecure_skip_verify = false;
       // Where the registries of images that others name must not be: by default link-local networks and the addresses
       // of metadata services. `allowed_networks` are exceptions.
-      std::vector<std::string> forbidden_networks = {"169.254.0.0/16",     "fe80::/10",        "fd00:ec2::254/128",
-                                                     "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"};
+      std::vector<std::string> forbidden_networks;
       std::vector<std::string> allowed_networks;
     } preheat;
     struct SyncPeers {
@@ -134,6 +122,12 @@ struct ManagerConfig {
       absl::Duration timeout = absl::Minutes(10);
     } sync_peers;
   } job;
+
+  // How the manager speaks to schedulers, when jobs go by calls.
+  struct Scheduler {
+    Scheduler() = default;
+    TlsFiles tls;
+  } scheduler;
 
   struct Metrics {
     bool enable = false;

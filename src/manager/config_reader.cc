@@ -10,7 +10,6 @@
 #include "config/options.h"
 #include "config/sections.h"
 #include "http/networks.h"
-#include "manager/client_address.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -24,6 +23,9 @@ using config::kDurationMaxSeconds;
 using config::ListenAddress;
 using config::OneOf;
 using config::Path;
+using config::ReadRedis;
+using config::ReadRedisHost;
+using config::ReadRedisTls;
 using config::ReadTls;
 using config::ReadTracing;
 using config::Secret;
@@ -38,8 +40,6 @@ constexpr double kCountMax = 1e6;
 // The key of the examples that come with the original: who knows it can sign in as anyone.
 constexpr char kExampleKey[] = "ZHJhZ29uZmx5Cg==";
 
-Opts Positive() { return Between(0.001, kDurationMaxSeconds); }
-
 Opts Origin() {
   return Text("", [](const std::string& text) -> Wrong {
     if ((text.starts_with("http://") || text.starts_with("https://")) && !text.ends_with('/')) return std::nullopt;
@@ -49,7 +49,7 @@ Opts Origin() {
 
 Opts ProxyNetwork() {
   return Text("", [](const std::string& text) -> Wrong {
-    if (TrustedProxies::Parses(text)) return std::nullopt;
+    if (http::Networks::Parse({text}).ok()) return std::nullopt;
     return StrCat(Quoted(text), " is no address or network, like 10.0.0.0/8");
   });
 }
@@ -156,12 +156,14 @@ void ReadMysql(Section& section, ManagerConfig::Database::Mysql& mysql) {
     section.Fail("tlsConfig", "is not enough for TLS here: tls must name the files");
   }
   auto given = mysql.tls.enabled() ? std::optional<Tls>(mysql.tls) : std::nullopt;
-  section.Sub("tls", &given, [](Section& tls_section, Tls& tls) {
+  section.Sub("tls", &given, [&mysql](Section& tls_section, Tls& tls) {
     for (const auto& [name, value] : {std::pair{"caCert", &tls.ca_cert}, {"cert", &tls.cert}, {"key", &tls.key}}) {
       tls_section.String(name, value, Path());
       if (value->empty()) tls_section.Fail(name, "caCert, cert and key must be given together");
     }
-    tls_section.Ignore("insecureSkipVerify");
+    bool insecure = !mysql.verify;
+    tls_section.Bool("insecureSkipVerify", &insecure);
+    mysql.verify = !insecure;
   });
   mysql.tls = given.value_or(Tls());
 }
@@ -175,31 +177,17 @@ void ReadPostgres(Section& section, ManagerConfig::Database::Postgres& postgres)
   if (postgres.timezone != "UTC") section.Warn("timezone", "has no effect: sessions use UTC");
 }
 
-void ReadRedis(Section& section, ManagerConfig::Database::Redis& redis) {
-  using RedisTls = ManagerConfig::Database::Redis::Tls;
-  Opts addresses = Address();
-  addresses.kind = "";
-  section.Strings("addrs", &redis.addrs, addresses);
-  section.String("masterName", &redis.master_name);
-  section.String("username", &redis.username);
-  section.String("password", &redis.password, Secret());
-  section.String("sentinelUsername", &redis.sentinel_username);
-  section.String("sentinelPassword", &redis.sentinel_password, Secret());
-  section.Int("db", &redis.db, Between(0, kCountMax));
-  section.Int("brokerDB", &redis.broker_db, Between(0, kCountMax));
-  section.Int("backendDB", &redis.backend_db, Between(0, kCountMax));
-  section.Int("poolSize", &redis.pool_size, Between(1, 100'000));
-  section.Duration("poolTimeout", &redis.pool_timeout, Positive());
-  section.Sub("tls", &redis.tls, [](Section& tls_section, RedisTls& tls) {
-    tls_section.String("caCert", &tls.ca_cert, Path());
-    tls_section.String("cert", &tls.cert, Path());
-    tls_section.String("key", &tls.key, Path());
-    bool insecure = !tls.verify;
-    tls_section.Bool("insecureSkipVerify", &insecure);
-    tls.verify = !insecure;
-    if (tls.verify && tls.ca_cert.empty()) tls_section.Fail("caCert", "caCert or insecureSkipVerify is needed");
-    if (tls.cert.empty() != tls.key.empty()) {
-      tls_section.Fail(tls.cert.empty() ? "cert" : "key", "cert and key must be given together");
+// A way to Redis through the manager, in the original: for anyone who reaches the port, in the clear.
+void RefuseRedisProxy(Section& section) {
+  section.Sub("proxy", [](Section& proxy) {
+    bool enable = false;
+    std::string addr;
+    proxy.Bool("enable", &enable);
+    proxy.String("addr", &addr, ListenAddress());
+    if (enable) {
+      proxy.Fail(
+          "enable",
+          "there is no proxy to Redis: give schedulers its address, or leave Redis out, so that jobs go by calls");
     }
   });
 }
@@ -218,7 +206,17 @@ void ReadDatabase(Section& section, ManagerConfig::Database& database) {
   section.Sub("sqlite", [&](Section& sqlite) { sqlite.String("path", &database.sqlite.path, Path()); });
   section.Sub("mysql", [&](Section& mysql) { ReadMysql(mysql, database.mysql); });
   section.Sub("postgres", [&](Section& postgres) { ReadPostgres(postgres, database.postgres); });
-  section.Sub("redis", [&](Section& redis) { ReadRedis(redis, database.redis); });
+  section.Sub("redis", [&](Section& redis) {
+    ReadRedis(redis, database.redis);
+    ReadRedisTls(redis, database.redis);
+  });
+}
+
+// MySQL's protocol at several addresses, of releases from v2.4.4 on.
+void RefusePolarDb(Section& section) {
+  if (!section.Has("polardb")) return;
+  section.Ignore("polardb");
+  section.Fail("polardb", "is no database of its own here: give its address as that of database.mysql");
 }
 
 template <typename Server>
@@ -266,6 +264,7 @@ void ReadKeys(Section& root, ManagerConfig& config) {
   root.Sub("auth", [&](Section& section) { ReadAuth(section, config.auth); });
   root.Sub("database", [&](Section& section) { ReadDatabase(section, config.database); });
   root.Sub("job", [&](Section& section) { ReadJob(section, config.job); });
+  root.Sub("scheduler", [&](Section& section) { ReadTls(section, config.scheduler.tls); });
   root.Sub("metrics", [&](Section& section) {
     section.Bool("enable", &config.metrics.enable);
     section.String("addr", &config.metrics.addr, ListenAddress());
@@ -285,14 +284,10 @@ void ReadConfig(Section& root, ManagerConfig& config) {
   root.Sub("server", [&](Section& section) { ReadServerTls(section, config.server); });
   root.Sub("database", [&](Section& section) {
     section.Sub("redis", [&](Section& redis) {
-      std::string host;
-      uint16_t port = 0;
-      redis.String("host", &host);
-      redis.Port("port", &port);
-      if (!config.database.redis.addrs.empty() || host.empty() || port == 0) return;
-      const bool ipv6 = host.find(':') != std::string::npos;
-      config.database.redis.addrs = {StrCat(ipv6 ? "[" : "", host, ipv6 ? "]:" : ":", port)};
+      ReadRedisHost(redis, config.database.redis);
+      RefuseRedisProxy(redis);
     });
+    RefusePolarDb(section);
   });
   root.Sub("database", [&](Section& section) {
     if (config.database.type == Type::kMysql) RequireLogin(section, "mysql", config.database.mysql);

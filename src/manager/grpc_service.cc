@@ -346,9 +346,12 @@ grpc::ServerUnaryReactor* GrpcService::ListSchedulers(grpc::CallbackServerContex
       DF_CO_RETURN_IF_ERROR(self.Admit("ListSchedulers"));
       DF_CO_RETURN_IF_ERROR(Validate(request));
       if (self.counters_.searched) self.counters_.searched(request.version(), request.commit());
-      DF_CO_ASSIGN_OR_RETURN(const Snapshot directory, co_await self.directory_.Read(Deadline()));
-      ListSchedulersFor(*directory, request, response);
-      co_return absl::OkStatus();
+      const auto directory = co_await self.directory_.Read(Deadline());
+      if (directory.ok()) ListSchedulersFor(**directory, request, response);
+      if (response->schedulers().empty() && self.counters_.failed) {
+        self.counters_.failed(request.version(), request.commit());
+      }
+      co_return directory.status();
     }(*this, *request, response);
   });
 }

@@ -19,7 +19,9 @@ namespace dragonfly::manager {
 
 // What is counted; called on the group's thread.
 struct SearchCounters {
-  std::function<void(const std::string& version, const std::string& commit)> searched;
+  using Count = std::function<void(const std::string& version, const std::string& commit)>;
+  Count searched;
+  Count failed;  // found no scheduler, or could not look
 };
 
 class GrpcService final : public ::manager::v2::Manager::CallbackService {

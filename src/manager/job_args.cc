@@ -11,6 +11,7 @@
 #include "base/task_id.h"
 #include "base/text.h"
 #include "base/url.h"
+#include "jobs/message.h"
 #include "manager/json_body.h"
 #include "oci/image_url.h"
 #include "oci/manifest.h"
@@ -20,8 +21,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 6> kKinds = {
-    "preheat", "get_task", "delete_task", "sync_peers", "get_image_distribution", "gc"};
+constexpr std::array<std::string_view, 7> kKinds = {
+    "preheat", "get_task", "delete_task", "sync_peers", "get_image_distribution", "gc", jobs::kListTaskEntries};
 constexpr int64_t kPieceMin = 4 << 20, kPieceMax = 64 << 20;
 constexpr size_t kLine = 1024;
 constexpr size_t kUrlMax = 64 << 10;
@@ -255,6 +256,18 @@ absl::Status ReadImageDistribution(const json& object, JobArgs& args) {
   return ReadRegistry(object, args);
 }
 
+absl::Status ReadDirectory(const json& object, JobArgs& args) {
+  std::string url;
+  DF_RETURN_IF_ERROR(ReadText(object, "url", url, kUrlMax));
+  if (url.empty()) return Failed("url", "required");
+  DF_RETURN_IF_ERROR(CheckUrl("url", url));
+  args.download.urls = {url};
+  DF_RETURN_IF_ERROR(ReadHeaders(object, args));
+  DF_RETURN_IF_ERROR(ReadCommon(object, args));
+  DF_RETURN_IF_ERROR(ReadStore(object, "object_storage", args, args.download.object_storage));
+  return ReadStore(object, "hdfs", args, args.download.hdfs);
+}
+
 absl::Status ReadGc(const json& object, JobArgs& args) {
   DF_RETURN_IF_ERROR(ReadText(object, "type", args.gc));
   if (args.gc.empty()) return Failed("type", "required");
@@ -285,6 +298,7 @@ json Show(JobKind kind, const JobArgs& args) {
   json headers = nullptr;
   for (const auto& [name, value] : download.headers) headers[name] = kMasked;
   shown["headers"] = std::move(headers);
+  if (kind == JobKind::kListTaskEntries) return shown;
   shown["platform"] = args.platform;
   if (kind == JobKind::kGetImageDistribution) return shown;
   shown["type"] = args.image ? "image" : "file";
@@ -319,6 +333,9 @@ absl::StatusOr<JobArgs> ReadArgs(JobKind kind, const json& object) {
       break;
     case JobKind::kGc:
       DF_RETURN_IF_ERROR(ReadGc(object, args));
+      break;
+    case JobKind::kListTaskEntries:
+      DF_RETURN_IF_ERROR(ReadDirectory(object, args));
       break;
     case JobKind::kSyncPeers:
       break;

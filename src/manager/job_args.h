@@ -13,10 +13,11 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "jobs/preheat_request.h"
+#include "telemetry/trace.h"
 
 namespace dragonfly::manager {
 
-enum class JobKind { kPreheat, kGetTask, kDeleteTask, kSyncPeers, kGetImageDistribution, kGc };
+enum class JobKind { kPreheat, kGetTask, kDeleteTask, kSyncPeers, kGetImageDistribution, kGc, kListTaskEntries };
 // "preheat", ...
 std::string_view NameOf(JobKind kind);
 
@@ -24,7 +25,7 @@ struct JobArgs {
   JobArgs() = default;
   bool image = false;  // of a preheat
   std::string gc;      // "audit" or "job", of a gc
-  // Files, or an image's manifest with the scope, the hosts and how it is downloaded.
+  // Files, a directory, or an image's manifest with the scope, the hosts and how it is downloaded.
   jobs::PreheatRequest download;
   std::string username, password;  // for a registry
   std::string platform;            // "" is the manager's own
@@ -43,6 +44,7 @@ struct JobRequest {
   std::vector<uint64_t> scheduler_clusters;  // empty: all
   std::vector<uint64_t> seed_peer_clusters;
   JobArgs args;
+  telemetry::SpanParent span;  // of who asks for it
 };
 
 // The body of POST /jobs. Errors: INVALID_ARGUMENT, in the original's words where it has some.

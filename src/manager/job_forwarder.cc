@@ -21,10 +21,24 @@ constexpr std::chrono::seconds kReadTimeout{30};
 constexpr std::chrono::hours kCallMax{24 * 7};
 constexpr char kWorker[] = "forwarder";
 
+rpc::ChannelOptions ChannelsWith(const rpc::TlsFiles& tls) {
+  rpc::ChannelOptions options;
+  options.tls = tls;
+  return options;
+}
+
 }  // namespace
 
-JobForwarder::JobForwarder(asio::io_context& io, jobs::EmbeddedBroker& broker, DirectoryReader& directory)
-    : io_(io), broker_(broker), directory_(directory), channels_(rpc::ChannelOptions()), group_(io.get_executor()) {}
+JobForwarder::JobForwarder(asio::io_context& io, jobs::EmbeddedBroker& broker, DirectoryReader& directory,
+                           rpc::TlsFiles tls, telemetry::Tracer* tracer)
+    : io_(io),
+      broker_(broker),
+      directory_(directory),
+      tls_(std::move(tls)),
+      channels_(ChannelsWith(tls_)),
+      group_(io.get_executor()) {
+  channels_.UseTracer(tracer);
+}
 
 JobForwarder::~JobForwarder() = default;
 
@@ -44,8 +58,9 @@ asio::awaitable<void> JobForwarder::Watch() {
       jobs::WorkerOptions options;
       options.name = kWorker;
       options.queues = {queue};
-      for (const char* const name : {jobs::kPreheat, jobs::kSyncPeers, jobs::kGetTask, jobs::kDeleteTask,
-                                     jobs::kGetPersistentCacheTask, jobs::kDeletePersistentCacheTask}) {
+      for (const char* const name :
+           {jobs::kPreheat, jobs::kSyncPeers, jobs::kGetTask, jobs::kDeleteTask, jobs::kListTaskEntries,
+            jobs::kGetPersistentCacheTask, jobs::kDeletePersistentCacheTask}) {
         options.handlers[name] = [this, queue, name](std::string argument) {
           return Call(queue, name, std::move(argument));
         };

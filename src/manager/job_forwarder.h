@@ -21,8 +21,9 @@ namespace dragonfly::manager {
 // Thread rule: on the thread of `io`.
 class JobForwarder {
  public:
-  // All must outlive it.
-  JobForwarder(boost::asio::io_context& io, jobs::EmbeddedBroker& broker, DirectoryReader& directory);
+  // All must outlive it. `tls` is for the calls to schedulers; `tracer` may be null.
+  JobForwarder(boost::asio::io_context& io, jobs::EmbeddedBroker& broker, DirectoryReader& directory, rpc::TlsFiles tls,
+               telemetry::Tracer* tracer);
   // Stop() must have completed.
   ~JobForwarder();
 
@@ -36,6 +37,7 @@ class JobForwarder {
   boost::asio::io_context& io_;
   jobs::EmbeddedBroker& broker_;
   DirectoryReader& directory_;
+  const rpc::TlsFiles tls_;
   rpc::ChannelPool channels_;
   std::map<std::string, std::unique_ptr<jobs::Worker>> workers_;  // by queue
   runtime::TaskGroup group_;

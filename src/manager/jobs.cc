@@ -22,6 +22,8 @@
 #include "manager/preheat_tls.h"
 #include "manager/registry.h"
 #include "oci/registry_client.h"
+#include "redis/configured.h"
+#include "rpc/tls_files.h"
 #include "runtime/run_on.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
@@ -38,6 +40,7 @@ constexpr int64_t kForeignMax = 1000;
 // Beyond the time that a job gives its schedulers.
 constexpr absl::Duration kSlack = absl::Seconds(60);
 constexpr std::chrono::seconds kSearchTimeout{30};
+constexpr std::chrono::seconds kListTimeout{60};
 constexpr std::chrono::seconds kAskTimeout{10};
 constexpr std::chrono::hours kGcInterval{1};
 constexpr int64_t kGcBatch = 5000;
@@ -56,33 +59,56 @@ double RateOf(const SchedulerClusterRow& cluster) {
   return value > 0 ? value : kRateDefault;
 }
 
-redis::Options ToRedisOptions(const ManagerConfig::Database::Redis& config) {
-  redis::Options options;
-  options.addresses = config.addrs;
-  options.master_name = config.master_name;
-  options.username = config.username;
-  options.password = config.password;
-  options.sentinel_username = config.sentinel_username;
-  options.sentinel_password = config.sentinel_password;
-  options.db = config.addrs.size() > 1 && config.master_name.empty() ? 0 : config.db;
-  options.pool_size = static_cast<size_t>(std::max<int64_t>(1, config.pool_size));
-  options.pool_timeout = config.pool_timeout;
-  if (config.tls) {
-    redis::TlsOptions& tls = options.tls.emplace();
-    tls.ca_cert = config.tls->ca_cert;
-    tls.cert = config.tls->cert;
-    tls.key = config.tls->key;
-    tls.verify = config.tls->verify;
-  }
-  return options;
-}
-
 // A scheduler that a job goes to.
 struct Target {
   std::string queue;
   jobs::Form form = jobs::Form::kAllUrls;
   uint64_t cluster = 0;
 };
+
+// A span of the work by the original's name (dragonfly v2.3.0, manager/job and manager/config/constants_otel.go), with
+// how it has ended. URLs lose their queries, where signatures stand.
+telemetry::Span SpanOf(const JobRequest& request) {
+  const auto named = [&request]() -> const char* {
+    switch (request.kind) {
+      case JobKind::kPreheat:
+        return "preheat";
+      case JobKind::kGetTask:
+        return "get-task";
+      case JobKind::kDeleteTask:
+        return "delete-task";
+      case JobKind::kSyncPeers:
+        return "sync-peers";
+      case JobKind::kGetImageDistribution:
+        return "get-image-distribution";
+      case JobKind::kListTaskEntries:
+        return "list-task-entries";
+      case JobKind::kGc:
+        return "gc";
+    }
+    return "job";
+  };
+  telemetry::Span span = request.span.Start(named());
+  if (!span.recording()) return span;
+  const std::vector<std::string>& urls = request.args.download.urls;
+  const std::string url = urls.empty() ? "" : urls.back().substr(0, urls.back().find_first_of("?#"));
+  if (request.kind == JobKind::kPreheat) {
+    span.Set("d7y.manager.preheat.type", request.args.image ? "image" : "file");
+    span.Set("d7y.manager.preheat.url", url);
+  }
+  if (request.kind == JobKind::kGetTask) span.Set("d7y.manager.get_task.id", request.args.task_id);
+  if (request.kind == JobKind::kDeleteTask) span.Set("d7y.manager.delete_task.id", request.args.task_id);
+  if (request.kind == JobKind::kListTaskEntries) span.Set("d7y.manager.list_task_entries.url", url);
+  return span;
+}
+
+template <typename T>
+asio::awaitable<absl::StatusOr<T>> Traced(const JobRequest& request, asio::awaitable<absl::StatusOr<T>> work) {
+  telemetry::Span span = SpanOf(request);
+  absl::StatusOr<T> result = co_await std::move(work);
+  span.SetStatus(result.status());
+  co_return result;
+}
 
 // What a group is made of.
 struct Plan {
@@ -400,6 +426,16 @@ struct JobService::State {
   }
 
   // -- Synchronous ones.
+  // The states of what was asked, in its order; what has not ended by `deadline` is cancelled.
+  asio::awaitable<absl::StatusOr<std::vector<jobs::TaskState>>> AskAndWait(std::vector<jobs::Message> messages,
+                                                                           TimePoint deadline) {
+    const std::string uuid = jobs::MakeGroupUuid();
+    DF_CO_RETURN_IF_ERROR(co_await broker->Send(uuid, std::move(messages)));
+    DF_CO_ASSIGN_OR_RETURN(std::vector<jobs::TaskState> states, co_await broker->Await(uuid, deadline));
+    if (!jobs::HaveEnded(states)) (void)co_await broker->Cancel(uuid, "the time of the job is over");
+    co_return states;
+  }
+
   asio::awaitable<absl::StatusOr<bool>> SyncPeers(std::vector<uint64_t> wanted) {
     DF_CO_ASSIGN_OR_RETURN(const auto all, co_await directory.Read(Clock::now() + kDatabaseTimeout));
     DF_CO_ASSIGN_OR_RETURN(const std::vector<Target> targets,
@@ -410,11 +446,8 @@ struct JobService::State {
       message.name = jobs::kSyncPeers;
       message.queue = target.queue;
     }
-    const std::string uuid = jobs::MakeGroupUuid();
-    DF_CO_RETURN_IF_ERROR(co_await broker->Send(uuid, std::move(messages)));
     DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states,
-                           co_await broker->Await(uuid, In(config.job.sync_peers.timeout)));
-    if (!jobs::HaveEnded(states)) (void)co_await broker->Cancel(uuid, "the time of the job is over");
+                           co_await AskAndWait(std::move(messages), In(config.job.sync_peers.timeout)));
     bool all_done = true;
     for (size_t i = 0; i < states.size(); ++i) {
       const uint64_t cluster = targets[i].cluster;
@@ -466,12 +499,50 @@ struct JobService::State {
         message.argument = jobs::ToJson(task);
       }
     }
-    const std::string uuid = jobs::MakeGroupUuid();
-    DF_CO_RETURN_IF_ERROR(co_await broker->Send(uuid, std::move(messages)));
     const TimePoint deadline = std::min<TimePoint>(In(request.args.timeout), Clock::now() + kSearchTimeout);
-    DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states, co_await broker->Await(uuid, deadline));
-    if (!jobs::HaveEnded(states)) (void)co_await broker->Cancel(uuid, "the time of the job is over");
+    DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states,
+                           co_await AskAndWait(std::move(messages), deadline));
     co_return ShowImageDistribution(layers, targets.size(), states);
+  }
+
+  asio::awaitable<absl::StatusOr<std::string>> ListEntries(JobRequest request) {
+    DF_CO_ASSIGN_OR_RETURN(const auto all, co_await directory.Read(Clock::now() + kDatabaseTimeout));
+    DF_CO_ASSIGN_OR_RETURN(const std::vector<Target> targets,
+                           TargetsOf(*all, request.scheduler_clusters, /*first_only=*/true, /*must_preheat=*/false));
+    DF_CO_RETURN_IF_ERROR(CheckUrls(request.args.download.urls));
+    const TimePoint deadline = std::min<TimePoint>(In(request.args.timeout), Clock::now() + kListTimeout);
+    absl::Status last = absl::UnavailableError("no scheduler has answered");
+    // One after another, so that the origin is asked once.
+    for (const Target& target : targets) {
+      jobs::Message message;
+      message.name = jobs::kListTaskEntries;
+      message.queue = target.queue;
+      message.argument = ListRequestOf(request.args, absl::FromChrono(deadline - Clock::now()));
+      DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states,
+                             co_await AskAndWait({std::move(message)}, deadline));
+      const jobs::TaskState& state = states.front();
+      if (state.state == jobs::State::kSuccess && !state.results.empty()) co_return state.results.front();
+      if (state.state == jobs::State::kFailure) last = absl::FailedPreconditionError(state.error);
+    }
+    co_return last;
+  }
+
+  std::string ListRequestOf(const JobArgs& args, absl::Duration timeout) const {
+    jobs::TaskRequest asked;
+    asked.url = args.download.urls.front();
+    UrlTaskKey key;
+    key.url = asked.url;
+    key.filtered_query_params = args.download.FilteredQueryParams();
+    key.tag = args.download.tag;
+    key.application = args.download.application;
+    key.piece_length = args.download.piece_length;
+    if (const auto id = UrlTaskId(key); id.ok()) asked.task_id = id->str();
+    asked.timeout = timeout;
+    asked.headers = args.download.headers;
+    asked.certificate_chain = tls.certificates;
+    asked.object_storage = args.download.object_storage;
+    asked.hdfs = args.download.hdfs;
+    return jobs::ToJson(asked);
   }
 
   asio::awaitable<absl::StatusOr<std::vector<std::string>>> Ask(uint64_t cluster, std::string name,
@@ -486,11 +557,8 @@ struct JobService::State {
       message.queue = target.queue;
       message.argument = argument;
     }
-    const std::string uuid = jobs::MakeGroupUuid();
-    DF_CO_RETURN_IF_ERROR(co_await broker->Send(uuid, std::move(messages)));
     DF_CO_ASSIGN_OR_RETURN(const std::vector<jobs::TaskState> states,
-                           co_await broker->Await(uuid, Clock::now() + kAskTimeout));
-    if (!jobs::HaveEnded(states)) (void)co_await broker->Cancel(uuid, "the time of the job is over");
+                           co_await AskAndWait(std::move(messages), Clock::now() + kAskTimeout));
     std::vector<std::string> answers;
     std::string error = "no scheduler of the cluster has answered";
     for (const jobs::TaskState& state : states) {
@@ -572,7 +640,7 @@ JobService::~JobService() = default;
 
 absl::StatusOr<std::unique_ptr<JobService>> JobService::Make(asio::io_context& io, db::Database& database,
                                                              DirectoryReader& directory, Probe& probe,
-                                                             const ManagerConfig& config) {
+                                                             const ManagerConfig& config, telemetry::Tracer* tracer) {
   auto state = std::make_unique<State>(io, database, directory, probe, config);
   auto forbidden = http::Networks::Parse(config.job.preheat.forbidden_networks);
   if (!forbidden.ok()) return Annotate(forbidden.status(), "job.preheat.forbiddenNetworks");
@@ -581,15 +649,17 @@ absl::StatusOr<std::unique_ptr<JobService>> JobService::Make(asio::io_context& i
   forbidden->Except(*allowed);
   state->forbidden = *std::move(forbidden);
   DF_ASSIGN_OR_RETURN(state->tls, LoadPreheatTls(config));
+  rpc::TlsFiles schedulers = rpc::FilesOf(config.scheduler.tls, "scheduler.tls");
+  DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(schedulers));
   state->http = std::make_unique<http::CurlClient>(io, state->forbidden);
   std::unique_ptr<redis::Client> counters;
   if (config.database.redis.addrs.empty()) {
     state->embedded = std::make_unique<jobs::EmbeddedBroker>();
     state->broker = state->embedded.get();
-    state->forwarder = std::make_unique<JobForwarder>(io, *state->embedded, directory);
+    state->forwarder = std::make_unique<JobForwarder>(io, *state->embedded, directory, std::move(schedulers), tracer);
   } else {
     jobs::RedisBrokerOptions options;
-    options.redis = ToRedisOptions(config.database.redis);
+    options.redis = redis::OptionsOf(config.database.redis);
     options.broker_db = config.database.redis.broker_db;
     options.backend_db = config.database.redis.backend_db;
     options.waiting = 1;
@@ -597,7 +667,7 @@ absl::StatusOr<std::unique_ptr<JobService>> JobService::Make(asio::io_context& i
     if (!broker.ok()) return Annotate(broker.status(), "database.redis");
     state->redis = *std::move(broker);
     state->broker = state->redis.get();
-    DF_ASSIGN_OR_RETURN(counters, redis::Client::Make(ToRedisOptions(config.database.redis)));
+    DF_ASSIGN_OR_RETURN(counters, redis::Client::Make(redis::OptionsOf(config.database.redis)));
   }
   state->limiter = std::make_unique<JobLimiter>(std::move(counters));
   return std::unique_ptr<JobService>(new JobService(std::move(state)));
@@ -633,7 +703,7 @@ asio::awaitable<absl::Status> JobService::Admit(const JobRequest& request, absl:
 
 JobService::Result<int64_t> JobService::Create(JobRequest request, int64_t user_id) {
   state_->probe.CountJob(std::string(NameOf(request.kind)));
-  co_return co_await state_->OnHome<int64_t>(state_->Create(std::move(request), user_id));
+  co_return co_await Traced<int64_t>(request, state_->OnHome<int64_t>(state_->Create(request, user_id)));
 }
 
 asio::awaitable<absl::Status> JobService::SyncPeers(JobRequest request) {
@@ -644,15 +714,21 @@ asio::awaitable<absl::Status> JobService::SyncPeers(JobRequest request) {
     const std::shared_ptr<void> over(nullptr, [state](void*) { state->syncing = false; });
     co_return co_await state->SyncPeers(std::move(clusters));
   };
-  DF_CO_ASSIGN_OR_RETURN(const bool all,
-                         co_await state_->OnHome<bool>(once(state_.get(), std::move(request.scheduler_clusters))));
+  DF_CO_ASSIGN_OR_RETURN(
+      const bool all,
+      co_await Traced<bool>(request, state_->OnHome<bool>(once(state_.get(), request.scheduler_clusters))));
   if (!all) co_return absl::UnavailableError("not every cluster has answered; the manager's log says why");
   co_return absl::OkStatus();
 }
 
 JobService::Result<std::string> JobService::GetImageDistribution(JobRequest request) {
   state_->probe.CountJob(std::string(NameOf(request.kind)));
-  co_return co_await state_->OnHome<std::string>(state_->GetImageDistribution(std::move(request)));
+  co_return co_await Traced<std::string>(request, state_->OnHome<std::string>(state_->GetImageDistribution(request)));
+}
+
+JobService::Result<std::string> JobService::ListEntries(JobRequest request) {
+  state_->probe.CountJob(std::string(NameOf(request.kind)));
+  co_return co_await Traced<std::string>(request, state_->OnHome<std::string>(state_->ListEntries(request)));
 }
 
 JobService::Result<std::vector<std::string>> JobService::Ask(uint64_t cluster, std::string name, std::string argument) {

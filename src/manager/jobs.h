@@ -33,11 +33,11 @@ namespace dragonfly::manager {
 // else by another, which sends again what had not been sent. Rows change from PENDING once.
 class JobService {
  public:
-  // All must outlive it. Without a Redis in the configuration, jobs are handed to schedulers by calls
-  // (dragonfly.ext.v1.Jobs), which only ours serve. Errors: INVALID_ARGUMENT naming the key of the configuration.
+  // All must outlive it; `tracer` may be null. Without a Redis in the configuration, jobs are handed to schedulers by
+  // calls (dragonfly.ext.v1.Jobs), which only ours serve. Errors: INVALID_ARGUMENT naming the key of the configuration.
   static absl::StatusOr<std::unique_ptr<JobService>> Make(boost::asio::io_context& io, db::Database& database,
                                                           DirectoryReader& directory, Probe& probe,
-                                                          const ManagerConfig& config);
+                                                          const ManagerConfig& config, telemetry::Tracer* tracer);
   // Stop() must have completed when Start() was called.
   ~JobService();
 
@@ -58,6 +58,10 @@ class JobService {
   boost::asio::awaitable<absl::Status> SyncPeers(JobRequest request);
   // {"image": ..., "peers": ...}: which hosts have which layers.
   Result<std::string> GetImageDistribution(JobRequest request);
+  // {"entries": [{"url", "content_length", "is_dir"}], "scheduler_cluster_id"}: what is in a directory, as a host of
+  // the first of the clusters sees it whose scheduler answers. Errors: FAILED_PRECONDITION with the reason, also when
+  // there is no scheduler; UNAVAILABLE when none has answered in time.
+  Result<std::string> ListEntries(JobRequest request);
   // Lets every active scheduler of the cluster do a job of ours, and returns what those have answered that could.
   // Errors: FAILED_PRECONDITION; UNAVAILABLE when none has answered in time; else what the last one says.
   Result<std::vector<std::string>> Ask(uint64_t cluster, std::string name, std::string argument);

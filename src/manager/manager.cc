@@ -8,11 +8,11 @@
 #include <fstream>
 #include <utility>
 
-#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "db/database.h"
+#include "http/listen.h"
 #include "http/pages.h"
 #include "http/server.h"
 #include "manager/directory.h"
@@ -26,8 +26,10 @@
 #include "manager/schema.h"
 #include "manager/seed.h"
 #include "redis/client.h"
+#include "redis/configured.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
+#include "rpc/tls_files.h"
 #include "runtime/local_address.h"
 #include "runtime/task_group.h"
 #include "runtime/timeout.h"
@@ -98,6 +100,7 @@ absl::StatusOr<db::DatabaseOptions> ToDatabaseOptions(const ManagerConfig& confi
       options.ca_cert = database.mysql.tls.ca_cert;
       options.cert = database.mysql.tls.cert;
       options.key = database.mysql.tls.key;
+      options.verify_server = database.mysql.verify;
       DF_ASSIGN_OR_RETURN(options.password, SecretOf("database.mysql.passwordFile", database.mysql.password,
                                                      database.mysql.password_file));
       return options;
@@ -116,27 +119,6 @@ absl::StatusOr<db::DatabaseOptions> ToDatabaseOptions(const ManagerConfig& confi
     }
   }
   return absl::InternalError("unknown database");
-}
-
-redis::Options ToRedisOptions(const ManagerConfig::Database::Redis& config) {
-  redis::Options options;
-  options.addresses = config.addrs;
-  options.master_name = config.master_name;
-  options.username = config.username;
-  options.password = config.password;
-  options.sentinel_username = config.sentinel_username;
-  options.sentinel_password = config.sentinel_password;
-  options.db = config.db;
-  options.pool_size = static_cast<size_t>(config.pool_size);
-  options.pool_timeout = config.pool_timeout;
-  if (config.tls.has_value()) {
-    redis::TlsOptions& tls = options.tls.emplace();
-    tls.ca_cert = config.tls->ca_cert;
-    tls.cert = config.tls->cert;
-    tls.key = config.tls->key;
-    tls.verify = config.tls->verify;
-  }
-  return options;
 }
 
 bool Migrates(const ManagerConfig& config) {
@@ -199,29 +181,12 @@ absl::StatusOr<std::unique_ptr<telemetry::Tracer>> MakeTracer(const ManagerConfi
   return tracing::MakeTracer(exported, std::move(options));
 }
 
-// "10.0.0.1:8000", "[::1]:8000", ":8000".
-absl::StatusOr<http::ServerOptions> ToHttpOptions(std::string_view key, const std::string& address, bool ipv6) {
-  std::string text = address.starts_with(':') ? StrCat(ipv6 ? "[::]" : "0.0.0.0", address) : address;
-  // Port 0, any that is free, is no port of an address that can be called.
-  const bool any_port = text.ends_with(":0");
-  if (any_port) text.back() = '1';
-  const auto parts = SplitHostPort(text);
-  if (!parts.ok()) return Annotate(parts.status(), key);
-  http::ServerOptions options;
-  options.ip = parts->first;
-  options.port = any_port ? uint16_t{0} : parts->second;
-  return options;
-}
-
 rpc::ServerOptions ToRpcOptions(const ManagerConfig& config) {
   const ManagerConfig::Server::Grpc& grpc = config.server.grpc;
   rpc::ServerOptions options;
   const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
   options.addresses = {rpc::HostPort(grpc.listen_ip.empty() ? any : grpc.listen_ip, grpc.port)};
-  options.tls.section = "server.grpc.tls";
-  options.tls.ca_cert = grpc.tls.ca_cert;
-  options.tls.cert = grpc.tls.cert;
-  options.tls.key = grpc.tls.key;
+  options.tls = rpc::FilesOf(grpc.tls, "server.grpc.tls");
   options.reflection = grpc.reflection;
   return options;
 }
@@ -242,8 +207,11 @@ struct Manager::State {
         keep_alives(*database, calls),
         service(*database, directory, keep_alives, calls, config.server.grpc.request_rate_limit,
                 SearchCounters{[this](const std::string& version, const std::string& commit) {
-                  probe.CountSearch(version, commit);
-                }}),
+                                 probe.CountSearch(version, commit);
+                               },
+                               [this](const std::string& version, const std::string& commit) {
+                                 probe.CountSearchFailure(version, commit);
+                               }}),
         audit(*database),
         passwords(kPasswordThreads, kPasswordsWaitingMax),
         web(threads.Next()),
@@ -269,37 +237,31 @@ struct Manager::State {
     }
   }
 
-  asio::awaitable<void> ForgetInactiveHosts() {
+  // `remove` deletes a batch and tells how many rows that were: batches, so that nobody waits long for the table. When
+  // there is nothing left, it is tried again after `interval`.
+  asio::awaitable<void> DeleteForever(std::string what, db::Database::Work<int64_t> remove,
+                                      std::chrono::minutes interval) {
     for (;;) {
-      const absl::Time before = absl::Now() - config.gc.inactive_ttl;
-      const db::Database::Work<int64_t> forget = [before](db::Connection& connection) {
-        return ForgetInactive(connection, before, kForgetBatch);
-      };
-      const auto forgotten = co_await database->Run<int64_t>(forget, Clock::now() + std::chrono::minutes(1));
-      if (!forgotten.ok()) DF_LOG(Warn, "delete inactive schedulers and seed peers: {}", MessageOf(forgotten.status()));
-      if (forgotten.ok() && *forgotten > 0) {
-        DF_LOG(Info, "{} inactive schedulers and seed peers were deleted", *forgotten);
+      const auto removed = co_await database->Run<int64_t>(remove, Clock::now() + std::chrono::minutes(1));
+      if (!removed.ok()) DF_LOG(Warn, "delete {}: {}", what, MessageOf(removed.status()));
+      if (removed.ok() && *removed > 0) {
+        DF_LOG(Info, "{} {} were deleted", *removed, what);
         continue;
       }
-      co_await runtime::SleepUntil(Clock::now() + kForgetInterval);
+      co_await runtime::SleepUntil(Clock::now() + interval);
     }
   }
 
-  // Small batches, so that nobody waits long for the table.
-  asio::awaitable<void> CollectAudits() {
-    for (;;) {
-      const absl::Time now = absl::Now();
-      const db::Database::Work<int64_t> expire = [now](db::Connection& connection) {
-        return ExpireAudits(connection, now, kAuditBatch);
-      };
-      const auto expired = co_await database->Run<int64_t>(expire, Clock::now() + std::chrono::minutes(1));
-      if (!expired.ok()) DF_LOG(Warn, "delete old audits: {}", MessageOf(expired.status()));
-      if (expired.ok() && *expired > 0) {
-        DF_LOG(Info, "{} old audits were deleted", *expired);
-        continue;
-      }
-      co_await runtime::SleepUntil(Clock::now() + kAuditInterval);
-    }
+  void CollectGarbage() {
+    const auto expire_audits = [](db::Connection& connection) {
+      return ExpireAudits(connection, absl::Now(), kAuditBatch);
+    };
+    upkeep.Spawn(DeleteForever("old audits", expire_audits, kAuditInterval));
+    if (config.gc.inactive_ttl <= absl::ZeroDuration()) return;
+    const auto forget = [ttl = config.gc.inactive_ttl](db::Connection& connection) {
+      return ForgetInactive(connection, absl::Now() - ttl, kForgetBatch);
+    };
+    upkeep.Spawn(DeleteForever("inactive schedulers and seed peers", forget, kForgetInterval));
   }
 
   void WaitFor(asio::awaitable<void> work) { asio::co_spawn(io.At(0), std::move(work), asio::use_future).get(); }
@@ -339,10 +301,10 @@ Manager::~Manager() = default;
 
 absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& config, runtime::IoThreads& io) {
   DF_ASSIGN_OR_RETURN(http::ServerOptions rest_options,
-                      ToHttpOptions("server.rest.addr", config.server.rest.addr, config.enable_ipv6));
+                      http::ListenOptions("server.rest.addr", config.server.rest.addr, config.enable_ipv6));
   http::ServerOptions metrics_options;
   if (config.metrics.enable) {
-    DF_ASSIGN_OR_RETURN(metrics_options, ToHttpOptions("metrics.addr", config.metrics.addr, config.enable_ipv6));
+    DF_ASSIGN_OR_RETURN(metrics_options, http::ListenOptions("metrics.addr", config.metrics.addr, config.enable_ipv6));
   }
   DF_ASSIGN_OR_RETURN(std::unique_ptr<telemetry::Tracer> tracer, MakeTracer(config));
   DF_ASSIGN_OR_RETURN(const db::DatabaseOptions database_options, ToDatabaseOptions(config));
@@ -352,14 +314,15 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
   DF_ASSIGN_OR_RETURN(std::string jwt_key, JwtKey(*database, config));
   std::unique_ptr<redis::Client> redis_client;
   if (!config.database.redis.addrs.empty()) {
-    DF_ASSIGN_OR_RETURN(redis_client, redis::Client::Make(ToRedisOptions(config.database.redis)));
+    DF_ASSIGN_OR_RETURN(redis_client, redis::Client::Make(redis::OptionsOf(config.database.redis)));
   }
 
   std::unique_ptr<Manager> manager(new Manager(std::make_unique<State>(
       config, io, std::move(tracer), std::move(database), std::move(redis_client), std::move(jwt_key))));
   State& state = *manager->state_;
   state.first_password = std::move(first_password);
-  auto jobs = JobService::Make(io.At(0), *state.database, state.directory, state.probe, state.config);
+  auto jobs =
+      JobService::Make(io.At(0), *state.database, state.directory, state.probe, state.config, state.tracer.get());
   if (!jobs.ok()) {
     manager->Stop(Clock::now());
     return jobs.status();
@@ -369,8 +332,7 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Start(const ManagerConfig& con
   state.jobs->Start();
   state.upkeep.Spawn(state.SweepSchedulers());
   state.upkeep.Spawn(state.audit.Run());
-  state.upkeep.Spawn(state.CollectAudits());
-  if (config.gc.inactive_ttl > absl::ZeroDuration()) state.upkeep.Spawn(state.ForgetInactiveHosts());
+  state.CollectGarbage();
   const auto start = [&]() -> absl::Status {
     rpc::ServerOptions options = ToRpcOptions(config);
     options.services = {&state.service};

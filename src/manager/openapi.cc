@@ -49,7 +49,7 @@ constexpr char kClusterProperties[] =
     R"("maximum":2000}}})";
 constexpr char kJobBody[] =
     R"({"type":"object","required":["type"],"properties":{"type":{"type":"string","enum":["preheat","sync_peers",)"
-    R"("get_task","delete_task","get_image_distribution","gc"]},"bio":{"type":"string"},"args":{"type":"object"},)"
+    R"("get_task","delete_task","get_image_distribution","list_task_entries","gc"]},"bio":{"type":"string"},"args":{"type":"object"},)"
     R"("scheduler_cluster_ids":{"type":"array","items":{"type":"integer"}},)"
     R"("seed_peer_cluster_ids":{"type":"array","items":{"type":"integer"}}}})";
 constexpr char kPreheatBody[] =
@@ -129,6 +129,7 @@ const std::vector<Described>& Descriptions() {
        "scheduler_cluster_id*"},
       {"POST", "/preheats", "Preheat, as Harbor asks for it", kPreheatBody},
       {"GET", "/preheats/:id", "State of a preheat, as Harbor asks for it"},
+      {"GET", "/", "A page for people, with the way to this document"},
       {"GET", "/healthy", "Whether the manager serves", "", R"({"type":"string"})"},
       {"GET", "/_ping", "The same, as Harbor asks for it", "", R"({"type":"string"})"},
       {"GET", "/openapi.json", "This document"},

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "http/router.h"
 #include "manager/openapi.h"
 #include "manager/resource.h"
@@ -109,6 +110,18 @@ asio::awaitable<RestAnswer> Healthy(RestContext&, RestCall) { co_return JsonResp
 const std::string& OpenApiDocument() {
   static const std::string document = MakeOpenApiDocument(RestRoutes());
   return document;
+}
+
+// Where the original serves its console. The API is told by the same document to everyone.
+asio::awaitable<RestAnswer> Home(RestContext&, RestCall) {
+  http::Response response;
+  response.header.emplace_back("Content-Type", "text/html; charset=utf-8");
+  response.header.emplace_back("Content-Security-Policy", "default-src 'none'");
+  response.body = StrCat("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Dragonfly manager</title>",
+                         "<h1>Dragonfly manager</h1><p>Version ", kVersion,
+                         ". It is used by its REST API: <a href=\"/swagger/index.html\">routes</a>, ",
+                         "<a href=\"/openapi.json\">OpenAPI document</a>.</p></html>\n");
+  co_return response;
 }
 
 asio::awaitable<RestAnswer> OpenApi(RestContext&, RestCall) { co_return JsonResponse(OpenApiDocument()); }
@@ -215,6 +228,7 @@ std::vector<Route> RestRoutes() {
   AddUserRoutes(routes);
   AddClusterRoutes(routes);
   AddJobRoutes(routes);
+  routes.push_back({"GET", "/", Access::kAnyone, "", Home});
   routes.push_back({"GET", "/healthy", Access::kAnyone, "", Healthy});
   routes.push_back({"GET", "/_ping", Access::kAnyone, "", Healthy});
   routes.push_back({"GET", "/openapi.json", Access::kAnyone, "", OpenApi});

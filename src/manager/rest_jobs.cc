@@ -29,6 +29,16 @@ http::Response TooMany(absl::Duration retry_after) {
   return response;
 }
 
+// The answer when the clusters of the job have had enough for now.
+asio::awaitable<absl::StatusOr<std::optional<http::Response>>> RefusedForRate(RestContext& context,
+                                                                              const JobRequest& request) {
+  absl::Duration retry_after;
+  const absl::Status admitted = co_await context.jobs->Admit(request, &retry_after);
+  if (absl::IsResourceExhausted(admitted) && retry_after > absl::ZeroDuration()) co_return TooMany(retry_after);
+  DF_CO_RETURN_IF_ERROR(admitted);
+  co_return std::nullopt;
+}
+
 asio::awaitable<RestAnswer> ShowById(RestContext& context, int64_t id) {
   const db::Database::Work<std::string> show = [id](db::Connection& connection) { return ShowJob(connection, id); };
   DF_CO_ASSIGN_OR_RETURN(std::string body, co_await context.Read<std::string>(show));
@@ -52,10 +62,9 @@ asio::awaitable<std::optional<JobService::Current>> CurrentOf(RestContext& conte
 
 asio::awaitable<RestAnswer> CreateJob(RestContext& context, RestCall call) {
   DF_CO_ASSIGN_OR_RETURN(JobRequest request, ParseJobRequest(call.body));
-  absl::Duration retry_after;
-  const absl::Status admitted = co_await context.jobs->Admit(request, &retry_after);
-  if (absl::IsResourceExhausted(admitted) && retry_after > absl::ZeroDuration()) co_return TooMany(retry_after);
-  DF_CO_RETURN_IF_ERROR(admitted);
+  DF_CO_ASSIGN_OR_RETURN(std::optional<http::Response> refused, co_await RefusedForRate(context, request));
+  if (refused.has_value()) co_return *std::move(refused);
+  request.span = call.span;
   const int64_t user_id = call.caller.user_id;
   switch (request.kind) {
     case JobKind::kSyncPeers:
@@ -63,6 +72,10 @@ asio::awaitable<RestAnswer> CreateJob(RestContext& context, RestCall call) {
       co_return JsonResponse("\"OK\"");
     case JobKind::kGetImageDistribution: {
       DF_CO_ASSIGN_OR_RETURN(std::string body, co_await context.jobs->GetImageDistribution(std::move(request)));
+      co_return JsonResponse(std::move(body));
+    }
+    case JobKind::kListTaskEntries: {
+      DF_CO_ASSIGN_OR_RETURN(std::string body, co_await context.jobs->ListEntries(std::move(request)));
       co_return JsonResponse(std::move(body));
     }
     case JobKind::kGc: {
@@ -114,10 +127,9 @@ asio::awaitable<RestAnswer> DeleteJob(RestContext& context, RestCall call) {
 
 asio::awaitable<RestAnswer> CreateHarborPreheat(RestContext& context, RestCall call) {
   DF_CO_ASSIGN_OR_RETURN(JobRequest request, ParseHarborRequest(call.body));
-  absl::Duration retry_after;
-  const absl::Status admitted = co_await context.jobs->Admit(request, &retry_after);
-  if (absl::IsResourceExhausted(admitted) && retry_after > absl::ZeroDuration()) co_return TooMany(retry_after);
-  DF_CO_RETURN_IF_ERROR(admitted);
+  DF_CO_ASSIGN_OR_RETURN(std::optional<http::Response> refused, co_await RefusedForRate(context, request));
+  if (refused.has_value()) co_return *std::move(refused);
+  request.span = call.span;
   DF_CO_ASSIGN_OR_RETURN(const int64_t id, co_await context.jobs->Create(std::move(request), call.caller.user_id));
   co_return JsonResponse(StrCat("{\"id\":\"", id, "\"}"));
 }

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "base/text.h"
@@ -79,6 +80,15 @@ std::unique_ptr<T, Free> Parse(const std::string& text, Read read) {
 }
 
 }  // namespace
+
+TlsFiles FilesOf(const config::TlsFiles& files, std::string section) {
+  TlsFiles named;
+  named.ca_cert = files.ca_cert;
+  named.cert = files.cert;
+  named.key = files.key;
+  named.section = std::move(section);
+  return named;
+}
 
 absl::StatusOr<TlsMaterial> ReadTlsFiles(const TlsFiles& files) {
   TlsMaterial material;

@@ -5,9 +5,13 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "config/sections.h"
 #include "rpc/server.h"
 
 namespace dragonfly::rpc {
+
+// Those that a configuration names in its section `section`.
+TlsFiles FilesOf(const config::TlsFiles& files, std::string section);
 
 struct TlsMaterial {
   std::string ca_cert;

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "config/description.h"
+#include "config/redis.h"
 #include "config/sections.h"
 
 namespace dragonfly::config {
@@ -74,25 +75,8 @@ struct SchedulerConfig {
   } scheduling;
 
   // The store of persistent cache tasks and of jobs.
-  struct Redis {
-    Redis() = default;
-    std::vector<std::string> addrs;  // "host:port"; empty: none
-    std::string master_name;         // addrs are sentinels then
-    std::string username, password;
-    std::string sentinel_username, sentinel_password;
-    int64_t pool_size = 20;
-    absl::Duration pool_timeout = absl::Seconds(10);
-    int64_t db = 0;  // of the data
-    int64_t broker_db = 1;
-    int64_t backend_db = 2;
-    struct Tls {
-      Tls() = default;
-      std::string ca_cert;
-      std::string cert, key;  // both or none
-      bool verify = true;
-    };
-    std::optional<Tls> tls;
-  } redis;
+  using Redis = config::Redis;
+  Redis redis;
 
   struct Dynconfig {
     absl::Duration refresh_interval = absl::Minutes(1);

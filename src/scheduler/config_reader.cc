@@ -25,6 +25,9 @@ using config::kDurationMaxSeconds;
 using config::ListenAddress;
 using config::OneOf;
 using config::Path;
+using config::ReadRedis;
+using config::ReadRedisHost;
+using config::ReadRedisTls;
 using config::ReadTls;
 using config::ReadTracing;
 using config::Secret;
@@ -94,51 +97,9 @@ void ReadScheduling(Section& section, SchedulerConfig::Scheduling& scheduling) {
   IgnoreAll(section, {"training", "networkTopology"});
 }
 
-void ReadRedisTls(Section& parent, SchedulerConfig::Redis& redis) {
-  parent.Sub("tls", &redis.tls, [](Section& section, SchedulerConfig::Redis::Tls& tls) {
-    section.String("caCert", &tls.ca_cert, Path());
-    section.String("cert", &tls.cert, Path());
-    section.String("key", &tls.key, Path());
-    bool insecure = !tls.verify;
-    section.Bool("insecureSkipVerify", &insecure);
-    tls.verify = !insecure;
-    if (tls.verify && tls.ca_cert.empty()) section.Fail("caCert", "caCert or insecureSkipVerify is needed");
-    if (tls.cert.empty() != tls.key.empty()) {
-      section.Fail(tls.cert.empty() ? "cert" : "key", "cert and key must be given together");
-    }
-  });
-}
-
-void ReadRedis(Section& section, SchedulerConfig::Redis& redis) {
-  Opts addresses = Address();
-  addresses.kind = "";
-  section.Strings("addrs", &redis.addrs, addresses);
-  section.String("masterName", &redis.master_name);
-  section.String("username", &redis.username);
-  section.String("password", &redis.password, Secret());
-  section.String("sentinelUsername", &redis.sentinel_username);
-  section.String("sentinelPassword", &redis.sentinel_password, Secret());
-  section.Int("poolSize", &redis.pool_size, Between(1, 100'000));
-  section.Duration("poolTimeout", &redis.pool_timeout, Interval());
-  section.Int("db", &redis.db, Between(0, kCountMax));
-  section.Int("brokerDB", &redis.broker_db, Between(0, kCountMax));
-  section.Int("backendDB", &redis.backend_db, Between(0, kCountMax));
-}
-
-// The one address of former releases, in place of the list.
-void ReadRedisHost(Section& section, SchedulerConfig::Redis& redis) {
-  std::string host;
-  uint16_t port = 0;
-  section.String("host", &host);
-  section.Port("port", &port);
-  if (!redis.addrs.empty() || host.empty() || port == 0) return;
-  const bool ipv6 = host.find(':') != std::string::npos;
-  redis.addrs = {StrCat(ipv6 ? "[" : "", host, ipv6 ? "]:" : ":", port)};
-}
-
 // database.redis, and job.redis of former releases for what it leaves out.
-void ReadRedisOfJobs(Section& section, SchedulerConfig::Redis& redis) {
-  SchedulerConfig::Redis former;
+void ReadRedisOfJobs(Section& section, config::Redis& redis) {
+  config::Redis former;
   former.broker_db = redis.broker_db;
   former.backend_db = redis.backend_db;
   ReadRedis(section, former);

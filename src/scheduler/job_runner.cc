@@ -378,6 +378,14 @@ JobRunner::Json JobRunner::ListTaskEntries(std::string argument) {
     question.set_task_id(request.task_id);
     question.set_url(request.url);
     for (const auto& [name, value] : request.headers) (*question.mutable_request_header())[name] = value;
+    for (const std::string& certificate : request.certificate_chain) question.add_certificate_chain(certificate);
+    if (request.object_storage.has_value()) {
+      DF_CO_RETURN_IF_ERROR(ReadProto("object_storage", *request.object_storage, question.mutable_object_storage()));
+    }
+    if (request.hdfs.has_value()) {
+      DF_CO_RETURN_IF_ERROR(ReadProto("hdfs", *request.hdfs, question.mutable_hdfs()));
+    }
+    question.set_remote_ip(options_.ip);
     const std::shared_ptr<DfdaemonUpload::Stub> stub = StubOf(ChannelsTo(*host), *host);
     const auto start = [stub](grpc::ClientContext* context, const dfdaemon::v2::ListTaskEntriesRequest* sent,
                               dfdaemon::v2::ListTaskEntriesResponse* answer, std::function<void(grpc::Status)> done) {
@@ -387,6 +395,7 @@ JobRunner::Json JobRunner::ListTaskEntries(std::string argument) {
         start, std::move(question), std::max<Clock::duration>(deadline - Clock::now(), std::chrono::milliseconds(1)));
     if (answer.ok()) {
       jobs::TaskEntries entries;
+      entries.cluster_id = options_.cluster_id;
       for (const dfdaemon::v2::Entry& entry : answer->entries()) {
         jobs::TaskEntries::Entry& shown = entries.entries.emplace_back();
         shown.url = entry.url();

@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "base/host_port.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "http/listen.h"
 #include "http/networks.h"
 #include "http/pages.h"
 #include "http/server.h"
 #include "jobs/redis_broker.h"
 #include "jobs/worker.h"
+#include "redis/configured.h"
 #include "rpc/capability.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
@@ -64,39 +65,9 @@ ShardOptions ToShardOptions(const SchedulerConfig& config) {
   return options;
 }
 
-rpc::TlsFiles ToTlsFiles(const SchedulerConfig::TlsFiles& from, std::string section) {
-  rpc::TlsFiles files;
-  files.section = std::move(section);
-  files.ca_cert = from.ca_cert;
-  files.cert = from.cert;
-  files.key = from.key;
-  return files;
-}
-
 rpc::ChannelOptions ChannelsWith(rpc::TlsFiles tls) {
   rpc::ChannelOptions options;
   options.tls = std::move(tls);
-  return options;
-}
-
-redis::Options ToRedisOptions(const SchedulerConfig::Redis& config) {
-  redis::Options options;
-  options.addresses = config.addrs;
-  options.master_name = config.master_name;
-  options.username = config.username;
-  options.password = config.password;
-  options.sentinel_username = config.sentinel_username;
-  options.sentinel_password = config.sentinel_password;
-  options.db = config.db;
-  options.pool_size = static_cast<size_t>(std::max<int64_t>(1, config.pool_size));
-  options.pool_timeout = config.pool_timeout;
-  if (config.tls) {
-    redis::TlsOptions& tls = options.tls.emplace();
-    tls.ca_cert = config.tls->ca_cert;
-    tls.cert = config.tls->cert;
-    tls.key = config.tls->key;
-    tls.verify = config.tls->verify;
-  }
   return options;
 }
 
@@ -104,7 +75,7 @@ absl::StatusOr<std::unique_ptr<PersistentStore>> OpenPersistentStore(const Sched
   if (config.redis.addrs.empty()) {
     return OpenEmbeddedPersistentStore(StrCat(config.server.cache_dir, "/persistent-cache.db"));
   }
-  DF_ASSIGN_OR_RETURN(std::unique_ptr<redis::Client> client, redis::Client::Make(ToRedisOptions(config.redis)));
+  DF_ASSIGN_OR_RETURN(std::unique_ptr<redis::Client> client, redis::Client::Make(redis::OptionsOf(config.redis)));
   return MakeRedisPersistentStore(std::move(client), config.manager.scheduler_cluster_id);
 }
 
@@ -112,7 +83,7 @@ PersistentService::Options ToPersistentOptions(const SchedulerConfig& config) {
   // How often all tasks are looked at, when scheduler.gc.hostGCInterval does not say more often.
   constexpr absl::Duration kHealingInterval = absl::Seconds(30);
   PersistentService::Options options;
-  options.peers.tls = ToTlsFiles(config.peer.tls, "peer.tls");
+  options.peers.tls = rpc::FilesOf(config.peer.tls, "peer.tls");
   options.healing_interval = ToClock(std::min(config.scheduling.host_gc_interval, kHealingInterval));
   options.share_hosts = !config.redis.addrs.empty();
   options.cache.candidate_limit = config.scheduling.candidate_parent_limit;
@@ -127,21 +98,6 @@ absl::StatusOr<http::Networks> ForbiddenTo(const SchedulerConfig::Job::Preheat& 
   if (!allowed.ok()) return Annotate(allowed.status(), "job.preheat.allowedNetworks");
   networks->Except(*allowed);
   return networks;
-}
-
-// "10.0.0.1:8000", "[::1]:8000", ":8000".
-absl::StatusOr<http::ServerOptions> ParseAddress(const std::string& address, bool ipv6) {
-  http::ServerOptions options;
-  options.ip = ipv6 ? "::" : "0.0.0.0";
-  const bool port_alone = address.starts_with(':');
-  // For tests: port 0 is any.
-  const bool any_port = address.ends_with(":0");
-  const std::string checked = any_port ? address.substr(0, address.size() - 1) + "1" : address;
-  const auto parts = SplitHostPort(port_alone ? StrCat("0.0.0.0", checked) : checked);
-  if (!parts.ok()) return Annotate(parts.status(), "metrics.addr");
-  if (!port_alone) options.ip = parts->first;
-  options.port = any_port ? uint16_t{0} : parts->second;
-  return options;
 }
 
 // A file name for this scheduler alone, whatever its name is.
@@ -165,9 +121,9 @@ struct Scheduler::State {
         evaluator(std::move(chosen)),
         cluster(DefaultClusterConfig(config)),
         probe(metrics, config.metrics.enable_host),
-        seed_channels(ChannelsWith(ToTlsFiles(config.seed_peer.tls, "seedPeer.tls"))),
-        peer_channels(ChannelsWith(ToTlsFiles(config.peer.tls, "peer.tls"))),
-        manager_channels(ChannelsWith(ToTlsFiles(config.manager.tls, "manager.tls"))),
+        seed_channels(ChannelsWith(rpc::FilesOf(config.seed_peer.tls, "seedPeer.tls"))),
+        peer_channels(ChannelsWith(rpc::FilesOf(config.peer.tls, "peer.tls"))),
+        manager_channels(ChannelsWith(rpc::FilesOf(config.manager.tls, "manager.tls"))),
         service(shards, hosts, probe, cluster, config.server.request_rate_limit),
         host_collection(threads.At(0).get_executor()) {}
 
@@ -289,7 +245,7 @@ absl::Status Scheduler::State::PrepareJobs() {
                                            std::move(options));
   if (!config.job.enable || config.redis.addrs.empty()) return absl::OkStatus();
   jobs::RedisBrokerOptions broker;
-  broker.redis = ToRedisOptions(config.redis);
+  broker.redis = redis::OptionsOf(config.redis);
   broker.broker_db = config.redis.broker_db;
   broker.backend_db = config.redis.backend_db;
   DF_ASSIGN_OR_RETURN(job_broker, jobs::RedisBroker::Make(broker));
@@ -309,7 +265,7 @@ absl::Status Scheduler::State::ServeCalls() {
   const std::string any = config.enable_ipv6 ? "::" : "0.0.0.0";
   options.addresses = {
       rpc::HostPort(config.server.listen_ip.empty() ? any : config.server.listen_ip, config.server.port)};
-  options.tls = ToTlsFiles(config.server.tls, "server.tls");
+  options.tls = rpc::FilesOf(config.server.tls, "server.tls");
   options.reflection = config.server.reflection;
   options.services = {&service};
   if (config.job.enable) options.services.push_back(job_runner.get());
@@ -341,7 +297,7 @@ absl::Status Scheduler::State::StartDynconfig(uint16_t port) {
   identity.location = config.host.location;
   identity.cluster_id = config.manager.scheduler_cluster_id;
   identity.takes_jobs = job_worker != nullptr;
-  dynconfig = MakeManagerDynconfig(identity, ToTlsFiles(config.manager.tls, "manager.tls"), manager_channels,
+  dynconfig = MakeManagerDynconfig(identity, rpc::FilesOf(config.manager.tls, "manager.tls"), manager_channels,
                                    CacheFile(config, hostname, port), DefaultClusterConfig(config), options, io.At(0),
                                    blocking, std::move(publish), [this] { manager->Renew(); });
   // The manager knows this scheduler's cluster from the registration on.
@@ -370,7 +326,8 @@ std::vector<http::ReadinessCheck> Scheduler::State::Readiness() const {
 
 absl::Status Scheduler::State::ServePages() {
   if (!config.metrics.enable) return absl::OkStatus();
-  DF_ASSIGN_OR_RETURN(const http::ServerOptions options, ParseAddress(config.metrics.addr, config.enable_ipv6));
+  DF_ASSIGN_OR_RETURN(const http::ServerOptions options,
+                      http::ListenOptions("metrics.addr", config.metrics.addr, config.enable_ipv6));
   http::Router pages = http::MakeMetricsPages(metrics, [] {});
   http::AddHealthPages(pages, [this] { return serves.load(); }, [this] { return Readiness(); });
   auto started = http::Server::Start(options, io, std::move(pages));
@@ -393,8 +350,8 @@ absl::Status Scheduler::State::ServeProfiles() {
 absl::Status Scheduler::State::Start() {
   DF_RETURN_IF_ERROR(Identify());
   for (const rpc::TlsFiles& tls :
-       {ToTlsFiles(config.seed_peer.tls, "seedPeer.tls"), ToTlsFiles(config.manager.tls, "manager.tls"),
-        ToTlsFiles(config.peer.tls, "peer.tls")}) {
+       {rpc::FilesOf(config.seed_peer.tls, "seedPeer.tls"), rpc::FilesOf(config.manager.tls, "manager.tls"),
+        rpc::FilesOf(config.peer.tls, "peer.tls")}) {
     const absl::Status usable = rpc::CheckTlsFiles(tls);
     if (!usable.ok()) return Annotate(usable, tls.section);
   }

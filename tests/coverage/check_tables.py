@@ -5,14 +5,14 @@
     check_tables.py ROOT PROGRAM...
 
 The tables are docs/compatibility/[scheduler-]{configuration,calls,metrics,spans}.tsv, flags.tsv, of the scheduler errors
-and states, too, and of the manager configuration, calls and routes: lines of fields with tabs between them, '#' begins a
+and states, too, and of the manager configuration, calls, metrics and routes: lines of fields with tabs between them, '#' begins a
 comment. The last field is the coverage:
   Suite.Name [Suite.Name...]  tests that cover it; each must stand in a file below tests/
   difference: REASON          ours is different on purpose, or does without
   open                        nobody has it yet; counted and printed
 PROGRAM are the built programs: the flags in their help and the keys that `dfdaemon config keys` and `scheduler config
 keys` (and `manager config keys`) list must have rows, as must the calls in api/{dfdaemon,scheduler,manager}/v2, the
-metrics and spans named in src/daemon, and the states, events and errors in src/scheduler (its metrics are compared by its unit test). What a table
+metrics and spans named in src/daemon, and the states, events and errors in src/scheduler (its metrics, and those of the manager, are compared by unit tests). What a table
 says is tested must be there. docs/[scheduler-|manager-]configuration.md must have each key once, with the names, kind and
 default that the program tells.
 Prints one line for each contradiction and exits 1 when there is any.
@@ -38,11 +38,13 @@ COLUMNS = {
     "manager-configuration": ("key",),
     "manager-calls": ("service", "call"),
     "manager-routes": ("method", "path"),
+    "manager-metrics": ("metric", "labels"),
 }
 # How many of the first columns name the thing.
 NAMED_BY = {"configuration": 1, "flags": 2, "calls": 2, "metrics": 1, "spans": 1, "scheduler-configuration": 1,
             "scheduler-calls": 2, "scheduler-metrics": 1, "scheduler-spans": 1, "scheduler-states": 3, "scheduler-errors": 2,
-            "manager-configuration": 1, "manager-calls": 2, "manager-routes": 2}
+            "manager-configuration": 1, "manager-calls": 2, "manager-routes": 2,
+            "manager-metrics": 1}
 
 TEST = re.compile(r"\b(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 TEST_NAME = re.compile(r"^\w+\.\w+$")

@@ -37,6 +37,7 @@ class CheckTables(unittest.TestCase):
             "docs/compatibility/manager-configuration.tsv": "e\topen\n",
             "docs/compatibility/manager-calls.tsv": "M\tTell\topen\n",
             "docs/compatibility/manager-routes.tsv": "GET\t/path\topen\n",
+            "docs/compatibility/manager-metrics.tsv": "four_total\t-\topen\n",
             "api/manager/v2/m.proto": "service M {\n  rpc Tell(A) returns (B);\n}\n",
             "docs/compatibility/scheduler-calls.tsv": "T\tAsk\topen\n",
             "docs/compatibility/scheduler-metrics.tsv": "three_total\t-\tSuite.Works\n",

@@ -18,13 +18,13 @@
 
 #include "base/text.h"
 #include "tests/e2e/harness/cluster.h"
+#include "tests/e2e/harness/manager_process.h"
 #include "tests/e2e/harness/network.h"
 #include "tests/e2e/harness/origin.h"
 #include "tests/e2e/harness/peer_host.h"
 #include "tests/e2e/harness/registry.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/sql_server.h"
-#include "tests/unit/manager/rest_client.h"
 
 namespace dragonfly::e2e {
 namespace {
@@ -39,45 +39,6 @@ using ::testing::UnorderedElementsAre;
 
 constexpr std::chrono::seconds kTimeout{60};
 constexpr uint64_t kMiB = 1 << 20;
-
-// A manager that may be killed and started again.
-class ManagerProcess {
- public:
-  ManagerProcess(const std::string& dir, const std::string& lines) : dir_(dir) {
-    std::filesystem::create_directories(dir);
-    std::ofstream(dir + "/manager.yaml") << "server:\n  dataDir: " << dir << "/data\n  logDir: " << dir
-                                         << "/log\n  grpc: {listenIP: 127.0.0.1, port: {start: " << grpc_port_
-                                         << "}}\n  rest: {addr: '127.0.0.1:" << rest_port_
-                                         << "'}\nauth: {rootPassword: root-of-the-test}\n"
-                                         << lines;
-    Start();
-  }
-  void Start() {
-    process_ = Process({Program("manager"), "--config", dir_ + "/manager.yaml", "--console"}, dir_ + "/manager.out");
-    EXPECT_TRUE(Await([&] { return HttpStatus(rest_port_, "/healthy") == 200 || !process_.Running(); }, kTimeout))
-        << process_.Log();
-  }
-  void Kill() { process_.Kill(); }
-  int grpc_port() const { return grpc_port_; }
-  RestClient Client() const { return RestClient(static_cast<uint16_t>(rest_port_)); }
-  std::string Log() const { return process_.Log(); }
-
- private:
-  std::string dir_;
-  const int grpc_port_ = FreePort();
-  const int rest_port_ = FreePort();
-  Process process_;
-};
-
-// The reply, or nullopt when nobody answers to the end.
-std::optional<RestReply> TryCall(const RestClient& client, const std::string& method, const std::string& path,
-                                 const std::string& body, const std::string& token) {
-  try {
-    return client.Call(method, path, body, token);
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
-}
 
 class Jobs : public ::testing::Test {
  protected:
@@ -101,10 +62,8 @@ class Jobs : public ::testing::Test {
                                "', schedulerClusterID: 1, keepAlive: {interval: 1s}}\n");
     if (with_redis) lines += StrCat("database: {redis: {addrs: ['", redis_->address(), "']}}\n");
     cluster_ = std::make_unique<HostCluster>(dir_.path(), peers, peer_lines, lines);
-    const auto signed_in =
-        Client().Call("POST", "/api/v1/users/signin", R"({"name":"root","password":"root-of-the-test"})");
-    token_ = signed_in.json.value("token", "");
-    ASSERT_NE(token_, "") << signed_in.body;
+    token_ = managers_["manager-1"]->SignIn();
+    ASSERT_NE(token_, "");
     ASSERT_TRUE(Await([&] { return Call("GET", "/api/v1/schedulers?state=active").json.size() == 1; }, kTimeout))
         << cluster_->scheduler().Log();
   }

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <fstream>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -113,7 +114,8 @@ std::string SqlText(std::string text, bool backslashes) {
 
 }  // namespace
 
-SqlServer::SqlServer(Kind kind) : kind_(kind), port_(FreePort()) {
+SqlServer::SqlServer(Kind kind, std::vector<std::string> options)
+    : kind_(kind), options_(std::move(options)), port_(FreePort()) {
   const std::string dir = dir_.path().string();
   const std::string log = dir + "/setup.log";
   if (kind == Kind::kPostgres) {
@@ -179,9 +181,18 @@ void SqlServer::Restart() {
 void SqlServer::StartPostgres() {
   const std::string dir = dir_.path().string();
   const std::string log = dir + "/server.log";
-  pid_ = Spawn({std::string(kPostgresBin) + "postgres", "-D", dir + "/data", "-k", dir, "-h", "127.0.0.1", "-p",
-                std::to_string(port_), "-F"},
-               PostgresUser(), log);
+  std::vector<std::string> line = {std::string(kPostgresBin) + "postgres",
+                                   "-D",
+                                   dir + "/data",
+                                   "-k",
+                                   dir,
+                                   "-h",
+                                   "127.0.0.1",
+                                   "-p",
+                                   std::to_string(port_),
+                                   "-F"};
+  line.insert(line.end(), options_.begin(), options_.end());
+  pid_ = Spawn(std::move(line), PostgresUser(), log);
   AwaitAnswer(pid_, log, [&] {
     return RunsWell({std::string(kPostgresBin) + "pg_isready", "-q", "-h", "127.0.0.1", "-p", std::to_string(port_)},
                     nullptr, "/dev/null");
@@ -191,11 +202,19 @@ void SqlServer::StartPostgres() {
 void SqlServer::StartMariaDb() {
   const std::string dir = dir_.path().string();
   const std::string log = dir + "/server.log";
-  pid_ = Spawn(
-      {"/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir=" + dir + "/data",
-       "--socket=" + dir + "/socket", "--port=" + std::to_string(port_), "--bind-address=127.0.0.1", "--tmpdir=" + dir,
-       "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"},
-      nullptr, log);
+  std::vector<std::string> line = {"/usr/sbin/mariadbd",
+                                   "--no-defaults",
+                                   "--user=root",
+                                   "--datadir=" + dir + "/data",
+                                   "--socket=" + dir + "/socket",
+                                   "--port=" + std::to_string(port_),
+                                   "--bind-address=127.0.0.1",
+                                   "--tmpdir=" + dir,
+                                   "--skip-name-resolve",
+                                   "--innodb-flush-log-at-trx-commit=2",
+                                   "--innodb-buffer-pool-size=32M"};
+  line.insert(line.end(), options_.begin(), options_.end());
+  pid_ = Spawn(std::move(line), nullptr, log);
   AwaitAnswer(pid_, log, [&] {
     return RunsWell({"/usr/bin/mariadb-admin", "--no-defaults", "-S", dir + "/socket", "ping"}, nullptr, "/dev/null");
   });

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tests/support/temp_dir.h"
 
@@ -16,8 +17,9 @@ class SqlServer {
  public:
   enum class Kind { kPostgres, kMariaDb };
 
-  // Returns when it answers. Throws std::runtime_error with the log of what fails.
-  explicit SqlServer(Kind kind);
+  // Returns when it answers. `options`: further ones of its command line. Throws std::runtime_error with the log of
+  // what fails.
+  explicit SqlServer(Kind kind, std::vector<std::string> options = {});
   ~SqlServer();
   SqlServer(const SqlServer&) = delete;
   SqlServer& operator=(const SqlServer&) = delete;
@@ -38,6 +40,7 @@ class SqlServer {
   void Kill(int signal);
 
   const Kind kind_;
+  const std::vector<std::string> options_;
   TempDir dir_;
   uint16_t port_ = 0;
   pid_t pid_ = -1;

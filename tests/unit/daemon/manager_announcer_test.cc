@@ -22,7 +22,7 @@ constexpr auto kShort = std::chrono::milliseconds(20);
 constexpr char kActive[] = "active seed-1 10.0.0.9 3";
 constexpr char kDelete[] = "delete seed-1 10.0.0.9 3";
 
-class ManagerAnnouncerTest : public testing::Test {
+class ManagerAnnouncerTest : public ::testing::Test {
  protected:
   ~ManagerAnnouncerTest() override { Leave(Clock::now()); }
 

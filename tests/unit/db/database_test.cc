@@ -12,6 +12,7 @@
 #include "db/migration.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/certificates.h"
 #include "tests/support/sql_server.h"
 #include "tests/support/temp_dir.h"
 
@@ -364,6 +365,70 @@ TEST(PostgresDatabase, PreparesStatementsUnlessToldNotTo) {
       EXPECT_LE(*kept, 130);
     }
   }
+}
+
+// MariaDB with a certificate for `names`.
+class MysqlTls {
+ public:
+  explicit MysqlTls(const std::string& names)
+      : certificates_(names),
+        server_(SqlServer::Kind::kMariaDb,
+                {"--ssl-cert=" + certificates_.server_pem(), "--ssl-key=" + certificates_.server_key(),
+                 "--ssl-ca=" + certificates_.ca_file(), "--require-secure-transport=on"}) {}
+
+  DatabaseOptions Options() const {
+    DatabaseOptions options;
+    options.engine = Engine::kMysql;
+    options.host = "127.0.0.1";
+    options.port = server_.port();
+    options.user = "dragonfly";
+    options.password = SqlServer::kPassword;
+    options.name = "manager";
+    options.connections = 1;
+    options.ca_cert = certificates_.ca_file();
+    options.cert = certificates_.server_pem();
+    options.key = certificates_.server_key();
+    return options;
+  }
+
+ private:
+  testing::Certificates certificates_;
+  SqlServer server_;
+};
+
+TEST(MysqlDatabase, SpeaksTlsToTheServerThatItsCertificateNames) {
+  const MysqlTls server("IP:127.0.0.1");
+  const auto database = Database::Open(server.Options());
+  ASSERT_TRUE(database.ok()) << database.status();
+  const auto cipher = (*database)->RunHere<std::string>([](Connection& connection) -> absl::StatusOr<std::string> {
+    DF_ASSIGN_OR_RETURN(const Rows rows, connection.Select({"variable_value"},
+                                                           "FROM information_schema.session_status "
+                                                           "WHERE variable_name = 'Ssl_cipher'"));
+    return rows.empty() ? std::string() : rows.front().Text(0);
+  });
+  ASSERT_TRUE(cipher.ok()) << cipher.status();
+  EXPECT_NE(*cipher, "");
+  const testing::Certificates others("IP:127.0.0.1");
+  DatabaseOptions options = server.Options();
+  options.ca_cert = others.ca_file();
+  EXPECT_THAT(MessageOf(Database::Open(options).status()), HasSubstr("certificate"));
+  options.verify_server = false;
+  const auto unverified = Database::Open(options);
+  EXPECT_TRUE(unverified.ok()) << unverified.status();
+  options.ca_cert = options.cert = options.key = "";
+  options.verify_server = true;
+  EXPECT_FALSE(Database::Open(options).ok()) << "the server takes none in the clear";
+}
+
+TEST(MysqlDatabase, RefusesTheCertificateOfAnotherServerUnlessToldNotTo) {
+  const MysqlTls server("IP:127.0.0.9");
+  DatabaseOptions options = server.Options();
+  EXPECT_THAT(MessageOf(Database::Open(options).status()), HasSubstr("certificate"));
+  options.verify_server = false;
+  const auto unverified = Database::Open(options);
+  EXPECT_TRUE(unverified.ok()) << unverified.status();
+  options.host = "127.0.0.1;ssl-verify-server-cert=0";
+  EXPECT_THAT(MessageOf(Database::Open(options).status()), HasSubstr("has one of ;={} in it"));
 }
 
 TEST(SqliteDatabase, IsReadableByItsOwnerAlone) {

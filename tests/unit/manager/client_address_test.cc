@@ -45,13 +45,7 @@ TEST(TrustedProxies, KnowsWhoSpeaksTls) {
   EXPECT_TRUE(proxies.Of(direct).secure);
 }
 
-TEST(TrustedProxies, ReadsNetworks) {
-  for (const char* const good : {"10.0.0.0/8", "0.0.0.0/0", "::/0", "::1", "1.2.3.4"}) {
-    EXPECT_TRUE(TrustedProxies::Parses(good)) << good;
-  }
-  for (const char* const bad : {"", "10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/-1", "10.0.0.0/"}) {
-    EXPECT_FALSE(TrustedProxies::Parses(bad)) << bad;
-  }
+TEST(TrustedProxies, KnowsWhatANetworkHolds) {
   // Of IPv4 alone.
   EXPECT_EQ(TrustedProxies({"0.0.0.0/0"}).Of(From("fd00::1", "1.2.3.4")).address, "fd00::1");
   EXPECT_EQ(TrustedProxies({"10.0.0.0/9"}).Of(From("10.128.0.1", "1.2.3.4")).address, "10.128.0.1");

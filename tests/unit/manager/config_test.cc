@@ -126,7 +126,7 @@ database:
   timeout: 5s
   sqlite: {path: /s.db}
   mysql: {user: mu, passwordFile: /mp, host: mh, port: 3307, dbname: md, tlsConfig: "false", migrate: false,
-          tls: {caCert: mca, cert: mc, key: mk}}
+          tls: {caCert: mca, cert: mc, key: mk, insecureSkipVerify: true}}
   postgres: {user: pu, password: pp, host: ph, port: 5433, dbname: pd, sslMode: verify-full,
              preferSimpleProtocol: true, migrate: false}
   redis: {addrs: "a:1,b:2", masterName: m, username: u, password: p, sentinelUsername: su, sentinelPassword: sp,
@@ -139,6 +139,7 @@ job:
     forbiddenNetworks: 10.0.0.0/8
     allowedNetworks: 10.1.0.0/16
   syncPeers: {interval: 13h, timeout: 1m, batchSize: 5}
+scheduler: {tls: {caCert: sca, cert: sc, key: sk}}
 metrics: {enable: true, addr: "127.0.0.1:8001"}
 gc: {inactiveTTL: 90m}
 network: {enableIPv6: true}
@@ -170,6 +171,9 @@ network: {enableIPv6: true}
   EXPECT_EQ(config.server.rest.address_rate, 20);
   EXPECT_EQ(config.server.rest.user_rate, 30);
   EXPECT_EQ(config.gc.inactive_ttl, absl::Minutes(90));
+  EXPECT_FALSE(config.database.mysql.verify);
+  EXPECT_EQ(config.scheduler.tls.ca_cert, "sca");
+  EXPECT_EQ(config.scheduler.tls.key, "sk");
   EXPECT_EQ(config.auth.realm, "R");
   EXPECT_EQ(config.auth.jwt_key_file, "/k");
   EXPECT_EQ(config.auth.jwt_timeout, absl::Hours(1));
@@ -229,6 +233,21 @@ TEST(ManagerConfig, TellsEverythingThatIsWrongAtOnce) {
   EXPECT_THAT(ErrorOf("server: {grpc: {tls: {cert: c}}}"), HasSubstr("must be given together"));
   EXPECT_THAT(ErrorOf("database: {mysql: {user: u, host: h, tlsConfig: skip-verify}}"), HasSubstr("tlsConfig"));
   EXPECT_THAT(ErrorOf("server: {rest: {corsOrigins: ['*']}}"), HasSubstr("is not an origin"));
+  for (const char* const network : {"10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/"}) {
+    EXPECT_THAT(ErrorOf(StrCat("server: {rest: {trustedProxies: ['", network, "']}}")),
+                HasSubstr("is no address or network"));
+  }
+  EXPECT_THAT(ErrorOf("scheduler: {tls: {cert: c}}"), HasSubstr("must be given together"));
+}
+
+TEST(ManagerConfig, RefusesWhatItCannotDo) {
+  EXPECT_THAT(ErrorOf("database: {redis: {addrs: ['a:1'], proxy: {enable: true, addr: ':65100'}}}"),
+              AllOf(HasSubstr("database.redis.proxy.enable"), HasSubstr("there is no proxy to Redis")));
+  EXPECT_THAT(Parse("database: {redis: {proxy: {enable: false, addr: ':65100'}}}").warnings, IsEmpty());
+  const std::string polardb =
+      ErrorOf("database: {type: polardb, polardb: {user: u, password: p, addrList: 'h:1,i:2', dbname: d}}");
+  EXPECT_THAT(polardb, AllOf(HasSubstr("database.type"), HasSubstr("database.polardb"), HasSubstr("database.mysql")));
+  EXPECT_THAT(polardb, Not(HasSubstr("p1")));
 }
 
 TEST(ManagerConfig, PrintsAFileThatLoadsAgainWithoutItsSecrets) {

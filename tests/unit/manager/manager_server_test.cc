@@ -267,5 +267,50 @@ TEST_F(ManagerTelemetry, ExportsASpanForEachRequestAndCall) {
   }
 }
 
+TEST_F(ManagerTelemetry, NamesTheSpansOfJobsAsTheOriginalDoes) {
+  testing::OtlpCollector collector;
+  ManagerConfig config = running_.Config();
+  config.auth.root_password = "root-of-the-test";
+  config.tracing.protocol = "grpc";
+  config.tracing.endpoint = collector.endpoint();
+  running_.first_password = config.auth.root_password;
+  Start(config);
+  const RestClient client(running_.manager().rest_port());
+  const std::string token = RootToken();
+  const std::string id(64, 'a');
+  // No scheduler is there: each fails, and its span says so.
+  const std::pair<const char*, json> jobs[] = {
+      {"preheat", {{"type", "file"}, {"url", "http://origin/a?Signature=of-the-user"}}},
+      {"get_task", {{"task_id", id}}},
+      {"delete_task", {{"task_id", id}}},
+      {"list_task_entries", {{"url", "s3://bucket/dir/?Signature=of-the-user"}}},
+      {"get_image_distribution", {{"url", "http://registry/v2/a/manifests/1"}}},
+      {"sync_peers", json::object()}};
+  for (const auto& [type, args] : jobs) {
+    EXPECT_EQ(client.Call("POST", "/api/v1/jobs", json{{"type", type}, {"args", args}}.dump(), token).status, 409)
+        << type;
+  }
+  running_.Stop();
+  const auto spans = collector.WaitForNames(
+      {"preheat", "get-task", "delete-task", "list-task-entries", "get-image-distribution", "sync-peers"});
+  for (const auto& received : spans) {
+    const std::string& name = received.span.name();
+    if (name == "http_request" || received.span.kind() == opentelemetry::proto::trace::v1::Span::SPAN_KIND_SERVER) {
+      continue;
+    }
+    EXPECT_EQ(received.span.status().code(), opentelemetry::proto::trace::v1::Status::STATUS_CODE_ERROR) << name;
+    EXPECT_FALSE(received.span.parent_span_id().empty()) << name;
+    if (name == "preheat") {
+      EXPECT_EQ(received.Attribute("d7y.manager.preheat.type"), "file");
+      EXPECT_EQ(received.Attribute("d7y.manager.preheat.url"), "http://origin/a");
+    }
+    if (name == "get-task") EXPECT_EQ(received.Attribute("d7y.manager.get_task.id"), id);
+    if (name == "delete-task") EXPECT_EQ(received.Attribute("d7y.manager.delete_task.id"), id);
+    if (name == "list-task-entries") {
+      EXPECT_EQ(received.Attribute("d7y.manager.list_task_entries.url"), "s3://bucket/dir/");
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dragonfly::manager

@@ -515,7 +515,10 @@ TEST_P(RestApiRules, GuardsEveryRoute) {
 
 TEST_P(RestApiRules, AnswersWhatIsNotThere) {
   EXPECT_EQ(Call("GET", "/api/v1/nothing").status, 404);
-  EXPECT_EQ(Call("GET", "/").status, 404);
+  const RestReply home = client_->Call("GET", "/");
+  EXPECT_EQ(home.status, 200);
+  EXPECT_THAT(home.body, HasSubstr("/swagger/index.html"));
+  EXPECT_THAT(home.header.at("content-type"), HasSubstr("text/html"));
   const RestReply method = Call("PUT", "/api/v1/users");
   EXPECT_EQ(method.status, 405);
   EXPECT_EQ(method.header.at("allow"), "GET");

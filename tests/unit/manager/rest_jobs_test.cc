@@ -8,11 +8,17 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <chrono>
+#include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/strings/str_split.h"
 #include "base/text.h"
 #include "jobs/preheat_request.h"
 #include "jobs/redis_broker.h"
@@ -107,7 +113,7 @@ class RestJobs : public ::testing::TestWithParam<db::Engine> {
     AwaitActive(1);
   }
   virtual bool WithRedis() const { return true; }
-  ManagerConfig Config() {
+  virtual ManagerConfig Config() {
     ManagerConfig config = running_.Config();
     config.auth.root_password = "root-of-the-test";
     if (WithRedis()) config.database.redis.addrs = {redis_.address()};
@@ -269,6 +275,49 @@ TEST_P(RestJobs, FindATaskByWhatItIsMadeOf) {
   EXPECT_EQ((*ids)[2], cases[2].second);
 }
 
+TEST_P(RestJobs, ListADirectory) {
+  const auto asked = std::make_shared<std::vector<std::string>>();
+  const auto list = [](std::shared_ptr<std::vector<std::string>> all,
+                       std::string text) -> asio::awaitable<absl::StatusOr<std::string>> {
+    all->push_back(text);
+    if (text.find("/missing/") != std::string::npos) co_return absl::NotFoundError("backend error 404 Not Found");
+    jobs::TaskEntries entries;
+    entries.cluster_id = 1;
+    jobs::TaskEntries::Entry& entry = entries.entries.emplace_back();
+    entry.url = "s3://bucket/models/a";
+    entry.content_length = 7;
+    entries.entries.emplace_back().directory = true;
+    co_return jobs::ToJson(entries);
+  };
+  scheduler_->Work(redis_.address(),
+                   {{"list_task_entries", [asked, list](std::string text) { return list(asked, std::move(text)); }}});
+  const auto body = [](const char* url) {
+    return json{{"type", "list_task_entries"},
+                {"args",
+                 {{"url", url},
+                  {"headers", {{"A", "b"}}},
+                  {"object_storage", {{"region", "r"}, {"access_key_secret", "secret-of-the-store"}}}}}}
+        .dump();
+  };
+  const RestReply listed = Call("POST", "/api/v1/jobs", body("s3://bucket/models/"));
+  ASSERT_EQ(listed.status, 200) << listed.body;
+  EXPECT_EQ(listed.json["scheduler_cluster_id"], 1);
+  ASSERT_EQ(listed.json["entries"].size(), 2u) << listed.body;
+  EXPECT_EQ(listed.json["entries"][0],
+            (json{{"url", "s3://bucket/models/a"}, {"content_length", 7}, {"is_dir", false}}));
+  ASSERT_EQ(asked->size(), 1u);
+  const json message = json::parse(asked->front());
+  EXPECT_EQ(message["url"], "s3://bucket/models/");
+  EXPECT_EQ(message["header"]["A"], "b");
+  EXPECT_EQ(message["object_storage"]["access_key_secret"], "secret-of-the-store");
+  EXPECT_EQ(message["task_id"].get<std::string>().size(), 64u);
+  EXPECT_LE(message["timeout"], 60'000'000'000);
+  const RestReply missing = Call("POST", "/api/v1/jobs", body("s3://bucket/missing/"));
+  EXPECT_EQ(missing.status, 409) << missing.body;
+  EXPECT_THAT(missing.body, HasSubstr("404 Not Found"));
+  EXPECT_EQ(Call("GET", "/api/v1/jobs").json.size(), 0u) << "there is no row of what is over";
+}
+
 TEST_P(RestJobs, RefuseWhatIsWrong) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({})", "'required'"},
@@ -284,6 +333,9 @@ TEST_P(RestJobs, RefuseWhatIsWrong) {
       {R"({"type":"preheat","args":{"type":"file","url":"http://169.254.169.254/latest/meta-data"}})", "forbidden"},
       {R"({"type":"preheat","args":{"type":"file","url":"http://[::ffff:169.254.169.254]/x"}})", "forbidden"},
       {R"({"type":"preheat","args":{"type":"image","url":"http://169.254.169.254/v2/a/manifests/1"}})", "forbidden"},
+      {R"({"type":"list_task_entries","args":{}})", "'required'"},
+      {R"({"type":"list_task_entries","args":{"url":"file:///etc/"}})", "is no URL of an origin"},
+      {R"({"type":"list_task_entries","args":{"url":"http://169.254.169.254/"}})", "forbidden"},
       {R"({"type":"get_task","args":{}})", "task_id, content_for_calculating_task_id or url is required"},
       {R"({"type":"get_task","args":{"task_id":"../../etc"}})", "task_id"},
       {R"({"type":"gc","args":{"type":"everything"}})", "'oneof'"},
@@ -440,6 +492,106 @@ TEST_P(TwoManagers, KeepTheRateTogether) {
               AllOf(Ge(static_cast<int>((10 + 10 * 5) * 0.9)), Le(static_cast<int>((10 + 10 * seconds) * 1.1))));
   EXPECT_GT(refused, 0);
   (*other)->Stop(Clock::now() + std::chrono::seconds(5));
+}
+
+class ManagerMetrics : public RestJobs {
+ protected:
+  ManagerConfig Config() override {
+    ManagerConfig config = RestJobs::Config();
+    config.metrics.enable = true;
+    config.metrics.addr = "127.0.0.1:0";
+    return config;
+  }
+  std::string Scrape() { return RestClient(running_.manager().metrics_port()).Call("GET", "/metrics").body; }
+  void Search() {
+    ::manager::v2::ListSchedulersRequest request;
+    request.set_hostname("h");
+    request.set_ip("10.0.0.1");
+    request.set_version("v1.0.0");
+    request.set_commit("abc");
+    ::manager::v2::ListSchedulersResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(running_.Stub()->ListSchedulers(&context, request, &response).ok());
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, ManagerMetrics, ::testing::Values(db::Engine::kSqlite),
+                         [](const auto& info) { return std::string(db::NameOf(info.param)); });
+
+// Names to labels, of a page and of docs/compatibility/manager-metrics.tsv.
+using MetricNames = std::map<std::string, std::set<std::string>>;
+
+MetricNames NamesOf(const std::string& page) {
+  MetricNames found;
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line.front() == '#') continue;
+    const size_t end = line.find_first_of("{ ");
+    std::string name = line.substr(0, end);
+    for (const std::string_view suffix : {"_sum", "_count", "_bucket"}) {
+      if (name.ends_with(suffix)) name.resize(name.size() - suffix.size());
+    }
+    std::set<std::string>& labels = found[name];
+    if (line[end] != '{') continue;
+    // A value has no quote in it here.
+    for (size_t at = end + 1; at < line.size() && line[at] != '}';) {
+      const size_t equals = line.find("=\"", at);
+      const std::string label = line.substr(at, equals - at);
+      if (label != "le" && label != "quantile") labels.insert(label);
+      at = line.find('"', equals + 2) + 1;
+      if (at < line.size() && line[at] == ',') ++at;
+    }
+  }
+  return found;
+}
+
+MetricNames NamesOfTheTable() {
+  MetricNames found;
+  std::ifstream file(DF_SOURCE_DIR "/docs/compatibility/manager-metrics.tsv");
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line.front() == '#') continue;
+    const std::vector<absl::string_view> fields = absl::StrSplit(line, '\t');
+    if (fields.size() != 3 || fields[2] != "ManagerMetrics.AreThoseOfTheTable") continue;
+    std::set<std::string>& labels = found[std::string(fields[0])];
+    if (fields[1] != "-") labels = absl::StrSplit(fields[1], ',');
+  }
+  return found;
+}
+
+TEST_P(ManagerMetrics, AreThoseOfTheTable) {
+  const auto asked = std::make_shared<std::vector<std::string>>();
+  scheduler_->Work(redis_.address(), {{"preheat", Preheats(asked)}});
+  const RestReply created =
+      Call("POST", "/api/v1/jobs", R"({"type":"preheat","args":{"type":"file","url":"http://origin/a"}})");
+  ASSERT_EQ(created.status, 200) << created.body;
+  EXPECT_EQ(Ended(created.json["id"])["state"], "SUCCESS");
+  Search();
+  scheduler_.reset();
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (Call("GET", "/api/v1/schedulers?state=active").json.size() != 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    std::this_thread::yield();
+  }
+  Search();
+  const std::string page = Scrape();
+  const MetricNames names = NamesOf(page);
+  const MetricNames expected = NamesOfTheTable();
+  EXPECT_GT(expected.size(), 15u);
+  for (const auto& [name, labels] : expected) {
+    ASSERT_TRUE(names.contains(name)) << name << "\n" << page;
+    EXPECT_EQ(names.at(name), labels) << name;
+  }
+  for (const char* const line :
+       {"dragonfly_manager_search_scheduler_cluster_total{commit=\"abc\",version=\"v1.0.0\"} 2\n",
+        "dragonfly_manager_search_scheduler_cluster_failure_total{commit=\"abc\",version=\"v1.0.0\"} 1\n",
+        "dragonfly_manager_create_job_total{name=\"preheat\"} 1\n",
+        "dragonfly_manager_create_job_success_total{name=\"preheat\"} 1\n"}) {
+    EXPECT_THAT(page, HasSubstr(line));
+  }
+  // What we have beyond the table is our own, not a name of the original in another spelling.
+  for (const auto& [name, labels] : names) {
+    if (name.find("manager_") != std::string::npos) EXPECT_TRUE(expected.contains(name)) << name;
+  }
 }
 
 }  // namespace

@@ -125,7 +125,7 @@ TEST_F(DynconfigTest, RegistersAgainWithAManagerThatComesBack) {
   ASSERT_TRUE(manager.WaitForEvent("beat sched-1 127.0.0.1 3"));
   const int port = manager.port();
   manager.Stop();
-  manager.Serve(port);
+  manager.Start(port);
   EXPECT_TRUE(manager.WaitForEvent("update", 2));
 }
 
