@@ -164,6 +164,7 @@ struct Daemon::State {
   std::unique_ptr<Service> download_service;
   std::unique_ptr<Service> diagnosis_service;
   std::unique_ptr<Service> persistent_service;
+  std::unique_ptr<Service> copies_service;
   std::unique_ptr<rpc::Server> download_server;
   std::unique_ptr<http::Server> health_server;
   std::unique_ptr<http::Server> metrics_server;
@@ -294,7 +295,8 @@ absl::Status Daemon::State::ServePeers() {
   options.tls.ca_cert = config.upload.ca_cert;
   options.tls.cert = config.upload.cert;
   options.tls.key = config.upload.key;
-  options.services = {upload_service->grpc()};
+  copies_service = MakePersistentCopiesService(*persistent, io, *upload_gate);
+  options.services = {upload_service->grpc(), copies_service->grpc()};
   DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
   options.tracer = tracer.get();
   options.describe_call = DescribeCalls(identity.host_id);
@@ -539,6 +541,7 @@ absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (download_service != nullptr) Await(loop, download_service->Stop());
   if (upload_service != nullptr) Await(loop, upload_service->Stop());
   if (persistent_service != nullptr) Await(loop, persistent_service->Stop());
+  if (copies_service != nullptr) Await(loop, copies_service->Stop());
   if (persistent != nullptr) Await(loop, persistent->Stop());
   if (tasks != nullptr) Await(loop, tasks->Stop());
   if (vortex_server != nullptr) Await(loop, vortex_server->Stop(deadline));

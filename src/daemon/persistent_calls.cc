@@ -457,10 +457,50 @@ class PersistentCacheService final : public ext::v1::PersistentCache::CallbackSe
   ServiceCalls calls_;
 };
 
+class PersistentCopiesService final : public ext::v1::PersistentCopies::CallbackService, public Service {
+ public:
+  PersistentCopiesService(PersistentTasks& tasks, runtime::IoThreads& io, CallGate& gate)
+      : tasks_(tasks), calls_(io, gate) {}
+
+  grpc::Service* grpc() override { return this; }
+  asio::awaitable<void> Stop() override { return calls_.Stop(); }
+
+  grpc::ServerUnaryReactor* FindMissing(grpc::CallbackServerContext* context,
+                                        const ext::v1::FindMissingRequest* request,
+                                        ext::v1::FindMissingResponse* response) override {
+    return calls_.Unary(context, "", [this, request, response] { return Find(request, response); });
+  }
+
+ private:
+  asio::awaitable<absl::Status> Find(const ext::v1::FindMissingRequest* request,
+                                     ext::v1::FindMissingResponse* response) {
+    if (request->task_ids_size() > kAskedMax) {
+      co_return absl::InvalidArgumentError(
+          StrCat("task_ids has ", request->task_ids_size(), " items, and may have ", kAskedMax));
+    }
+    std::vector<TaskId> ids;
+    for (const std::string& text : request->task_ids()) {
+      DF_CO_ASSIGN_OR_RETURN(TaskId id, TaskId::Parse(text));
+      ids.push_back(std::move(id));
+    }
+    DF_CO_ASSIGN_OR_RETURN(const std::vector<std::string> missing, co_await tasks_.FindMissing(std::move(ids)));
+    for (const std::string& id : missing) response->add_task_ids(id);
+    co_return absl::OkStatus();
+  }
+
+  static constexpr int kAskedMax = 4096;
+  PersistentTasks& tasks_;
+  ServiceCalls calls_;
+};
+
 }  // namespace
 
 std::unique_ptr<Service> MakePersistentCacheService(PersistentTasks& tasks, runtime::IoThreads& io, CallGate& gate) {
   return std::make_unique<PersistentCacheService>(tasks, io, gate);
+}
+
+std::unique_ptr<Service> MakePersistentCopiesService(PersistentTasks& tasks, runtime::IoThreads& io, CallGate& gate) {
+  return std::make_unique<PersistentCopiesService>(tasks, io, gate);
 }
 
 }  // namespace dragonfly::daemon

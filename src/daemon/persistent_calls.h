@@ -78,4 +78,7 @@ class PersistentDownloadCalls : public UnservedDownloadCalls {
 // dragonfly.ext.v1.PersistentCache, for programs on this host. All must outlive the service.
 std::unique_ptr<Service> MakePersistentCacheService(PersistentTasks& tasks, runtime::IoThreads& io, CallGate& gate);
 
+// dragonfly.ext.v1.PersistentCopies, for schedulers. All must outlive the service.
+std::unique_ptr<Service> MakePersistentCopiesService(PersistentTasks& tasks, runtime::IoThreads& io, CallGate& gate);
+
 }  // namespace dragonfly::daemon

@@ -89,6 +89,8 @@ asio::awaitable<absl::Status> PersistentTasks::State::Bring(PersistentDownloadRe
                                                             PersistentObserver& observer) {
   const TaskId id = request.id;
   const absl::StatusOr<common::v2::PersistentCacheTask> task = co_await parts.link.Stat(id);
+  const std::function<absl::Status()> look = [this, &id] { return ForgetLost(id); };
+  DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(look));
   std::optional<PersistentRecord> record = records->Find(id);
   std::shared_ptr<storage::TaskContent> content = record && !record->importing ? store->Find(id) : nullptr;
   const bool here = content != nullptr && content->complete();
@@ -109,6 +111,10 @@ asio::awaitable<absl::Status> PersistentTasks::State::Bring(PersistentDownloadRe
       const std::function<absl::Status()> keep = [&] { return MakeDurable(*content, *record); };
       DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(keep));
     }
+    // A scheduler that wants what is here has struck it off.
+    if (request.replica && absl::IsNotFound((co_await parts.link.StatPeer(id, record->peer_id)).status())) {
+      DF_CO_RETURN_IF_ERROR(co_await TellAgain(*record));
+    }
     DF_CO_RETURN_IF_ERROR(co_await observer.Started(record->peer_id, content));
   } else {
     bool mine = false;
@@ -128,13 +134,14 @@ asio::awaitable<absl::Status> PersistentTasks::State::Bring(PersistentDownloadRe
     DF_CO_RETURN_IF_ERROR(co_await observer.Started(peer_id, content));
   }
   DF_CO_RETURN_IF_ERROR(co_await Follow(content, work, observer));
-  // What is told to be there is promised, too.
+  // What is told to be kept is promised, too. An output is worth the same whatever becomes of this host's copy.
   while (work != nullptr) {
     const uint64_t seen = work->changed.version();
     if (const std::optional<absl::Status> outcome = work->Outcome()) {
       DF_CO_RETURN_IF_ERROR(*outcome);
       break;
     }
+    if (!request.persistent && work->Here()) break;
     co_await work->changed.Wait(seen);
   }
   co_return co_await MakeOutput(parts.blocking, std::move(content), std::move(output));
@@ -147,6 +154,7 @@ asio::awaitable<void> PersistentTasks::State::RunDownload(PersistentDownloadRequ
   const std::unique_ptr<PersistentSession> session = parts.link.Open(id, peer_id);
   absl::Status status = co_await Fetch(request, task, work, *session, peer_id);
   if (status.ok()) {
+    work->SetHere();
     const PieceLayout layout = *work->Content()->layout();
     status = co_await session->Finished(layout.piece_count(), Clock::now() + kEndTimeout);
     // The task was removed, or its import has failed, while the copy was made.

@@ -62,7 +62,7 @@ std::optional<PersistentRecord> Decode(const TaskId& id, const std::string& text
   return record;
 }
 
-absl::Status WriteDurably(const std::string& path, std::string_view bytes) {
+absl::Status WriteFile(const std::string& path, std::string_view bytes, bool durable) {
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, StrCat("create ", path));
   while (!bytes.empty()) {
@@ -71,7 +71,7 @@ absl::Status WriteDurably(const std::string& path, std::string_view bytes) {
     if (n < 0) return ErrnoStatus(errno, StrCat("write ", path));
     bytes.remove_prefix(static_cast<size_t>(n));
   }
-  if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, StrCat("sync ", path));
+  if (durable && ::fsync(fd.get()) != 0) return ErrnoStatus(errno, StrCat("sync ", path));
   return absl::OkStatus();
 }
 
@@ -125,9 +125,11 @@ absl::Status PersistentRecords::Put(const PersistentRecord& record) {
   const absl::MutexLock lock(&mutex_);
   const std::string path = StrCat(dir_, "/", record.id.str());
   const std::string next = StrCat(path, ".new");
-  DF_RETURN_IF_ERROR(WriteDurably(next, Encode(record)));
+  // A sync of a small file waits for all that the file system has to write just then: gigabytes, after a download.
+  const bool durable = record.persistent || record.importing;
+  DF_RETURN_IF_ERROR(WriteFile(next, Encode(record), durable));
   if (::rename(next.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, StrCat("rename ", next));
-  DF_RETURN_IF_ERROR(SyncDirectory());
+  if (durable) DF_RETURN_IF_ERROR(SyncDirectory());
   records_.insert_or_assign(record.id.str(), record);
   return absl::OkStatus();
 }

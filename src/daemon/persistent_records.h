@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What this host has promised to keep: one small file a persistent cache task. It is written when the content is whole
 // and on the disk, so what has none after a crash was never promised. An import has one from its beginning, which says
-// that it is going on, so that after a crash the scheduler can be told.
+// that it is going on, so that after a crash the scheduler can be told. Copies that nobody has promised to keep have
+// one, too, which a crash may lose.
 #pragma once
 
 #include <map>
@@ -44,7 +45,7 @@ class PersistentRecords {
 
   std::optional<PersistentRecord> Find(const TaskId& id) const;
   std::vector<PersistentRecord> List() const;
-  // On the disk when it returns.
+  // On the disk when it returns, if it is a promise or an import.
   absl::Status Put(const PersistentRecord& record);
   // One that is not there is no error.
   absl::Status Remove(const TaskId& id);

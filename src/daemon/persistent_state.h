@@ -31,6 +31,7 @@ struct PersistentWork {
   std::string peer_id ABSL_GUARDED_BY(mutex);
   std::shared_ptr<storage::TaskContent> content ABSL_GUARDED_BY(mutex);
   std::optional<absl::Status> outcome ABSL_GUARDED_BY(mutex);
+  bool here ABSL_GUARDED_BY(mutex) = false;  // complete, with its record; the scheduler is still being told
   std::optional<common::v2::PersistentCacheTask> imported ABSL_GUARDED_BY(mutex);
   ImportMethod method ABSL_GUARDED_BY(mutex) = ImportMethod::kNone;
 
@@ -41,6 +42,17 @@ struct PersistentWork {
   std::optional<absl::Status> Outcome() const {
     const absl::MutexLock lock(&mutex);
     return outcome;
+  }
+  bool Here() const {
+    const absl::MutexLock lock(&mutex);
+    return here;
+  }
+  void SetHere() {
+    {
+      const absl::MutexLock lock(&mutex);
+      here = true;
+    }
+    changed.Notify();
   }
   void SetContent(std::string peer, std::shared_ptr<storage::TaskContent> made) {
     {
@@ -76,6 +88,10 @@ struct PersistentTasks::State {
   absl::Status MakeDurable(storage::TaskContent& content, const PersistentRecord& record);
   // Blocks.
   absl::Status Remove(const TaskId& id);
+  // Whether the copy that was told of is here, with its file. Blocks.
+  bool IsWhole(const TaskId& id) const;
+  // Removes what is left of a copy whose file somebody has removed. Blocks.
+  absl::Status ForgetLost(const TaskId& id);
 
   // persistent_import.cc
   using Source = std::shared_ptr<PersistentSource>;

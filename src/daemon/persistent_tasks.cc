@@ -56,6 +56,20 @@ absl::Status PersistentTasks::State::Remove(const TaskId& id) {
   return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
 }
 
+bool PersistentTasks::State::IsWhole(const TaskId& id) const {
+  const std::optional<PersistentRecord> record = records->Find(id);
+  if (!record || record->importing) return false;
+  const std::shared_ptr<storage::TaskContent> content = store->Find(id);
+  return content != nullptr && content->complete() && !absl::IsNotFound(content->ReadBlocks().status());
+}
+
+absl::Status PersistentTasks::State::ForgetLost(const TaskId& id) {
+  const std::optional<PersistentRecord> record = records->Find(id);
+  if (!record || record->importing || FindWork(id) != nullptr || IsWhole(id)) return absl::OkStatus();
+  DF_LOG(Error, "persistent cache task {}: its content is lost on this host", id.str());
+  return Remove(id);
+}
+
 PersistentTasks::PersistentTasks(std::shared_ptr<State> state) : state_(std::move(state)) {}
 PersistentTasks::~PersistentTasks() = default;
 
@@ -133,6 +147,22 @@ asio::awaitable<absl::Status> PersistentTasks::DeleteEverywhere(TaskId id) {
   DF_CO_RETURN_IF_ERROR((co_await state->parts.link.Stat(id)).status());
   DF_CO_RETURN_IF_ERROR(co_await state->parts.link.DeleteTask(id));
   co_return co_await DeleteLocal(std::move(id));
+}
+
+asio::awaitable<absl::StatusOr<std::vector<std::string>>> PersistentTasks::FindMissing(std::vector<TaskId> ids) {
+  const std::shared_ptr<State> state = state_;
+  std::vector<std::string> missing;
+  const std::function<absl::Status()> look = [&]() -> absl::Status {
+    for (const TaskId& id : ids) {
+      if (state->IsWhole(id)) continue;
+      const absl::Status forgotten = state->ForgetLost(id);
+      if (!forgotten.ok()) DF_LOG(Warn, "persistent cache task {}: {}", id.str(), MessageOf(forgotten));
+      missing.push_back(id.str());
+    }
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await state->parts.blocking.Run(look));
+  co_return missing;
 }
 
 std::optional<PersistentCopy> PersistentTasks::Find(const TaskId& id) const {

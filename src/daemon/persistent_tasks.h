@@ -136,6 +136,8 @@ class PersistentTasks {
   boost::asio::awaitable<absl::StatusOr<std::unique_ptr<common::v2::PersistentCacheTask>>> Stat(TaskId id);
   // At the scheduler, and with it every copy.
   boost::asio::awaitable<absl::Status> DeleteEverywhere(TaskId id);
+  // Those of `ids` of which there is no whole copy here. A copy whose file is gone is forgotten.
+  boost::asio::awaitable<absl::StatusOr<std::vector<std::string>>> FindMissing(std::vector<TaskId> ids);
   std::optional<PersistentCopy> Find(const TaskId& id) const;
   std::vector<PersistentCopy> List() const;
 

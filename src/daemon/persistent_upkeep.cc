@@ -52,6 +52,12 @@ asio::awaitable<void> PersistentTasks::State::LookAfter(PersistentRecord record)
     forgotten.erase(id.str());
     co_return;
   }
+  const std::function<absl::Status()> look = [this, &id] { return ForgetLost(id); };
+  (co_await parts.blocking.Run(look)).IgnoreError();
+  if (!records->Find(id)) {
+    (co_await parts.link.DeletePeer(id, record.peer_id)).IgnoreError();
+    co_return;
+  }
   const auto peer = co_await parts.link.StatPeer(id, record.peer_id);
   if (peer.ok() && peer->state() == "Uploading") {
     // The import was never acknowledged: the daemon ended between its last two steps.

@@ -633,4 +633,16 @@ absl::Status PersistentCache::Promote(const ReplicaPlace& place) {
   return store_.Store(peer, task);
 }
 
+absl::Status PersistentCache::Strike(const std::vector<std::string>& peer_ids) {
+  for (const std::string& peer_id : peer_ids) {
+    const absl::StatusOr<PersistentPeer> known = store_.LoadPeer(peer_id);
+    if (absl::IsNotFound(known.status())) continue;
+    DF_RETURN_IF_ERROR(known.status());
+    const absl::MutexLock lock(&LockOf(known->task_id));
+    DF_LOG(Warn, "persistent cache task {}: host {} has lost its copy", known->task_id, known->host_id);
+    DF_RETURN_IF_ERROR(store_.Delete(*known));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace dragonfly::scheduler

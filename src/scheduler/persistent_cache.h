@@ -113,6 +113,9 @@ class PersistentCache {
   absl::StatusOr<ReplicationPlan> PlanReplication(const std::string& task_id, const std::vector<std::string>& in_flight,
                                                   const std::vector<std::string>& unfit);
   absl::Status Promote(const ReplicaPlace& place);
+  // Forgets copies that their hosts say are not there, also the last of a task: it comes back only with another import,
+  // or when its host tells of it again.
+  absl::Status Strike(const std::vector<std::string>& peer_ids);
 
  private:
   // Forgets peers of an import that has not ended well, and the task when no copy from before it is left.

@@ -14,7 +14,6 @@
 #include "base/text.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/client_call.h"
-#include "rpc/health_check.h"
 #include "runtime/for_each.h"
 #include "runtime/timeout.h"
 #include "scheduler/persistent_show.h"
@@ -27,18 +26,9 @@ namespace {
 using google::protobuf::Empty;
 using Upload = dfdaemon::v2::DfdaemonUpload;
 
-constexpr char kUploadService[] = "dfdaemon.v2.DfdaemonUpload";
-constexpr char kHealing[] = "persistent-cache-healing";
 constexpr size_t kStoreQueueMax = 100'000;
 // Messages of one stream that wait for the store.
 constexpr size_t kInboxMax = 100'000;
-// Looks at a host without an answer after which it is away.
-constexpr int kSilentMax = 2;
-constexpr Clock::duration kLookTimeout = std::chrono::seconds(3);
-constexpr Clock::duration kLookPause = std::chrono::seconds(1);
-constexpr Clock::duration kDoubtPause = std::chrono::seconds(2);
-// Looks at the hosts for one look at the tasks.
-constexpr int kLooksAtHosts = 4;
 constexpr Clock::duration kCallTimeout = std::chrono::seconds(15);
 // A host that makes a replica tells of its pieces; of the largest one within this time.
 constexpr Clock::duration kReplicaSilenceMax = std::chrono::minutes(10);
@@ -331,107 +321,6 @@ void PersistentService::HostAnnounced(std::shared_ptr<const HostFacts> facts) {
 
 void PersistentService::HostLeft(std::string) { wake_.Notify(); }
 
-asio::awaitable<void> PersistentService::LookAtHost(std::string host_id, std::string address) {
-  absl::Status seen = absl::UnavailableError("its address is not known");
-  if (!address.empty()) seen = co_await rpc::CheckHealth(channels_.Get(address), kLookTimeout, kUploadService);
-  const bool there = seen.ok() || absl::IsUnimplemented(seen) || absl::IsNotFound(seen);
-  int& silent = silent_[host_id];
-  silent = there ? 0 : std::min(silent + 1, kSilentMax);
-  const bool away = silent >= kSilentMax;
-  if (away && !away_.Contains(host_id)) {
-    DF_LOG(Warn, "host {} is away: {}; its replicas are made elsewhere", host_id, MessageOf(seen));
-  }
-  away_.Set(host_id, away);
-  if (there) silent_.erase(host_id);
-}
-
-asio::awaitable<void> PersistentService::LookAtHosts(std::set<std::string> host_ids) {
-  // Of a host that has not announced itself here the store may know the address.
-  std::map<std::string, std::string> addresses;
-  std::vector<std::string> unknown;
-  for (const std::string& id : host_ids) {
-    if (const std::shared_ptr<Host> host = hosts_.Find(id)) {
-      const auto facts = host->facts();
-      addresses[id] = rpc::HostPort(facts->ip, facts->port);
-    } else {
-      addresses[id] = "";
-      unknown.push_back(id);
-    }
-  }
-  const std::function<absl::Status()> look_up = [&]() -> absl::Status {
-    for (const std::string& id : unknown) {
-      const auto host = store_->LoadHost(id);
-      if (host.ok()) addresses[id] = rpc::HostPort(host->wire.ip(), host->wire.port());
-    }
-    return absl::OkStatus();
-  };
-  if (!unknown.empty() && !(co_await OnStore(look_up)).ok()) co_return;
-  const std::vector<std::pair<std::string, std::string>> asked(addresses.begin(), addresses.end());
-  const auto look = [this, &asked](size_t index) { return LookAtHost(asked[index].first, asked[index].second); };
-  co_await runtime::ForEach(asked.size(), asked.size(), look);
-}
-
-asio::awaitable<void> PersistentService::HealForever() {
-  for (;;) {
-    const TimePoint next = Clock::now() + options_.healing_interval;
-    const uint64_t seen = wake_.version();
-    std::vector<std::string> tasks;
-    std::set<std::string> host_ids;
-    const std::function<absl::Status()> collect = [&]() -> absl::Status {
-      const absl::Duration turn = absl::FromChrono(2 * options_.healing_interval) + absl::Seconds(5);
-      DF_ASSIGN_OR_RETURN(const bool mine, store_->TakeTurn(kHealing, owner_, turn));
-      if (!mine) return absl::OkStatus();
-      DF_ASSIGN_OR_RETURN(const std::vector<PersistentTask> all, store_->ListTasks());
-      for (const PersistentTask& task : all) {
-        tasks.push_back(task.id);
-        DF_ASSIGN_OR_RETURN(const std::vector<PersistentPeer> peers, store_->PeersOf(task.id));
-        for (const PersistentPeer& peer : peers) host_ids.insert(peer.host_id);
-      }
-      return absl::OkStatus();
-    };
-    const absl::Status collected = co_await OnStore(collect);
-    if (!collected.ok()) DF_LOG(Warn, "persistent cache: {}", MessageOf(collected));
-    if (!tasks.empty() && !has_tasks_.exchange(true) && !options_.share_hosts) {
-      for (const std::shared_ptr<Host>& host : hosts_.List()) HostAnnounced(host->facts());
-    }
-    std::erase_if(silent_, [&](const auto& entry) { return !host_ids.contains(entry.first); });
-    co_await LookAtHosts(host_ids);
-    for (const std::string& task : tasks) co_await Heal(task);
-    uint64_t below = 0;
-    for (auto it = work_.begin(); it != work_.end();) {
-      Work& work = it->second;
-      std::erase_if(work.unfit, [](const auto& entry) { return entry.second <= Clock::now(); });
-      const bool known = std::find(tasks.begin(), tasks.end(), it->first) != tasks.end();
-      if (known && !work.importing && work.missing + work.in_flight.size() > 0) ++below;
-      const bool idle = !work.planning && work.in_flight.empty() && work.unfit.empty();
-      it = idle && !known ? work_.erase(it) : std::next(it);
-    }
-    probe_.SetBelow(below);
-    // A host that has left is looked at soon, but not each of many by itself.
-    co_await runtime::SleepUntil(std::min(next, Clock::now() + kLookPause));
-    co_await WaitForNews(host_ids, seen, next);
-  }
-}
-
-// Until `next`, or until a host that holds copies is away: they are asked several times between two looks at the tasks.
-asio::awaitable<void> PersistentService::WaitForNews(const std::set<std::string>& host_ids, uint64_t seen,
-                                                     TimePoint next) {
-  const auto away = [this] {
-    return std::count_if(silent_.begin(), silent_.end(), [](const auto& entry) { return entry.second >= kSilentMax; });
-  };
-  const auto in_doubt = [this] {
-    return std::any_of(silent_.begin(), silent_.end(), [](const auto& entry) { return entry.second < kSilentMax; });
-  };
-  const auto away_before = away();
-  while (Clock::now() < next) {
-    // Who did not answer once is asked again at once.
-    const Clock::duration pause = in_doubt() ? kDoubtPause : options_.healing_interval / kLooksAtHosts;
-    if (co_await wake_.Wait(seen, std::min(next, Clock::now() + pause))) co_return;
-    co_await LookAtHosts(host_ids);
-    if (away() > away_before) co_return;
-  }
-}
-
 asio::awaitable<void> PersistentService::Heal(std::string task_id) {
   if (work_[task_id].planning) {
     work_[task_id].again = true;
@@ -535,10 +424,9 @@ asio::awaitable<void> PersistentService::Replicate(PersistentTask task, ReplicaH
   const absl::Status made = co_await Download(task, rpc::HostPort(host.ip, host.port));
   Work& work = work_[task.id];
   work.in_flight.erase(host.id);
-  if (!made.ok()) {
-    DF_LOG(Warn, "persistent cache task {}: a replica on host {}: {}", task.id, host.id, MessageOf(made));
-    work.unfit[host.id] = Clock::now() + 2 * options_.healing_interval;
-  }
+  if (!made.ok()) DF_LOG(Warn, "persistent cache task {}: a replica on host {}: {}", task.id, host.id, MessageOf(made));
+  // Who says that it is made, and does not tell of it, is not asked again at once either.
+  work.unfit[host.id] = Clock::now() + (made.ok() ? 1 : 2) * options_.healing_interval;
   StartHealing(task.id);
 }
 

@@ -103,7 +103,14 @@ class PersistentService {
   boost::asio::awaitable<void> HealForever();
   boost::asio::awaitable<void> WaitForNews(const std::set<std::string>& host_ids, uint64_t seen, TimePoint next);
   boost::asio::awaitable<void> LookAtHosts(std::set<std::string> host_ids);
+  // Where they listen; "" where that is not known. None when the store does not answer.
+  boost::asio::awaitable<std::map<std::string, std::string>> AddressesOf(std::set<std::string> host_ids);
   boost::asio::awaitable<void> LookAtHost(std::string host_id, std::string address);
+  // The copies that a host has told of: peers by their tasks.
+  using Copies = std::map<std::string, std::string>;
+  // Asks hosts that answer whether their copies are still there, and forgets those that are not.
+  boost::asio::awaitable<void> LookAtCopies(std::map<std::string, Copies> by_host);
+  boost::asio::awaitable<void> LookAtCopiesOf(std::string address, Copies copies);
   boost::asio::awaitable<void> Heal(std::string task_id);
   boost::asio::awaitable<absl::Status> PlanAndStart(const std::string& task_id);
   boost::asio::awaitable<void> Promote(ReplicaPlace place);

@@ -248,6 +248,50 @@ TEST(PersistentCache, HasPiecesOfAReplicaBeforeTheImportEnds) {
   cluster.ExpectExport(1, Sha256Hex("streamed"), original);
 }
 
+// A disk is replaced while the daemon is down, the files are removed below a daemon that runs: the host answers, has
+// nothing, and the scheduler asks.
+TEST(PersistentCache, NoticesAHostThatIsUpAndHasLostItsCopy) {
+  PersistentCluster cluster(3);
+  const std::string original = cluster.Path("original");
+  WriteRandomFile(original, 9 * kMiB);
+  const std::string id = cluster.Import(0, original, "2");
+  ASSERT_TRUE(cluster.AwaitReplicas(0, id, 2));
+  const auto holders = [&] {
+    std::set<size_t> held;
+    for (size_t i = 0; i < 3; ++i) {
+      if (cluster.Holds(i, id)) held.insert(i);
+    }
+    return held;
+  };
+  const std::string directory = cluster.peer(0).storage() + "/persistent-cache";
+  cluster.peer(0).process().Kill();
+  std::filesystem::remove_all(directory);
+  cluster.peer(0).Restart();
+  EXPECT_TRUE(Await(
+      [&] { return holders().size() >= 2 && cluster.Stat(0, id, "current_persistent_replica_count") == 2; }, kPatience))
+      << cluster.scheduler().process().Log();
+  EXPECT_NE(cluster.scheduler().process().Log().find("has lost its copy"), std::string::npos)
+      << cluster.scheduler().process().Log();
+
+  // Now the files of one go from below a daemon that runs.
+  const size_t victim = *holders().begin();
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(cluster.peer(victim).storage() + "/persistent-cache/content")) {
+    if (entry.is_regular_file()) std::filesystem::remove(entry.path());
+  }
+  EXPECT_TRUE(Await(
+      [&] {
+        const std::set<size_t> held = holders();
+        for (const size_t i : held) {
+          if (cluster.FilesKept(i) < 3) return false;  // content, its log and the record
+        }
+        return held.size() >= 2 && cluster.Stat(0, id, "current_persistent_replica_count") == 2;
+      },
+      kPatience))
+      << cluster.scheduler().process().Log() << cluster.peer(victim).process().Log();
+  for (size_t i = 0; i < 3; ++i) cluster.ExpectExport(i, id, original);
+}
+
 TEST(PersistentCache, LinksTheFileWhenItMay) {
   PersistentCluster cluster(2);
   const std::string original = cluster.Path("original");

@@ -3,6 +3,7 @@
 #include <array>
 #include <filesystem>
 
+#include "dragonfly/ext/v1/persistent_cache.grpc.pb.h"
 #include "telemetry/metrics.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/temp_dir.h"
@@ -96,7 +97,9 @@ class Talk {
 
 class PersistentService : public ::testing::TestWithParam<bool> {
  protected:
-  PersistentService() {
+  // `interval`: of the regular looks.
+  explicit PersistentService(absl::Duration interval = SchedulerConfig().scheduling.host_gc_interval)
+      : interval_(interval) {
     if (GetParam()) redis_ = std::make_unique<dragonfly::testing::RedisServer>();
     Start();
   }
@@ -104,6 +107,7 @@ class PersistentService : public ::testing::TestWithParam<bool> {
   SchedulerConfig Config() const {
     SchedulerConfig config = Cluster::Config();
     config.server.cache_dir = dir_.path().string();
+    config.scheduling.host_gc_interval = interval_;
     if (redis_ != nullptr) config.redis.addrs = {redis_->address()};
     return config;
   }
@@ -168,6 +172,7 @@ class PersistentService : public ::testing::TestWithParam<bool> {
   }
 
   const dragonfly::testing::TempDir dir_;
+  const absl::Duration interval_;
   std::unique_ptr<dragonfly::testing::RedisServer> redis_;
   std::unique_ptr<Cluster> cluster_;
 };
@@ -361,8 +366,10 @@ TEST_P(PersistentService, RegistersNobodyForAnUnknownTaskOrHost) {
 // The dfdaemon of a host, as far as the scheduler calls it by itself.
 class FakeDaemon final : public dfdaemon::v2::DfdaemonUpload::Service {
  public:
-  FakeDaemon() {
+  // `also` is served beside it, if not null, and must outlive it.
+  explicit FakeDaemon(grpc::Service* also = nullptr) {
     grpc::ServerBuilder builder;
+    if (also != nullptr) builder.RegisterService(also);
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
@@ -493,6 +500,61 @@ TEST_P(PersistentService, DeletesThePeerAndItsCopy) {
   Import("a", "second");
 }
 
+// Says of every task that it is not here, and counts what it was asked.
+class ForgetfulCopies final : public dragonfly::ext::v1::PersistentCopies::Service {
+ public:
+  grpc::Status FindMissing(grpc::ServerContext*, const dragonfly::ext::v1::FindMissingRequest* request,
+                           dragonfly::ext::v1::FindMissingResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    for (const std::string& id : request->task_ids()) {
+      asked_.push_back(id);
+      response->add_task_ids(id);
+    }
+    // What it was not asked for is no concern of the scheduler.
+    response->add_task_ids("another");
+    return grpc::Status::OK;
+  }
+  std::vector<std::string> asked() {
+    absl::MutexLock lock(&mutex_);
+    return asked_;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<std::string> asked_ ABSL_GUARDED_BY(mutex_);
+};
+
+class HealingPersistentService : public PersistentService {
+ protected:
+  HealingPersistentService() : PersistentService(absl::Seconds(1)) {}
+};
+
+TEST_P(HealingPersistentService, BelievesAHostThatItsCopyIsLost) {
+  ForgetfulCopies copies;
+  FakeDaemon daemon(&copies);
+  common::v2::Host host = MakeHost("d", daemon.port());
+  host.mutable_disk()->set_free(1);
+  ASSERT_TRUE(cluster_->Announce(host).ok());
+  // One that has the copy and answers no such question, as the original.
+  FakeDaemon holder;
+  common::v2::Host other = MakeHost("e", holder.port());
+  other.mutable_disk()->set_free(1);
+  ASSERT_TRUE(cluster_->Announce(other).ok());
+  Import("e", "importer");
+  Talk copy(cluster_->stub(), "d", "copy");
+  copy.Register(/*persistent=*/true);
+  copy.Parents();
+  copy.Started();
+  copy.Finished();
+  ASSERT_TRUE(copy.End().ok());
+  const auto deadline = Clock::now() + testing::kPatience;
+  while (StatPeer("copy").first.ok() && Clock::now() < deadline) std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(StatPeer("copy").first.error_code(), grpc::NOT_FOUND);
+  EXPECT_THAT(copies.asked(), ::testing::Each("task"));
+  EXPECT_EQ(StatPeer("importer").first.error_code(), grpc::OK) << "who cannot be asked is believed";
+  EXPECT_EQ(Stat().second.current_persistent_replica_count(), 1u);
+}
+
 TEST_P(PersistentService, CountsItsCallsUnderTheNamesOfTheOriginal) {
   Import("a", "importer");
   Talk talk(cluster_->stub(), "b", "child");
@@ -544,6 +606,8 @@ TEST_P(PersistentService, KeepsTasksOverRestarts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, PersistentService, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "Redis" : "Embedded"; });
+INSTANTIATE_TEST_SUITE_P(Stores, HealingPersistentService, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "Redis" : "Embedded"; });
 
 }  // namespace
