@@ -425,8 +425,12 @@ asio::awaitable<void> PersistentService::Replicate(PersistentTask task, ReplicaH
   Work& work = work_[task.id];
   work.in_flight.erase(host.id);
   if (!made.ok()) DF_LOG(Warn, "persistent cache task {}: a replica on host {}: {}", task.id, host.id, MessageOf(made));
+  // Who could not follow an import may well make a replica of the whole.
+  const bool import_ended = task.state != PersistentTaskState::kSucceeded && !work.importing;
   // Who says that it is made, and does not tell of it, is not asked again at once either.
-  work.unfit[host.id] = Clock::now() + (made.ok() ? 1 : 2) * options_.healing_interval;
+  if (made.ok() || !import_ended) {
+    work.unfit[host.id] = Clock::now() + (made.ok() ? 1 : 2) * options_.healing_interval;
+  }
   StartHealing(task.id);
 }
 
