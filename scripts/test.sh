@@ -37,8 +37,8 @@ fi
 build asan unit_tests
 run asan -L unit -j "$jobs"
 build tsan runtime_test storage_test vortex_test http_test rpc_test scheduler_test scheduler_service_test \
-  source_test daemon_test download_test proxy_test
-DF_MIXED_LOAD_SECONDS=60 run tsan -R '^(runtime|storage|vortex|http|rpc|scheduler|scheduler_service|source|daemon|download|proxy)_test\.' -j "$jobs"
+  source_test daemon_test download_test proxy_test manager_test db_test jobs_test
+DF_MIXED_LOAD_SECONDS=60 run tsan -R '^(runtime|storage|vortex|http|rpc|scheduler|scheduler_service|source|daemon|download|proxy|manager|db|jobs)_test\.' -j "$jobs"
 build fuzz fuzzers
 scripts/fuzz.sh "${DF_FUZZ_SECONDS:-10}"
 build release

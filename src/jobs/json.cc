@@ -6,7 +6,6 @@
 #include "base/json_bounds.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "jobs/message.h"
 
 namespace dragonfly::jobs {
 namespace {
@@ -17,8 +16,8 @@ absl::Status Wrong(const char* name, std::string_view kind) {
 
 }  // namespace
 
-absl::StatusOr<Json> ParseObject(std::string_view text, std::string_view what) {
-  if (text.size() > kMessageMax) return absl::InvalidArgumentError(StrCat(what, ": is too large"));
+absl::StatusOr<Json> ParseObject(std::string_view text, std::string_view what, size_t max) {
+  if (text.size() > max) return absl::InvalidArgumentError(StrCat(what, ": is too large"));
   if (!IsBoundedJson(text)) {
     return absl::InvalidArgumentError(StrCat(what, ": is nested too deeply or has too many values"));
   }

@@ -10,13 +10,14 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "jobs/message.h"
 
 namespace dragonfly::jobs {
 
 using Json = nlohmann::ordered_json;
 
-// An object within the bounds of base/json_bounds.h and kMessageMax. Errors: INVALID_ARGUMENT beginning with `what`.
-absl::StatusOr<Json> ParseObject(std::string_view text, std::string_view what);
+// An object within the bounds of base/json_bounds.h and of `max` bytes. Errors: INVALID_ARGUMENT beginning with `what`.
+absl::StatusOr<Json> ParseObject(std::string_view text, std::string_view what, size_t max = kMessageMax);
 // Bytes that are no UTF-8 are replaced.
 std::string Dump(const Json& value);
 

@@ -115,7 +115,7 @@ std::string ToJson(const TaskState& state) {
 }
 
 absl::StatusOr<TaskState> ParseTaskState(std::string_view text) {
-  DF_ASSIGN_OR_RETURN(const Json json, ParseObject(text, "state of a job"));
+  DF_ASSIGN_OR_RETURN(const Json json, ParseObject(text, "state of a job", kStateMax));
   TaskState state;
   std::string name, created_at;
   DF_RETURN_IF_ERROR(Read(json, "TaskUUID", state.uuid));

@@ -31,7 +31,12 @@ std::string_view NameOf(State state);
 std::optional<State> ParseState(std::string_view name);
 inline bool HasEnded(State state) { return state == State::kSuccess || state == State::kFailure; }
 
-inline constexpr size_t kMessageMax = 8 << 20;  // bytes of one message or state
+inline constexpr size_t kMessageMax = 8 << 20;  // bytes of one message, or of one result but that of sync_peers
+// Bytes of one state: the answer to sync_peers has two to three KiB for each host when the original's scheduler gives
+// it.
+inline constexpr size_t kStateMax = 64 << 20;
+// Bytes of one result: as a text in a state it may grow by half, since its quotes are escaped there.
+inline constexpr size_t kResultMax = kStateMax * 2 / 3;
 
 // One piece of work for one queue.
 struct Message {

@@ -184,7 +184,7 @@ std::string ToJson(const TaskEntries& result) {
 }
 
 absl::StatusOr<TaskEntries> ParseTaskEntries(std::string_view text) {
-  DF_ASSIGN_OR_RETURN(const Json json, ParseObject(text, "result of list_task_entries"));
+  DF_ASSIGN_OR_RETURN(const Json json, ParseObject(text, "result of list_task_entries", kResultMax));
   TaskEntries result;
   DF_RETURN_IF_ERROR(
       ReadList(json, "entries", result.entries, [](const Json& one, TaskEntries::Entry& entry) -> absl::Status {
@@ -229,7 +229,7 @@ std::string ToJson(const std::vector<HostEntry>& hosts) {
 }
 
 absl::StatusOr<std::vector<HostEntry>> ParseHosts(std::string_view text) {
-  if (text.size() > kMessageMax * 8 || !IsBoundedJson(text)) {
+  if (text.size() > kResultMax || !IsBoundedJson(text)) {
     return absl::InvalidArgumentError("result of sync_peers: is too large");
   }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);

@@ -111,6 +111,10 @@ struct Worker::State {
         co_await runtime::SleepUntil(Clock::now() + pause);
       }
     }
+    if (result.ok() && result->size() > jobs::kResultMax) {
+      result = absl::ResourceExhaustedError(
+          StrCat("the result of ", message.name, " has ", result->size(), " bytes, more than ", jobs::kResultMax));
+    }
     if (result.ok()) {
       DF_LOG(Info, "job {} {}: done", message.name, message.uuid);
       Note(co_await broker.Report(message, jobs::State::kSuccess, *std::move(result), ""), message.queue);

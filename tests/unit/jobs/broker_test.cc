@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "jobs/embedded_broker.h"
 #include "jobs/redis_broker.h"
+#include "jobs/results.h"
 #include "jobs/worker.h"
 #include "redis/client.h"
 #include "runtime/io_threads.h"
@@ -133,6 +134,29 @@ TEST_P(Brokers, CarryWorkToAWorkerAndItsResultBack) {
   }
   EXPECT_EQ(world_.Run(manager.Await("group_none", Clock::now() + kPatience)).status().code(),
             absl::StatusCode::kNotFound);
+}
+
+TEST_P(Brokers, CarryTheHostsOfALargeClusterAndRefuseWhatIsTooMuch) {
+  Broker& manager = world_.Make();
+  const auto tell = [](std::string which) -> asio::awaitable<absl::StatusOr<std::string>> {
+    if (which != "0") co_return std::string(kResultMax + 1, 'x');
+    std::vector<HostEntry> entries(30'000);
+    for (HostEntry& entry : entries) entry.id = "host";
+    co_return ToJson(entries);
+  };
+  Start(world_.Make(), {{"tell", tell}});
+  const std::string group = MakeGroupUuid();
+  ASSERT_TRUE(world_.Run(manager.Send(group, Messages(2, "tell"))).ok());
+  const std::vector<TaskState> states = Await(manager, group);
+  ASSERT_EQ(states.size(), 2u);
+  ASSERT_EQ(states[0].state, State::kSuccess) << states[0].error;
+  ASSERT_EQ(states[0].results.size(), 1u);
+  EXPECT_GT(states[0].results.front().size(), kMessageMax);
+  const auto hosts = ParseHosts(states[0].results.front());
+  ASSERT_TRUE(hosts.ok()) << hosts.status();
+  EXPECT_EQ(hosts->size(), 30'000u);
+  EXPECT_EQ(states[1].state, State::kFailure);
+  EXPECT_THAT(states[1].error, HasSubstr(StrCat("more than ", kResultMax)));
 }
 
 TEST_P(Brokers, TellAFailureAndAJobThatNobodyKnows) {

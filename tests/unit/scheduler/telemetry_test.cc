@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/text.h"
+#include "dragonfly/ext/v1/jobs.grpc.pb.h"
 #include "telemetry/metrics.h"
 #include "tests/support/otlp_collector.h"
 #include "tests/support/temp_dir.h"
@@ -160,6 +161,40 @@ TEST(Traces, EachCallHasASpanOfItsName) {
     if (one.span.kind() == OtlpCollector::Span::SPAN_KIND_SERVER) seen.insert(one.span.name());
   }
   EXPECT_EQ(seen, std::set<std::string>(names.begin(), names.end()));
+}
+
+TEST(Traces, CallsOfJobsHaveSpans) {
+  OtlpCollector collector;
+  SchedulerConfig config = Cluster::Config();
+  config.tracing.protocol = "grpc";
+  config.tracing.endpoint = collector.endpoint();
+  {
+    Cluster cluster(config);
+    FakeSeed seed;
+    ASSERT_TRUE(cluster.AnnounceSeed("seed", seed).ok());
+    const auto stub = dragonfly::ext::v1::Jobs::NewStub(
+        grpc::CreateChannel(StrCat("127.0.0.1:", cluster.scheduler().port()), grpc::InsecureChannelCredentials()));
+    const std::string id(64, 'a');
+    for (const auto& [name, argument] : {std::pair{"get_task", StrCat(R"({"task_id":")", id, "\"}")},
+                                         {"list_task_entries", R"({"url":"s3://bucket/directory/"})"}}) {
+      dragonfly::ext::v1::RunJobRequest request;
+      request.set_name(name);
+      request.set_argument(argument);
+      dragonfly::ext::v1::RunJobResponse response;
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + testing::kPatience);
+      // The seed knows neither call.
+      (void)stub->RunJob(&context, request, &response);
+    }
+  }
+  const std::set<std::string> names = {"stat_local_task", "list_task_entries"};
+  std::set<std::string> seen;
+  for (const auto& one : collector.WaitForNames({names.begin(), names.end()})) {
+    if (one.span.kind() == OtlpCollector::Span::SPAN_KIND_CLIENT && names.contains(one.span.name())) {
+      seen.insert(one.span.name());
+    }
+  }
+  EXPECT_EQ(seen, names);
 }
 
 TEST(Traces, CallsToTheManagerHaveSpans) {
