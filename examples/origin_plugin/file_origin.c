@@ -129,17 +129,21 @@ static void version_of(const struct stat* info, char* etag, size_t size) {
            (unsigned long long)info->st_mtim.tv_sec, (unsigned long)info->st_mtim.tv_nsec);
 }
 
+static void fill_stat(const struct stat* info, df_origin_stat* stat) {
+  stat->has_length = 1;
+  stat->content_length = (uint64_t)info->st_size;
+  stat->accepts_ranges = 1;
+  version_of(info, stat->etag, sizeof stat->etag);
+  stat->modified_at = info->st_mtim.tv_sec;
+}
+
 static int file_stat(void* self, const df_origin_request* request, df_origin_stat* stat, df_origin_error* error) {
   struct stat info;
   const int file = open_url(self, request->url, O_RDONLY, &info, error);
   if (file < 0) return error->text[0] != '\0' ? DF_ORIGIN_INVALID_ARGUMENT : fail_errno(error, "open", errno);
   close(file);
   if (!S_ISREG(info.st_mode)) return fail(error, DF_ORIGIN_INVALID_ARGUMENT, "not a file", EISDIR);
-  stat->has_length = 1;
-  stat->content_length = (uint64_t)info.st_size;
-  stat->accepts_ranges = 1;
-  version_of(&info, stat->etag, sizeof stat->etag);
-  stat->modified_at = info.st_mtim.tv_sec;
+  fill_stat(&info, stat);
   return DF_ORIGIN_OK;
 }
 
@@ -178,6 +182,31 @@ static int file_read(void* self, const df_origin_request* request, uint64_t offs
     code = fail(error, DF_ORIGIN_INTERNAL, "block", ENOMEM);
   } else {
     code = copy_range(file, request, offset, length, sink, block, error);
+  }
+  free(block);
+  close(file);
+  return code;
+}
+
+static int file_open(void* self, const df_origin_request* request, uint64_t first_bytes,
+                     const df_origin_opening* opening, df_origin_error* error) {
+  struct stat info;
+  const int file = open_url(self, request->url, O_RDONLY, &info, error);
+  if (file < 0) return error->text[0] != '\0' ? DF_ORIGIN_INVALID_ARGUMENT : fail_errno(error, "open", errno);
+  int code = DF_ORIGIN_OK;
+  df_origin_stat stat;
+  memset(&stat, 0, sizeof stat);
+  stat.struct_size = sizeof stat;
+  char* const block = malloc(kBlock);
+  if (!S_ISREG(info.st_mode)) {
+    code = fail(error, DF_ORIGIN_INVALID_ARGUMENT, "not a file", EISDIR);
+  } else if (block == NULL) {
+    code = fail(error, DF_ORIGIN_INTERNAL, "block", ENOMEM);
+  } else {
+    fill_stat(&info, &stat);
+    const uint64_t length = stat.content_length < first_bytes ? stat.content_length : first_bytes;
+    code = opening->opened(opening, &stat) != 0 ? DF_ORIGIN_CANCELLED
+                                                : copy_range(file, request, 0, length, opening->sink, block, error);
   }
   free(block);
   close(file);
@@ -273,5 +302,6 @@ const df_origin_plugin* df_origin_plugin_open(uint32_t abi_version, const df_ori
   self->table.read = file_read;
   self->table.list = file_list;
   self->table.destroy = file_destroy;
+  self->table.open = file_open;
   return &self->table;
 }

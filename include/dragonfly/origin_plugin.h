@@ -5,7 +5,7 @@
  * The library lies at <server.pluginDir>/backend/lib<scheme>.so and exports one function, df_origin_plugin_open(). It is
  * loaded when dfdaemon starts and stays until it ends. A plugin cannot replace a scheme that dfdaemon reads itself.
  *
- * Threads: stat, read and list are called on threads of dfdaemon's that may block, several at once, also for one URL.
+ * Threads: stat, read, open and list are called on threads of dfdaemon's that may block, several at once, also for one URL.
  * Memory: what is passed to a function belongs to the caller and is valid until the function returns, unless said
  * otherwise. Strings are NUL-terminated UTF-8 and never NULL.
  * A plugin must not throw, exit, change the working directory, the locale or signal handlers, nor fork without exec.
@@ -84,6 +84,15 @@ typedef struct df_origin_sink {
   void* reserved; /* the caller's */
 } df_origin_sink;
 
+/* Takes what an open brings. */
+typedef struct df_origin_opening {
+  /* To be called once, before the first byte, with the stat that `stat` would give; the plugin zeroes it and sets its
+   * struct_size. Not 0: no byte is wanted, return DF_ORIGIN_CANCELLED. Only on the thread that open was called on. */
+  int (*opened)(const struct df_origin_opening* opening, const df_origin_stat* stat);
+  const df_origin_sink* sink;
+  void* reserved; /* the caller's */
+} df_origin_opening;
+
 /* Takes the entries of a list. */
 typedef struct df_origin_lister {
   /* One entry at any depth below the directory. `path` is relative to it, not percent-encoded, with '/' between its
@@ -123,6 +132,12 @@ typedef struct df_origin_plugin {
 
   /* Frees the plugin; nothing is called after it. NULL: nothing to free. */
   void (*destroy)(void* self);
+
+  /* Stat and first read in one, for origins that tell both in one answer: tells of the object, and hands its first
+   * min(first_bytes, content_length) bytes to the sink; all of them when the length is not known or ranges are not
+   * accepted. NULL, or not in the table: stat and read are called instead. */
+  int (*open)(void* self, const df_origin_request* request, uint64_t first_bytes, const df_origin_opening* opening,
+              df_origin_error* error);
 } df_origin_plugin;
 
 /* The one function that the library exports. `abi_version` is dfdaemon's. NULL: the plugin cannot work, with the reason

@@ -106,6 +106,10 @@ bool OriginPlugin::has_list() const {
   return table_->struct_size >= offsetof(df_origin_plugin, list) + sizeof(table_->list) && table_->list != nullptr;
 }
 
+bool OriginPlugin::has_open() const {
+  return table_->struct_size >= offsetof(df_origin_plugin, open) + sizeof(table_->open) && table_->open != nullptr;
+}
+
 OriginPlugin::~OriginPlugin() {
   const bool knows_destroy = table_->struct_size >= offsetof(df_origin_plugin, destroy) + sizeof(table_->destroy) &&
                              table_->destroy != nullptr;

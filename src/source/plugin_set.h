@@ -26,6 +26,7 @@ class OriginPlugin {
 
   const df_origin_plugin& table() const { return *table_; }
   bool has_list() const;
+  bool has_open() const;
   const std::string& scheme() const { return scheme_; }
 
  private:

@@ -87,6 +87,11 @@ class PluginSource::Call {
       return Of(sink->reserved).Write({static_cast<const std::byte*>(data), size}) ? 0 : 1;
     };
     sink_.reserved = this;
+    opening_.opened = [](const df_origin_opening* opening, const df_origin_stat* stat) {
+      return Of(opening->reserved).TellStat(*stat) ? 0 : 1;
+    };
+    opening_.sink = &sink_;
+    opening_.reserved = this;
     lister_.add = [](const df_origin_lister* lister, const char* path, uint64_t length, int is_directory) {
       return Of(lister->reserved).Add(path, length, is_directory != 0) ? 0 : 1;
     };
@@ -109,6 +114,7 @@ class PluginSource::Call {
   const df_origin_plugin& table() const { return plugin_->table(); }
   const df_origin_request* wire() const { return &wire_; }
   const df_origin_sink* sink() const { return &sink_; }
+  const df_origin_opening* opening() const { return &opening_; }
   const df_origin_lister* lister() const { return &lister_; }
   df_origin_error* error() { return &error_; }
   df_origin_stat& stat() { return stat_; }
@@ -121,6 +127,15 @@ class PluginSource::Call {
   void Cancel() {
     absl::MutexLock lock(&mutex_);
     cancelled_ = true;
+  }
+  // The plugin has told of the object, in stat(), and waits until GoOn() or Cancel().
+  bool told() const {
+    absl::MutexLock lock(&mutex_);
+    return told_;
+  }
+  void GoOn() {
+    absl::MutexLock lock(&mutex_);
+    go_on_ = true;
   }
   // What the thread hands over, until Taken().
   std::optional<std::span<const std::byte>> Offer() const {
@@ -168,6 +183,23 @@ class PluginSource::Call {
     return size == 0 || HandOver(small_.span().first(size));
   }
 
+  bool MayGoOn() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return go_on_ || cancelled_; }
+
+  // Waits until the coroutine has seen it; false when it wants no bytes, or has been told before.
+  bool TellStat(const df_origin_stat& stat) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (cancelled_ || told_) return false;
+      // A plugin of an older interface knows less of the structure.
+      std::memcpy(&stat_, &stat, std::min<size_t>(stat.struct_size, sizeof stat_));
+      told_ = true;
+    }
+    changed_.Notify();
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &Call::MayGoOn));
+    return !cancelled_;
+  }
+
   bool TakenOrCancelled() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !offer_.has_value() || cancelled_; }
 
   // Waits until the coroutine has taken the bytes; false when it does not want them.
@@ -196,9 +228,10 @@ class PluginSource::Call {
   std::vector<df_origin_header> fields_;
   df_origin_request wire_{};
   df_origin_sink sink_{};
+  df_origin_opening opening_{};
   df_origin_lister lister_{};
 
-  // The thread's until there is a code, then the coroutine's.
+  // The thread's until there is a code, then the coroutine's; of an opening, the stat is the coroutine's from told_ on.
   df_origin_error error_{};
   df_origin_stat stat_{};
   std::unique_ptr<Listing> listing_;
@@ -209,6 +242,8 @@ class PluginSource::Call {
   runtime::Signal changed_;
   mutable absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool told_ ABSL_GUARDED_BY(mutex_) = false;
+  bool go_on_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<std::span<const std::byte>> offer_ ABSL_GUARDED_BY(mutex_);
   std::optional<int> code_ ABSL_GUARDED_BY(mutex_);
 };
@@ -227,6 +262,23 @@ class CancelAtExit {
  private:
   const std::shared_ptr<Call> call_;
 };
+
+OriginStat ToStat(const df_origin_stat& told) {
+  OriginStat stat;
+  if (told.has_length != 0) {
+    stat.content_length = told.content_length;
+    stat.header["content-length"] = StrCat(told.content_length);
+  }
+  stat.accepts_ranges = told.has_length != 0 && told.accepts_ranges != 0;
+  const std::string etag = TextOf(told.etag, sizeof told.etag);
+  const bool plain = std::ranges::all_of(etag, [](char c) { return c > ' ' && c < 127 && c != '"'; });
+  if (!etag.empty() && plain) stat.header["etag"] = StrCat("\"", etag, "\"");
+  if (told.modified_at != 0) {
+    stat.header["last-modified"] =
+        absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::FromUnixSeconds(told.modified_at), absl::UTCTimeZone());
+  }
+  return stat;
+}
 
 absl::Status DeadlinePassed() { return absl::DeadlineExceededError("origin plugin: the deadline has passed"); }
 
@@ -264,21 +316,7 @@ asio::awaitable<absl::StatusOr<OriginStat>> PluginSource::Stat(OriginRequest req
       if (!again) co_return finished;
       continue;
     }
-    const df_origin_stat& told = call->stat();
-    OriginStat stat;
-    if (told.has_length != 0) {
-      stat.content_length = told.content_length;
-      stat.header["content-length"] = StrCat(told.content_length);
-    }
-    stat.accepts_ranges = told.has_length != 0 && told.accepts_ranges != 0;
-    const std::string etag = TextOf(told.etag, sizeof told.etag);
-    const bool plain = std::ranges::all_of(etag, [](char c) { return c > ' ' && c < 127 && c != '"'; });
-    if (!etag.empty() && plain) stat.header["etag"] = StrCat("\"", etag, "\"");
-    if (told.modified_at != 0) {
-      stat.header["last-modified"] =
-          absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::FromUnixSeconds(told.modified_at), absl::UTCTimeZone());
-    }
-    co_return stat;
+    co_return ToStat(call->stat());
   }
 }
 
@@ -291,6 +329,11 @@ asio::awaitable<absl::Status> PluginSource::ReadOnce(OriginRequest request, uint
   DF_CO_RETURN_IF_ERROR(Start(call, [offset, length](Call& self) {
     return self.table().read(self.table().self, self.wire(), offset, length, self.sink(), self.error());
   }));
+  co_return co_await TakeBytes(call, length, sink, limiter, taken);
+}
+
+asio::awaitable<absl::Status> PluginSource::TakeBytes(std::shared_ptr<Call> call, uint64_t length, ByteSink& sink,
+                                                      runtime::TokenBucket& limiter, uint64_t& taken) {
   for (;;) {
     const uint64_t seen = call->changed().version();
     if (const auto offer = call->Offer()) {
@@ -334,6 +377,55 @@ std::string PlainEtag(std::string_view etag) {
 }
 
 }  // namespace
+
+asio::awaitable<absl::StatusOr<bool>> PluginSource::WaitForStat(std::shared_ptr<Call> call) {
+  for (;;) {
+    const uint64_t seen = call->changed().version();
+    if (call->told()) co_return true;
+    if (call->code()) co_return false;
+    const bool in_time = co_await call->changed().Wait(seen, call->deadline());
+    if (!in_time) co_return DeadlinePassed();
+  }
+}
+
+asio::awaitable<absl::StatusOr<Opening>> PluginSource::Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                            runtime::TokenBucket& limiter) {
+  if (!plugin_->has_open()) {
+    co_return co_await Source::Open(std::move(request), first_bytes, std::move(opened), limiter);
+  }
+  DF_CO_ASSIGN_OR_RETURN(const HeaderFields header, MakeOriginHeader(request.header, {}, options_.user_agent));
+  Attempts attempts(options_, random_, request.deadline);
+  for (;;) {
+    auto call = std::make_shared<Call>(plugin_, request, header, "");
+    const CancelAtExit<Call> cancel(call);
+    DF_CO_RETURN_IF_ERROR(Start(call, [first_bytes](Call& self) {
+      return self.table().open(self.table().self, self.wire(), first_bytes, self.opening(), self.error());
+    }));
+    DF_CO_ASSIGN_OR_RETURN(const bool told, co_await WaitForStat(call));
+    if (!told) {
+      const int code = call->code().value_or(DF_ORIGIN_INTERNAL);
+      if (code == DF_ORIGIN_OK) co_return absl::InternalError("origin plugin: open has told nothing of the object");
+      const bool again = MayPass(code) && co_await attempts.Next();
+      if (!again) co_return StatusOfCode(code, call->error_text());
+      continue;
+    }
+    Opening opening;
+    opening.stat = ToStat(call->stat());
+    DF_CO_ASSIGN_OR_RETURN(ByteSink* const sink, opened(opening.stat));
+    if (sink == nullptr) co_return opening;
+    uint64_t length = DF_ORIGIN_TO_END;
+    if (opening.stat.accepts_ranges) length = std::min(first_bytes, *opening.stat.content_length);
+    call->GoOn();
+    opening.body = co_await TakeBytes(call, length, *sink, limiter, opening.bytes);
+    if (absl::IsUnavailable(opening.body)) opening.body = Refused(opening.body);
+    const std::optional<uint64_t>& whole = opening.stat.content_length;
+    if (opening.body.ok() && length == DF_ORIGIN_TO_END && whole && *whole != opening.bytes) {
+      opening.body =
+          absl::DataLossError(StrCat("object has changed: its length was ", *whole, " and is ", opening.bytes));
+    }
+    co_return opening;
+  }
+}
 
 asio::awaitable<absl::Status> PluginSource::Read(OriginRequest request, ByteRange range, ObjectVersion version,
                                                  ByteSink& sink, runtime::TokenBucket& limiter) {

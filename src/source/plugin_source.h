@@ -22,6 +22,9 @@ class PluginSource : public Source {
       : plugins_(std::move(plugins)), plugin_(std::move(plugin)), options_(options) {}
 
   boost::asio::awaitable<absl::StatusOr<OriginStat>> Stat(OriginRequest request) override;
+  // By the plugin's own open, where it has one.
+  boost::asio::awaitable<absl::StatusOr<Opening>> Open(OriginRequest request, uint64_t first_bytes, Opened opened,
+                                                       runtime::TokenBucket& limiter) override;
   boost::asio::awaitable<absl::Status> Read(OriginRequest request, ByteRange range, ObjectVersion version,
                                             ByteSink& sink, runtime::TokenBucket& limiter) override;
   boost::asio::awaitable<absl::StatusOr<uint64_t>> ReadAll(OriginRequest request, ObjectVersion version, ByteSink& sink,
@@ -36,6 +39,12 @@ class PluginSource : public Source {
   absl::Status Start(const std::shared_ptr<Call>& call, std::function<int(Call&)> work);
   // The code that the plugin returns for a call that hands over no bytes.
   boost::asio::awaitable<absl::Status> Finish(std::shared_ptr<Call> call);
+  // Waits until `call` has told of the object (then true) or ended.
+  boost::asio::awaitable<absl::StatusOr<bool>> WaitForStat(std::shared_ptr<Call> call);
+  // Takes what `call` hands over, at most `length` bytes, until it ends; `taken` counts it. UNAVAILABLE for what may
+  // pass.
+  boost::asio::awaitable<absl::Status> TakeBytes(std::shared_ptr<Call> call, uint64_t length, ByteSink& sink,
+                                                 runtime::TokenBucket& limiter, uint64_t& taken);
   // One read by the plugin; `taken` is what the sink has got of it, also when it fails.
   boost::asio::awaitable<absl::Status> ReadOnce(OriginRequest request, uint64_t offset, uint64_t length,
                                                 std::string etag, ByteSink& sink, runtime::TokenBucket& limiter,

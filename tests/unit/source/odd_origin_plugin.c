@@ -11,6 +11,7 @@
 #include "dragonfly/origin_plugin.h"
 
 static int breaks_left = 2;
+static int downs_left = 1;
 
 static int odd_stat(void* self, const df_origin_request* request, df_origin_stat* stat, df_origin_error* error) {
   (void)self;
@@ -75,6 +76,26 @@ static int odd_read(void* self, const df_origin_request* request, uint64_t offse
   return write_digits(sink, offset, length);
 }
 
+/* What stat and read do, in one call. */
+static int odd_open(void* self, const df_origin_request* request, uint64_t first_bytes,
+                    const df_origin_opening* opening, df_origin_error* error) {
+  if (strstr(request->url, "/silent") != NULL) return DF_ORIGIN_OK;
+  if (strstr(request->url, "/down") != NULL && downs_left > 0) {
+    --downs_left;
+    return DF_ORIGIN_UNAVAILABLE;
+  }
+  df_origin_stat stat;
+  memset(&stat, 0, sizeof stat);
+  stat.struct_size = sizeof stat;
+  const int told = odd_stat(self, request, &stat, error);
+  if (told != DF_ORIGIN_OK) return told;
+  snprintf(stat.etag, sizeof stat.etag, "opened");
+  if (strstr(request->url, "/twice") != NULL && opening->opened(opening, &stat) != 0) return DF_ORIGIN_CANCELLED;
+  if (opening->opened(opening, &stat) != 0) return DF_ORIGIN_CANCELLED;
+  uint64_t length = stat.has_length && first_bytes < 100000 ? first_bytes : 100000;
+  return odd_read(self, request, 0, length, opening->sink, error);
+}
+
 static int odd_list(void* self, const df_origin_request* request, const df_origin_lister* lister,
                     df_origin_error* error) {
   (void)self;
@@ -108,6 +129,7 @@ const df_origin_plugin* df_origin_plugin_open(uint32_t abi_version, const df_ori
   }
   plugin.abi_version = how != NULL && strcmp(how, "future") == 0 ? 7 : DF_ORIGIN_ABI_VERSION;
   plugin.read = how != NULL && strcmp(how, "half") == 0 ? NULL : odd_read;
+  plugin.open = how != NULL && strcmp(how, "opens") == 0 ? odd_open : NULL;
   plugin.list = how != NULL && strcmp(how, "flat") == 0 ? NULL : odd_list;
   return &plugin;
 }

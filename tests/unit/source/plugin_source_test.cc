@@ -60,6 +60,14 @@ class PluginSource : public SourceFixture {
     return text;
   }
 
+  absl::StatusOr<Opening> Open(const std::string& url, uint64_t first_bytes, bool wanted = true) {
+    sink_.text.clear();
+    const Source::Opened opened = [this, wanted](const OriginStat&) -> absl::StatusOr<ByteSink*> {
+      return wanted ? &sink_ : nullptr;
+    };
+    return Run(SourceFor(url).Open(Ask(url), first_bytes, opened, limiter_));
+  }
+
   testing::TempDir root_;  // of the file plugin
   testing::TempDir plugins_;
 };
@@ -140,6 +148,53 @@ TEST_F(PluginSource, StatsAndReads) {
   EXPECT_EQ(unknown->content_length, std::nullopt);
   EXPECT_FALSE(unknown->accepts_ranges);
   EXPECT_THAT(Stat("odd://host/badtag")->header, Not(Contains(Key("etag"))));
+}
+
+TEST_F(PluginSource, OpensByOneCallWhereThePluginCan) {
+  ::setenv("ODD_ORIGIN", "opens", 1);
+  LoadOdd();
+  for (const uint64_t first : {uint64_t{7}, uint64_t{100'000}, uint64_t{1} << 20}) {
+    const absl::StatusOr<Opening> opening = Open("odd://host/file", first);
+    ASSERT_TRUE(opening.ok()) << opening.status();
+    EXPECT_TRUE(opening->body.ok()) << opening->body;
+    EXPECT_EQ(opening->stat.content_length, 100'000u);
+    EXPECT_THAT(opening->stat.header, Contains(Pair("etag", "\"opened\""))) << "by stat and read it would be v1";
+    EXPECT_EQ(opening->bytes, std::min<uint64_t>(first, 100'000));
+    EXPECT_EQ(sink_.text, Digits(0, std::min<size_t>(first, 100'000)));
+  }
+  const absl::StatusOr<Opening> unknown = Open("odd://host/unknown", 7);
+  ASSERT_TRUE(unknown.ok()) << unknown.status();
+  EXPECT_EQ(unknown->stat.content_length, std::nullopt);
+  EXPECT_EQ(unknown->bytes, 100'000u) << "without a length all of it is the first read";
+  const absl::StatusOr<Opening> unwanted = Open("odd://host/file", 7, /*wanted=*/false);
+  ASSERT_TRUE(unwanted.ok()) << unwanted.status();
+  EXPECT_EQ(unwanted->bytes, 0u);
+  EXPECT_EQ(sink_.text, "");
+  EXPECT_TRUE(Open("odd://host/down", 7).ok()) << "asked again, since nothing was told";
+}
+
+TEST_F(PluginSource, TakesNothingFromAnOpenThatBreaksItsPromises) {
+  ::setenv("ODD_ORIGIN", "opens", 1);
+  LoadOdd();
+  EXPECT_EQ(CodeOf(Open("odd://host/missing", 7).status()), 404);
+  EXPECT_THAT(Open("odd://host/silent", 7).status().ToString(), HasSubstr("open has told nothing of the object"));
+  const absl::StatusOr<Opening> twice = Open("odd://host/twice", 7);
+  ASSERT_TRUE(twice.ok()) << twice.status();
+  EXPECT_FALSE(twice->body.ok());
+  const absl::StatusOr<Opening> longer = Open("odd://host/long", 7);
+  ASSERT_TRUE(longer.ok()) << longer.status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(longer->body)) << longer->body;
+  const absl::StatusOr<Opening> shorter = Open("odd://host/short", 70);
+  ASSERT_TRUE(shorter.ok()) << shorter.status();
+  EXPECT_TRUE(absl::IsDataLoss(shorter->body)) << shorter->body;
+}
+
+TEST_F(PluginSource, OpensByTwoCallsWhereThePluginKnowsNoOther) {
+  LoadOdd();
+  const absl::StatusOr<Opening> opening = Open("odd://host/file", 7);
+  ASSERT_TRUE(opening.ok()) << opening.status();
+  EXPECT_THAT(opening->stat.header, Contains(Pair("etag", "\"v1\"")));
+  EXPECT_EQ(sink_.text, Digits(0, 7));
 }
 
 TEST_F(PluginSource, TellsThePluginsErrors) {
@@ -248,6 +303,11 @@ TEST_F(PluginSource, TheExampleReadsFilesBelowItsRoot) {
   const absl::StatusOr<OriginStat> stat = Stat(url);
   ASSERT_TRUE(stat.ok()) << stat.status();
   EXPECT_EQ(stat->content_length, content.size());
+  const absl::StatusOr<Opening> opening = Open(url, 1'000'000);
+  ASSERT_TRUE(opening.ok()) << opening.status();
+  EXPECT_EQ(opening->stat.header, stat->header);
+  EXPECT_EQ(opening->bytes, 1'000'000u);
+  EXPECT_TRUE(sink_.text == content.substr(0, 1'000'000));
   for (const ByteRange range : {ByteRange{0, 3'000'000}, ByteRange{2'999'999, 1}, ByteRange{1'000'001, 1'500'000}}) {
     const absl::Status read = Read(url, range, VersionOf(*stat));
     ASSERT_TRUE(read.ok()) << read;
