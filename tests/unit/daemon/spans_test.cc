@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -350,6 +351,66 @@ TEST_F(SpansTest, CallsAboutPersistentCacheTasksAndWhatSchedulersHearOfThem) {
   for (const std::string& name : asked) {
     Find(spans, name, [](const Received& one) { return one.span.kind() == OtlpCollector::Span::SPAN_KIND_CLIENT; });
   }
+}
+
+TEST_F(SpansTest, ADamagedCopyOfAPersistentCacheTaskIsTakenBackFromItsScheduler) {
+  StartScheduler();
+  DaemonConfig config = Config("owner", StrCat("127.0.0.1:", scheduler_->port()));
+  config.gc.interval = absl::Seconds(1);
+  config.gc.high_percent = 99;
+  auto owner = StartTraced(config);
+  ASSERT_NE(owner, nullptr);
+  const auto stub = dfdaemon::v2::DfdaemonDownload::NewStub(
+      grpc::CreateChannel("unix:" + owner->socket_path(), grpc::InsecureChannelCredentials()));
+  using Local = dfdaemon::v2::DfdaemonDownload::Stub;
+  const std::string path = dir_.path() + "/file";
+  std::ofstream(path, std::ios::binary) << RandomBytes((5 << 20) + 3);
+  dfdaemon::v2::UploadPersistentCacheTaskRequest import;
+  import.set_path(path);
+  import.set_persistent_replica_count(1);
+  common::v2::PersistentCacheTask task;
+  const grpc::Status imported = Call(*stub, &Local::UploadPersistentCacheTask, import, &task);
+  ASSERT_TRUE(imported.ok()) << imported.error_message();
+
+  // Somebody writes into a file that is a link of the copy.
+  const std::string output = dir_.path() + "/linked";
+  {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallPatience);
+    dfdaemon::v2::DownloadPersistentCacheTaskRequest request;
+    request.set_task_id(task.id());
+    request.set_output_path(output);
+    request.set_force_hard_link(true);
+    const auto reader = stub->DownloadPersistentCacheTask(&context, request);
+    dfdaemon::v2::DownloadPersistentCacheTaskResponse response;
+    while (reader->Read(&response)) {
+    }
+    const grpc::Status linked = reader->Finish();
+    ASSERT_TRUE(linked.ok()) << linked.error_message();
+  }
+  ASSERT_GT(std::filesystem::hard_link_count(output), 1u);
+  {
+    std::fstream file(output, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(1 << 20);
+    file << "no longer what it was";
+  }
+
+  const std::vector<Received> spans = collector_.WaitForNames({"delete_persistent_cache_peer"});
+  EXPECT_EQ(Find(spans, "delete_persistent_cache_peer").span.kind(), OtlpCollector::Span::SPAN_KIND_CLIENT);
+  dfdaemon::v2::StatLocalPersistentCacheTaskRequest about;
+  about.set_task_id(task.id());
+  dfdaemon::v2::StatLocalPersistentCacheTaskResponse copy;
+  const TimePoint deadline = Clock::now() + kCallPatience;
+  grpc::Status found;
+  do {
+    found = Call(*stub, &Local::StatLocalPersistentCacheTask, about, &copy);
+  } while (found.ok() && Clock::now() < deadline);
+  EXPECT_EQ(found.error_code(), grpc::StatusCode::NOT_FOUND) << found.error_message();
+  dfdaemon::v2::StatPersistentCacheTaskRequest at_the_scheduler;
+  at_the_scheduler.set_task_id(task.id());
+  const grpc::Status known =
+      Call(*UploadStub(*owner), &dfdaemon::v2::DfdaemonUpload::Stub::StatPersistentCacheTask, at_the_scheduler, &task);
+  EXPECT_TRUE(!known.ok() || task.current_persistent_replica_count() == 0) << task.ShortDebugString();
 }
 
 TEST_F(SpansTest, PiecesOfParentsAndWhatSchedulersAreTold) {
