@@ -25,13 +25,14 @@ function(df_command_line_program name)
 
   add_executable(${name} ${P_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
-  add_dependencies(${name} df_cli df_rpc_unix df_api_messages df_base)
+  add_dependencies(${name} df_cli df_rpc_tls_client df_rpc_unix df_api_messages df_base)
   target_link_libraries(${name} PRIVATE
     df_warnings
-    $<TARGET_FILE:df_cli> $<TARGET_FILE:df_rpc_unix> $<TARGET_FILE:df_api_messages> $<TARGET_FILE:df_base>
+    $<TARGET_FILE:df_cli> $<TARGET_FILE:df_rpc_tls_client> $<TARGET_FILE:df_rpc_unix>
+    $<TARGET_FILE:df_api_messages> $<TARGET_FILE:df_base>
     ${absl_libdir}/libprotobuf.a
     -Wl,--start-group ${archives} -Wl,--end-group
-    ${absl_libdir}/libcrypto.a ${absl_libdir}/libnghttp2.a ${absl_libdir}/libz.a
+    ${absl_libdir}/libssl.a ${absl_libdir}/libcrypto.a ${absl_libdir}/libnghttp2.a ${absl_libdir}/libz.a
     PkgConfig::isal PkgConfig::idn2 Threads::Threads
     -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)

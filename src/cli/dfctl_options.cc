@@ -21,6 +21,8 @@ constexpr char kFooter[] = R"(Examples:
   dfctl why https://example.com/model.bin
   dfctl task preheat https://example.com/model.bin --scheduler-endpoint http://scheduler:8002
   dfctl task preheat oci://registry.example.com/team/app:1.0 --scheduler-endpoint http://scheduler:8002
+  dfctl task preheat https://example.com/model.bin --scheduler-endpoint https://scheduler:8002 \
+    --scheduler-ca-cert ca.pem --scheduler-cert client.pem --scheduler-key client.key
 
 Exit status: 0 success; 1 the call failed, the report says why; 2 wrong usage.)";
 
@@ -109,6 +111,10 @@ class Commands {
            flag, [&target](const std::string& text) { target = text; }, help)
         ->envname(PreheatVariable(variable));
   }
+  static void AddPath(CLI::App& sub, const std::string& flag, std::string& target, const std::string& variable,
+                      const std::string& help) {
+    sub.add_option(flag, target, help)->type_name("PATH")->envname(PreheatVariable(variable));
+  }
   template <typename Number>
   static CLI::Option* AddNumber(CLI::App& sub, const std::string& flag, std::optional<Number>& target, int64_t max,
                                 const std::string& variable, const std::string& help) {
@@ -150,9 +156,15 @@ void Commands::AddTaskPreheat(CLI::App& group) {
              RefuseOptionValue(text, "--scheduler-endpoint <SCHEDULER_ENDPOINT>", endpoint.status());
            p.scheduler_endpoint = text;
          },
-         "URL of the scheduler, such as http://10.0.0.1:8002")
+         "URL of the scheduler, such as http://10.0.0.1:8002, or https:// for TLS")
       ->required()
       ->envname(PreheatVariable("SCHEDULER_ENDPOINT"));
+  AddPath(sub, "--scheduler-ca-cert", p.scheduler_tls.ca_cert, "SCHEDULER_CA_CERT",
+          "With https: PEM file of the authorities that the scheduler's certificate may come from, instead of the "
+          "system's");
+  AddPath(sub, "--scheduler-cert", p.scheduler_tls.cert, "SCHEDULER_CERT",
+          "With https: PEM file of the certificate to show to a scheduler that wants one");
+  AddPath(sub, "--scheduler-key", p.scheduler_tls.key, "SCHEDULER_KEY", "With https: PEM file of its key");
   AddPreheatHosts(sub);
   AddPreheatTask(sub);
   AddStorageOptions(sub, PreheatVariable(""), o_.preheat.origin);
@@ -303,13 +315,14 @@ ParsedDfctlOptions ParseDfctlOptions(std::vector<std::string> arguments) {
 absl::StatusOr<HostAndPort> ParseSchedulerEndpoint(const std::string& text) {
   const std::string with_scheme = text.find("://") == std::string::npos ? "http://" + text : text;
   DF_ASSIGN_OR_RETURN(const Url url, Url::Parse(with_scheme));
-  if (url.scheme != "http") return absl::InvalidArgumentError(StrCat("the scheme must be http, not ", url.scheme));
-  // The default port of HTTP is dropped by the parser, and no scheduler has it.
+  if (url.scheme != "http" && url.scheme != "https") {
+    return absl::InvalidArgumentError(StrCat("the scheme must be http or https, not ", url.scheme));
+  }
   const int port = url.effective_port();
   std::string host = url.host;
   if (host.empty()) return absl::InvalidArgumentError("a host is missing");
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
-  return HostAndPort{.host = std::move(host), .port = port};
+  return HostAndPort{.host = std::move(host), .port = port, .tls = url.scheme == "https"};
 }
 
 absl::StatusOr<std::string> ManifestUrl(const std::string& reference) {

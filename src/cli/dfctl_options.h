@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/origin_options.h"
+#include "rpc/tls_client.h"
 
 namespace dragonfly::cli {
 
@@ -29,7 +30,8 @@ struct PreheatOptions {
   PreheatOptions() = default;
   std::string url;
   std::string scheduler_endpoint;
-  bool request_sdk = false;  // has no effect
+  rpc::TlsClientFiles scheduler_tls;  // only with an https endpoint
+  bool request_sdk = false;           // has no effect
   std::string scope = "all_seed_peers";
   std::vector<std::string> ips;
   std::optional<uint32_t> percentage;
@@ -79,11 +81,12 @@ struct ParsedDfctlOptions {
 };
 ParsedDfctlOptions ParseDfctlOptions(std::vector<std::string> arguments);
 
-// Where a scheduler listens, from "http://host:port" or "host:port". Errors: INVALID_ARGUMENT naming the text; among
-// them https, since dfctl speaks no TLS.
+// Where a scheduler listens, from "http://host:port", "https://host:port" or "host:port" (then without TLS). Errors:
+// INVALID_ARGUMENT naming the text.
 struct HostAndPort {
   std::string host;  // IPv6 without brackets
   int port = 0;
+  bool tls = false;
 };
 absl::StatusOr<HostAndPort> ParseSchedulerEndpoint(const std::string& text);
 

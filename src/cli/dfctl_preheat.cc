@@ -2,11 +2,13 @@
 #include "cli/dfctl_preheat.h"
 
 #include <iostream>
+#include <memory>
 
 #include "base/status.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "cli/dfctl_calls.h"
+#include "rpc/tls_client.h"
 
 namespace dragonfly::cli {
 namespace {
@@ -35,11 +37,23 @@ void SetCommon(const PreheatOptions& options, Request& request) {
   request.set_insecure_skip_verify(options.insecure_skip_verify);
 }
 
-absl::Status CallScheduler(const PreheatOptions& options) {
+absl::StatusOr<std::unique_ptr<rpc::UnixClient>> ConnectScheduler(const PreheatOptions& options) {
   DF_ASSIGN_OR_RETURN(const HostAndPort address, ParseSchedulerEndpoint(options.scheduler_endpoint));
+  const rpc::TlsClientFiles& files = options.scheduler_tls;
+  if (address.tls) return rpc::ConnectTls(address.host, address.port, files);
+  // Whoever names certificates expects TLS.
+  if (!files.ca_cert.empty() || !files.cert.empty() || !files.key.empty()) {
+    return absl::InvalidArgumentError(
+        StrCat("--scheduler-ca-cert, --scheduler-cert and --scheduler-key need an https endpoint, not ",
+               options.scheduler_endpoint));
+  }
+  return rpc::UnixClient::ConnectTcp(address.host, address.port);
+}
+
+absl::Status CallScheduler(const PreheatOptions& options) {
   const bool image = options.url.starts_with("oci://");
   const std::string method = StrCat("/scheduler.v2.Scheduler/", image ? "PreheatImage" : "PreheatFile");
-  DF_ASSIGN_OR_RETURN(const auto client, rpc::UnixClient::ConnectTcp(address.host, address.port));
+  DF_ASSIGN_OR_RETURN(const auto client, ConnectScheduler(options));
   const Clock::duration timeout = absl::ToChronoNanoseconds(options.timeout);
   google::protobuf::Empty empty;
   absl::Status called;

@@ -26,6 +26,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "rpc/client_socket.h"
 #include "rpc/wire_status.h"
 
 namespace dragonfly::rpc {
@@ -186,12 +187,39 @@ absl::Status ConnectSocket(int fd, const sockaddr* address, socklen_t length, co
   return absl::OkStatus();
 }
 
+class PlainSocket final : public ClientSocket {
+ public:
+  explicit PlainSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  int fd() const override { return fd_.get(); }
+  absl::StatusOr<size_t> Send(std::string_view bytes) override {
+    for (;;) {
+      const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent >= 0) return static_cast<size_t>(sent);
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return size_t{0};
+      if (errno != EINTR) return absl::UnavailableError(std::strerror(errno));
+    }
+  }
+  absl::StatusOr<std::optional<size_t>> Receive(std::span<uint8_t> bytes) override {
+    const ssize_t got = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
+    if (got >= 0) return std::optional<size_t>(static_cast<size_t>(got));
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return std::optional<size_t>();
+    return absl::UnavailableError(std::strerror(errno));
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
 }  // namespace
+
+std::unique_ptr<ClientSocket> MakePlainSocket(UniqueFd fd) { return std::make_unique<PlainSocket>(std::move(fd)); }
 
 struct UnixClient::State {
   std::string path;  // or host and port
   std::string authority = "localhost";
-  UniqueFd fd;
+  std::string scheme = "http";
+  std::unique_ptr<ClientSocket> wire;
   std::unique_ptr<nghttp2_session, FreeSession> session;
   std::string unsent;  // bytes of frames that the socket did not take yet
   std::vector<uint8_t> input = std::vector<uint8_t>(kReadLength);
@@ -208,6 +236,7 @@ struct UnixClient::State {
   absl::Status Lost(std::string_view what) {
     return absl::UnavailableError(StrCat("connection to ", path, ": ", what));
   }
+  absl::Status Lost(const absl::Status& why) { return Lost(MessageOf(why)); }
 
   ActiveCall* CallOf(int32_t stream) const { return call != nullptr && call->stream == stream ? call : nullptr; }
 
@@ -308,7 +337,7 @@ absl::Status UnixClient::State::Start() {
 
 absl::Status UnixClient::State::Submit(ActiveCall& active, std::string_view method, TimePoint deadline) {
   std::vector<nghttp2_nv> headers = {
-      Header(":method", "POST"),         Header(":scheme", "http"), Header(":path", method),
+      Header(":method", "POST"),         Header(":scheme", scheme), Header(":path", method),
       Header(":authority", authority),   Header("te", "trailers"),  Header("content-type", "application/grpc"),
       Header("user-agent", "dragonfly"),
   };
@@ -334,22 +363,24 @@ absl::Status UnixClient::State::SendPending() {
       if (length == 0) return absl::OkStatus();
       unsent.assign(reinterpret_cast<const char*>(data), static_cast<size_t>(length));
     }
-    const ssize_t sent = ::send(fd.get(), unsent.data(), unsent.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return absl::OkStatus();
-    if (sent < 0) return Lost(std::strerror(errno));
-    unsent.erase(0, static_cast<size_t>(sent));
+    const absl::StatusOr<size_t> sent = wire->Send(unsent);
+    if (!sent.ok()) return Lost(sent.status());
+    if (*sent == 0) return absl::OkStatus();
+    unsent.erase(0, *sent);
   }
 }
 
 absl::Status UnixClient::State::Receive() {
-  const ssize_t received = ::recv(fd.get(), input.data(), input.size(), 0);
-  if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return absl::OkStatus();
-  if (received < 0) return Lost(std::strerror(errno));
-  if (received == 0) return Lost("closed by the server");
-  const ssize_t used = nghttp2_session_mem_recv(session.get(), input.data(), static_cast<size_t>(received));
-  if (used < 0) return Lost(nghttp2_strerror(static_cast<int>(used)));
-  return absl::OkStatus();
+  // Until the socket must be waited for: what TLS has unpacked already, no socket tells.
+  for (;;) {
+    const absl::StatusOr<std::optional<size_t>> received = wire->Receive(input);
+    if (!received.ok()) return Lost(received.status());
+    if (!received->has_value()) return absl::OkStatus();
+    if (**received == 0) return Lost("closed by the server");
+    const ssize_t used = nghttp2_session_mem_recv(session.get(), input.data(), **received);
+    if (used < 0) return Lost(nghttp2_strerror(static_cast<int>(used)));
+    if (call == nullptr || call->ended || !call->failure.ok()) return absl::OkStatus();
+  }
 }
 
 absl::Status UnixClient::State::Step(TimePoint deadline) {
@@ -363,7 +394,7 @@ absl::Status UnixClient::State::Step(TimePoint deadline) {
     if (left <= 0) return absl::DeadlineExceededError("no answer in time");
     timeout = static_cast<int>(std::min<int64_t>(left, INT_MAX));
   }
-  pollfd waited{fd.get(), static_cast<short>(unsent.empty() ? POLLIN : POLLIN | POLLOUT), 0};
+  pollfd waited{wire->fd(), static_cast<short>(unsent.empty() ? POLLIN : POLLIN | POLLOUT), 0};
   if (::poll(&waited, 1, timeout) < 0 && errno != EINTR) return ErrnoStatus(errno, "poll");
   if ((waited.revents & (POLLIN | POLLHUP | POLLERR)) != 0) return Receive();
   return waited.revents == 0 ? absl::OkStatus() : sent;
@@ -385,17 +416,21 @@ absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::Connect(const std::strin
 
   auto state = std::make_unique<State>();
   state->path = socket_path;
-  state->fd = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!state->fd.valid()) return absl::UnavailableError(StrCat("make a Unix socket: ", std::strerror(errno)));
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return absl::UnavailableError(StrCat("make a Unix socket: ", std::strerror(errno)));
   DF_RETURN_IF_ERROR(
-      ConnectSocket(state->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address), socket_path));
+      ConnectSocket(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address), socket_path));
+  state->wire = MakePlainSocket(std::move(fd));
   DF_RETURN_IF_ERROR(state->Start());
   return std::unique_ptr<UnixClient>(new UnixClient(std::move(state)));
 }
 
-absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::ConnectTcp(const std::string& host, int port) {
-  const std::string name =
-      host.find(':') == std::string::npos ? StrCat(host, ":", port) : StrCat("[", host, "]:", port);
+std::string NameOf(const std::string& host, int port) {
+  return host.find(':') == std::string::npos ? StrCat(host, ":", port) : StrCat("[", host, "]:", port);
+}
+
+absl::StatusOr<UniqueFd> ConnectTcpSocket(const std::string& host, int port) {
+  const std::string name = NameOf(host, port);
   addrinfo wanted{};
   wanted.ai_socktype = SOCK_STREAM;
   wanted.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
@@ -404,22 +439,34 @@ absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::ConnectTcp(const std::st
     return absl::UnavailableError(StrCat("look up ", Quoted(host), ": ", ::gai_strerror(error)));
   const std::unique_ptr<addrinfo, FreeAddresses> found(raw_found);
 
-  auto state = std::make_unique<State>();
-  state->path = name;
-  state->authority = name;
   absl::Status connected = absl::UnavailableError(StrCat("connect to ", name, ": the name has no address"));
   for (const addrinfo* address = found.get(); address != nullptr; address = address->ai_next) {
-    state->fd = UniqueFd(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!state->fd.valid()) {
+    UniqueFd fd(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd.valid()) {
       connected = absl::UnavailableError(StrCat("make a TCP socket: ", std::strerror(errno)));
       continue;
     }
-    connected = ConnectSocket(state->fd.get(), address->ai_addr, address->ai_addrlen, name);
-    if (connected.ok()) break;
+    connected = ConnectSocket(fd.get(), address->ai_addr, address->ai_addrlen, name);
+    if (!connected.ok()) continue;
+    const int on = 1;
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    return fd;
   }
-  DF_RETURN_IF_ERROR(connected);
-  const int on = 1;
-  ::setsockopt(state->fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  return connected;
+}
+
+absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::ConnectTcp(const std::string& host, int port) {
+  DF_ASSIGN_OR_RETURN(UniqueFd fd, ConnectTcpSocket(host, port));
+  return Over(MakePlainSocket(std::move(fd)), NameOf(host, port), "http");
+}
+
+absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::Over(std::unique_ptr<ClientSocket> stream, std::string name,
+                                                             std::string scheme) {
+  auto state = std::make_unique<State>();
+  state->authority = name;
+  state->path = std::move(name);
+  state->scheme = std::move(scheme);
+  state->wire = std::move(stream);
   DF_RETURN_IF_ERROR(state->Start());
   return std::unique_ptr<UnixClient>(new UnixClient(std::move(state)));
 }

@@ -13,13 +13,17 @@
 
 namespace dragonfly::rpc {
 
+class ClientSocket;
+
 class UnixClient {
  public:
   // Errors: UNAVAILABLE naming the socket.
   static absl::StatusOr<std::unique_ptr<UnixClient>> Connect(const std::string& socket_path);
-  // The same over TCP without TLS; `host` is a name or an address, IPv6 without brackets. Tries each address of a name
-  // for at most two seconds. Errors: UNAVAILABLE naming host and port.
+  // The same over TCP without TLS; see ConnectTcpSocket(). With TLS: rpc/tls_client.h.
   static absl::StatusOr<std::unique_ptr<UnixClient>> ConnectTcp(const std::string& host, int port);
+  // Over a connection that was made already, to the server that messages call `name`; `scheme` is http or https.
+  static absl::StatusOr<std::unique_ptr<UnixClient>> Over(std::unique_ptr<ClientSocket> stream, std::string name,
+                                                          std::string scheme);
   ~UnixClient();
 
   // Calls `method` ("/dfdaemon.v2.DfdaemonDownload/DownloadTask") with a serialised request and hands each serialised

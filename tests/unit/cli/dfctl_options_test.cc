@@ -283,7 +283,13 @@ TEST(DfctlPreheat, FindsTheScheduler) {
   const auto six = ParseSchedulerEndpoint("[::1]:8002");
   ASSERT_TRUE(six.ok());
   EXPECT_EQ(six->host, "::1");
-  EXPECT_THAT(MessageOf(ParseSchedulerEndpoint("https://s:8002").status()), HasSubstr("https"));
+  EXPECT_FALSE(named->tls);
+  const auto secure = ParseSchedulerEndpoint("https://s:8002");
+  ASSERT_TRUE(secure.ok()) << secure.status();
+  EXPECT_EQ(secure->host, "s");
+  EXPECT_EQ(secure->port, 8002);
+  EXPECT_TRUE(secure->tls);
+  EXPECT_THAT(MessageOf(ParseSchedulerEndpoint("ftp://s:8002").status()), HasSubstr("http or https, not ftp"));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/server.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
+#include "tests/unit/rpc/tls_fixture.h"
 
 namespace dragonfly::cli {
 namespace {
@@ -201,6 +202,85 @@ TEST_F(DfctlTest, NamesASchedulerThatDoesNotPreheat) {
   EXPECT_THAT(run.out,
               HasSubstr("the scheduler at " + endpoint + " does not serve scheduler.v2.Scheduler/PreheatFile"));
   (*server)->Shutdown(Clock::now());
+}
+
+TEST_F(DfctlTest, PreheatsThroughASchedulerThatSpeaksTls) {
+  rpc::TestAuthority authority(dir_, "cluster");
+  rpc::TestAuthority stranger(dir_, "stranger");
+  rpc::ServerOptions options;
+  options.addresses = {"127.0.0.1:0"};
+  options.tls = authority.Issue("scheduler");
+  Scheduler scheduler;
+  options.services = {&scheduler};
+  auto server = rpc::Server::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string address = "127.0.0.1:" + std::to_string((*server)->port());
+  const rpc::TlsFiles own = authority.Issue("operator");
+  const std::vector<std::string> preheat = {"task", "preheat", "http://o/f", "--scheduler-endpoint",
+                                            "https://" + address};
+  const auto with = [&preheat](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = preheat;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Dfctl(arguments);
+  };
+  const std::vector<std::string> pair = {"--scheduler-cert", own.cert, "--scheduler-key", own.key};
+  const Result run =
+      with({"--scheduler-ca-cert", own.ca_cert, "--scheduler-cert", own.cert, "--scheduler-key", own.key});
+  EXPECT_EQ(run.exit_code, 0) << run.out;
+  EXPECT_EQ(scheduler.file.url(), "http://o/f");
+
+  // Neither the system's authorities nor those of somebody else vouch for it.
+  for (const std::vector<std::string>& more : {pair,
+                                               {"--scheduler-ca-cert", stranger.Issue("x").ca_cert, "--scheduler-cert",
+                                                own.cert, "--scheduler-key", own.key}}) {
+    const Result untrusted = with(more);
+    EXPECT_EQ(untrusted.exit_code, 1);
+    EXPECT_THAT(untrusted.out, HasSubstr("connect to " + address + " by TLS: its certificate: "));
+  }
+  // The scheduler wants a certificate, and one of its own authority.
+  EXPECT_EQ(with({"--scheduler-ca-cert", own.ca_cert}).exit_code, 1);
+  const rpc::TlsFiles foreign = stranger.Issue("operator");
+  EXPECT_EQ(with({"--scheduler-ca-cert", own.ca_cert, "--scheduler-cert", foreign.cert, "--scheduler-key", foreign.key})
+                .exit_code,
+            1);
+  // Files that are none.
+  const Result missing = with({"--scheduler-ca-cert", dir_ + "/nowhere.pem"});
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_THAT(missing.out, HasSubstr("CA certificate " + dir_ + "/nowhere.pem: "));
+  EXPECT_THAT(with({"--scheduler-ca-cert", own.ca_cert, "--scheduler-cert", own.cert}).out, HasSubstr("needs its key"));
+  // Certificates without TLS would be no protection.
+  const Result plain = Dfctl({"task", "preheat", "http://o/f", "--scheduler-endpoint", "http://" + address,
+                              "--scheduler-ca-cert", own.ca_cert});
+  EXPECT_THAT(plain.out, HasSubstr("need an https endpoint, not http://" + address));
+  (*server)->Shutdown(Clock::now());
+}
+
+TEST_F(DfctlTest, WantsACertificateForTheNameThatItCalls) {
+  rpc::TestAuthority authority(dir_, "cluster");
+  rpc::ServerOptions options;
+  options.addresses = {"127.0.0.1:0"};
+  options.tls = authority.Issue("scheduler", "DNS:scheduler.example.com");
+  Scheduler scheduler;
+  options.services = {&scheduler};
+  auto server = rpc::Server::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const rpc::TlsFiles own = authority.Issue("operator");
+  const std::string port = std::to_string((*server)->port());
+  for (const std::string host : {"127.0.0.1", "localhost"}) {
+    const Result run =
+        Dfctl({"task", "preheat", "http://o/f", "--scheduler-endpoint", "https://" + host + ":" + port,
+               "--scheduler-ca-cert", own.ca_cert, "--scheduler-cert", own.cert, "--scheduler-key", own.key});
+    EXPECT_EQ(run.exit_code, 1);
+    EXPECT_THAT(run.out, HasSubstr("mismatch"));
+  }
+  (*server)->Shutdown(Clock::now());
+}
+
+TEST_F(DfctlTest, SaysThatASchedulerSpeaksNoTls) {
+  const Result run = Dfctl(
+      {"task", "preheat", "http://o/f", "--scheduler-endpoint", "https" + endpoint_.substr(endpoint_.find("://"))});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.out, HasSubstr("by TLS: "));
 }
 
 }  // namespace

@@ -3,17 +3,22 @@
 #include "daemon/control_plane.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "base/text.h"
+#include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "scheduler/config.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/v2/scheduler.grpc.pb.h"
 #include "tests/unit/daemon/daemon_fixture.h"
 #include "tests/unit/daemon/scripted_manager.h"
 #include "tests/unit/daemon/scripted_origin.h"
@@ -45,9 +50,9 @@ class ControlPlaneTest : public test::DaemonFixture {
     config.server.listen_ip = "127.0.0.1";
     config.server.port = 0;
     config.server.cache_dir = dir_.path() + "/scheduler";
-    config.server.tls.ca_cert = config.seed_peer.tls.ca_cert = tls.ca_cert;
-    config.server.tls.cert = config.seed_peer.tls.cert = tls.cert;
-    config.server.tls.key = config.seed_peer.tls.key = tls.key;
+    config.server.tls.ca_cert = config.seed_peer.tls.ca_cert = config.peer.tls.ca_cert = tls.ca_cert;
+    config.server.tls.cert = config.seed_peer.tls.cert = config.peer.tls.cert = tls.cert;
+    config.server.tls.key = config.seed_peer.tls.key = config.peer.tls.key = tls.key;
     auto started = scheduler::Scheduler::Start(config, io_);
     EXPECT_TRUE(started.ok()) << started.status();
     if (started.ok()) scheduler_ = *std::move(started);
@@ -300,6 +305,69 @@ TEST_F(ControlPlaneTest, TheStartNamesTheKeyAndTheFileThatIsWrong) {
               HasSubstr("manager.cert " + expired.cert + ": the certificate has expired"));
   EXPECT_THAT(fails([&](DaemonConfig& config) { config.manager.tls = DaemonConfig::TlsFiles(); }),
               HasSubstr("https needs manager.caCert"));
+}
+
+// The scheduler itself calls peers: to let one keep a replica, and to let it go.
+TEST_F(ControlPlaneTest, ASchedulerReachesPeersThatSpeakTlsOnly) {
+  const std::string address = StartScheduler(authority_.Issue("scheduler"));
+  std::vector<std::unique_ptr<Daemon>> peers;
+  for (const std::string name : {"a", "b"}) {
+    DaemonConfig config = WithTls(Config(name, address), authority_.Issue(name));
+    config.gc.high_percent = 99;
+    peers.push_back(Start(config));
+    ASSERT_NE(peers.back(), nullptr);
+  }
+  const auto stub_of = [](const Daemon& daemon) {
+    return dfdaemon::v2::DfdaemonDownload::NewStub(
+        grpc::CreateChannel("unix:" + daemon.socket_path(), grpc::InsecureChannelCredentials()));
+  };
+  const auto call = [](auto& stub, auto method, const auto& request, auto* response) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    return (stub.*method)(&context, request, response);
+  };
+  using Local = dfdaemon::v2::DfdaemonDownload::Stub;
+  const std::string path = dir_.path() + "/original";
+  std::ofstream(path, std::ios::binary) << RandomBytes((5 << 20) + 1);
+  dfdaemon::v2::UploadPersistentCacheTaskRequest import;
+  import.set_path(path);
+  import.set_persistent_replica_count(2);
+  common::v2::PersistentCacheTask task;
+  const grpc::Status imported = call(*stub_of(*peers[0]), &Local::UploadPersistentCacheTask, import, &task);
+  ASSERT_TRUE(imported.ok()) << imported.error_message();
+
+  dfdaemon::v2::StatLocalPersistentCacheTaskRequest about;
+  about.set_task_id(task.id());
+  const auto await_copy = [&](bool there) {
+    const TimePoint deadline = In(kPatience);
+    dfdaemon::v2::StatLocalPersistentCacheTaskResponse copy;
+    bool has = !there;
+    do {
+      copy.Clear();
+      const grpc::Status found = call(*stub_of(*peers[1]), &Local::StatLocalPersistentCacheTask, about, &copy);
+      has = found.ok() && copy.has_finished_at() && copy.persistent();
+    } while (has != there && Clock::now() < deadline);
+    return has == there;
+  };
+  EXPECT_TRUE(await_copy(true)) << "the scheduler has a second replica made";
+  // Deleted at the scheduler, which tells each peer.
+  const auto credentials = [&] {
+    const rpc::TlsFiles own = authority_.Issue("operator");
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = ReadFile(own.ca_cert);
+    options.pem_cert_chain = ReadFile(own.cert);
+    options.pem_private_key = ReadFile(own.key);
+    return grpc::SslCredentials(options);
+  }();
+  const auto at_the_scheduler = ::scheduler::v2::Scheduler::NewStub(grpc::CreateChannel(address, credentials));
+  ::scheduler::v2::DeletePersistentCacheTaskRequest gone;
+  gone.set_host_id("operator");
+  gone.set_task_id(task.id());
+  google::protobuf::Empty nothing;
+  const grpc::Status deleted =
+      call(*at_the_scheduler, &::scheduler::v2::Scheduler::Stub::DeletePersistentCacheTask, gone, &nothing);
+  EXPECT_TRUE(deleted.ok()) << deleted.error_message();
+  EXPECT_TRUE(await_copy(false));
 }
 
 }  // namespace
