@@ -290,6 +290,7 @@ nlohmann::json Measure(const SchedulerProcess& server, size_t peers, size_t task
   result["lost_piece_reports"] = all - taken;
   result["resident_after_pieces_mib"] = server.ResidentMiB();
   result["longest_hold_ms"] = 1000 * server.Metric("dragonfly_scheduler_shard_longest_hold_seconds");
+  result["longest_run_ms"] = 1000 * server.Metric("dragonfly_scheduler_shard_longest_run_seconds");
   result["open_streams"] = server.Metric("dragonfly_scheduler_concurrent_schedule_total");
   result["peers"] = peers;
   result["tasks"] = tasks;

@@ -33,6 +33,9 @@ enum class Kind : uint8_t {
   kDie,          // -
 };
 
+// Handled by one call of the scheduler.
+inline bool IsForScheduler(Kind kind) { return Kind::kRegistered <= kind && kind <= Kind::kStreamEnded; }
+
 struct Event {
   double at;  // seconds
   Kind kind;

@@ -28,8 +28,8 @@ Outcome WorstOf(const Scenario& scenario, SwarmOptions options, int seeds) {
     worst.bound = one.bound;
     for (double Outcome::* const figure :
          {&Outcome::p50, &Outcome::p99, &Outcome::p999, &Outcome::worst, &Outcome::ratio, &Outcome::upload_spread,
-          &Outcome::seed_share, &Outcome::wasted_share, &Outcome::first_p50, &Outcome::first_p99,
-          &Outcome::cpu_seconds}) {
+          &Outcome::seed_share, &Outcome::wasted_share, &Outcome::first_p50, &Outcome::first_p99, &Outcome::cpu_seconds,
+          &Outcome::longest_step}) {
       worst.*figure = std::max(worst.*figure, one.*figure);
     }
     worst.from_source = std::max(worst.from_source, one.from_source);
@@ -56,8 +56,9 @@ int main(int argc, char** argv) {
   app.add_flag("--readers", readers, "somebody reads the file at each peer while it comes");
   app.add_flag("--trace", options.trace, "tell how the swarm is doing");
   CLI11_PARSE(app, argc, argv);
-  std::printf("%-12s %-10s %7s %7s %7s %7s %7s %6s %6s %6s %6s %6s %6s %6s %5s\n", "scenario", "rules", "bound", "p50",
-              "p99", "p99.9", "worst", "ratio", "spread", "seeds", "wasted", "origin", "first", "p99", "cpu");
+  std::printf("%-12s %-10s %7s %7s %7s %7s %7s %6s %6s %6s %6s %6s %6s %6s %5s %5s\n", "scenario", "rules", "bound",
+              "p50", "p99", "p99.9", "worst", "ratio", "spread", "seeds", "wasted", "origin", "first", "p99", "cpu",
+              "step");
   bool good = true;
   for (Scenario scenario : AllScenarios()) {
     if (!names.empty() && std::find(names.begin(), names.end(), scenario.name) == names.end()) continue;
@@ -66,9 +67,9 @@ int main(int argc, char** argv) {
     for (std::string rule; std::getline(list, rule, ',');) {
       options.rules = RulesOf(rule);
       const Outcome o = WorstOf(scenario, options, seeds);
-      std::printf("%-12s %-10s %7.2f %7.2f %7.2f %7.2f %7.2f %6.2f %6.2f %6.3f %6.3f %6zu %6.2f %6.2f %5.1f%s\n",
+      std::printf("%-12s %-10s %7.2f %7.2f %7.2f %7.2f %7.2f %6.2f %6.2f %6.3f %6.3f %6zu %6.2f %6.2f %5.1f %5.2f%s\n",
                   scenario.name.c_str(), rule.c_str(), o.bound, o.p50, o.p99, o.p999, o.worst, o.ratio, o.upload_spread,
-                  o.seed_share, o.wasted_share, o.from_source, o.first_p50, o.first_p99, o.cpu_seconds,
+                  o.seed_share, o.wasted_share, o.from_source, o.first_p50, o.first_p99, o.cpu_seconds, o.longest_step,
                   o.unfinished > 0 ? "  UNFINISHED" : "");
       std::fflush(stdout);
       good = good && o.unfinished == 0;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "reference.h"
+#include "runtime/process_usage.h"
 #include "swarm_state.h"
 
 namespace dragonfly::swarm {
@@ -132,13 +133,22 @@ Outcome Swarm::Run() {
     const double next = std::min({message, flow, tick});
     if (next == Network::kNever) break;
     now_ = std::max(now_, next);
+    const Clock::duration before = runtime::ThreadTime();
+    bool of_scheduler = true;
     if (tick <= flow && tick < message) {
       shard_->Tick(Now());
     } else if (flow < message) {
       const std::optional<uint64_t> tag = network_.Advance(now_);
       if (tag.has_value()) TransferEnded(static_cast<uint32_t>(*tag >> 32), static_cast<uint32_t>(*tag));
+      of_scheduler = false;
     } else {
-      Handle(events_.Pop());
+      const Event event = events_.Pop();
+      of_scheduler = IsForScheduler(event.kind);
+      Handle(event);
+    }
+    if (of_scheduler) {
+      const std::chrono::duration<double, std::milli> step = runtime::ThreadTime() - before;
+      outcome_.longest_step = std::max(outcome_.longest_step, step.count());
     }
     if (options_.trace && now_ >= traced) {
       Trace();

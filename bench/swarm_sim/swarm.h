@@ -71,6 +71,8 @@ struct Outcome {
   size_t from_source = 0;  // peers that were sent to the origin
   uint64_t reschedules = 0;
   double cpu_seconds = 0;
+  // The most processor time of one step of the real scheduler, in milliseconds.
+  double longest_step = 0;
 };
 
 struct SwarmOptions {

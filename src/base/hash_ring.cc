@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <set>
 
 #include "base/digest.h"
 #include "base/text.h"
@@ -60,10 +59,13 @@ struct SipState {
 template <typename Points>
 std::vector<size_t> WalkFrom(const Points& points, size_t start) {
   std::vector<size_t> order;
-  std::set<size_t> seen;
+  std::vector<bool> seen;
   for (size_t i = 0; i < points.size(); ++i) {
     const size_t index = points[(start + i) % points.size()].index;
-    if (seen.insert(index).second) order.push_back(index);
+    if (index >= seen.size()) seen.resize(index + 1);
+    if (seen[index]) continue;
+    seen[index] = true;
+    order.push_back(index);
   }
   return order;
 }
@@ -132,6 +134,20 @@ std::optional<size_t> SchedulerRing::Pick(std::string_view task_id) const {
 }
 
 std::vector<size_t> SchedulerRing::Order(std::string_view task_id) const { return WalkFrom(points_, Start(task_id)); }
+
+SeedRing::SeedRing(std::span<const std::string> members) : added_(members.size()) {
+  points_.reserve(members.size() * kSeedReplicas);
+  for (size_t index = 0; index < members.size(); ++index) {
+    for (int replica = 0; replica < kSeedReplicas; ++replica) {
+      points_.push_back({Crc32(StrCat(replica, members[index])), index});
+    }
+  }
+  // Of those on one point the latest comes first and stays.
+  std::ranges::sort(
+      points_, [](const Point& a, const Point& b) { return a.hash != b.hash ? a.hash < b.hash : a.index > b.index; });
+  const auto repeated = std::ranges::unique(points_, {}, &Point::hash);
+  points_.erase(repeated.begin(), repeated.end());
+}
 
 void SeedRing::Add(std::string_view member) {
   const size_t index = added_++;

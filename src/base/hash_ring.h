@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,9 @@ class SchedulerRing {
 // stathat.com/c/consistent v1.0.0.
 class SeedRing {
  public:
+  SeedRing() = default;
+  // The same as Add() of each in their order, in the time of one sort.
+  explicit SeedRing(std::span<const std::string> members);
   // `member` is "ip:port:host" (v2.3.0) or "ip:port" (v2.5.1). Of two members on one point the later wins.
   void Add(std::string_view member);
   bool empty() const { return points_.empty(); }

@@ -41,6 +41,12 @@ double Percent(double part, double whole) { return whole > 0 ? part / whole * 10
 
 ProcessUsage::ProcessUsage(const std::string& root) : root_(root), cgroup_(root) {}
 
+Clock::duration ThreadTime() {
+  timespec time{};
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) != 0) return Clock::duration::zero();
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 LoadSample ProcessUsage::Sample(TimePoint now) {
   LoadSample sample;
   const std::optional<uint64_t> limit = cgroup_.ReadMemoryLimit();

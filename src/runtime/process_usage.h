@@ -9,6 +9,9 @@
 
 namespace dragonfly::runtime {
 
+// How long the calling thread has had a processor since it began. A system call: about 0.3 us.
+Clock::duration ThreadTime();
+
 struct LoadSample {
   double cpu_percent = 0;     // of the cores' time since the sample before; 0 in the first one
   double memory_percent = 0;  // see ProcessUsage

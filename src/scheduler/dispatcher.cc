@@ -13,7 +13,11 @@ namespace {
 constexpr int kSeedAttemptsMax = 3;  // seeds tried one after another for one trigger
 constexpr int kWorkerPatience = 5;   // times patience(), for a worker that has begun: a large piece of a slow origin
 constexpr size_t kParentsLookedAt = 64;
+constexpr size_t kWaitersLookedAt = 4096;  // of those that shall go to the origin, the first in the list
 constexpr size_t kSiblingsMax = 7;
+// In the measure of ParentFinder::work().
+constexpr uint64_t kWorkOfMessage = 100;
+constexpr uint64_t kWorkOfWaiter = 8;
 constexpr int kRefusalsMax = 10;  // groups of 2^kRefusalsMax waiters at most
 
 // Priority of common.v2: who is started for a task that nobody has.
@@ -140,6 +144,7 @@ bool Dispatcher::TryParents(Peer& peer, TimePoint now, bool spare_full) {
   if (parents.empty()) return false;
   task.waiters().Remove(peer);
   peer.stream->SendParents(peer, parents);
+  finder_.AddWork(kWorkOfMessage);
   peer.widenings_ = 0;
   ScheduleWidening(peer, now);
   Introduce(peer, parents);
@@ -173,6 +178,7 @@ void Dispatcher::Introduce(Peer& child, const std::vector<Peer*>& parents) {
     Peer* const self = &child;
     if (connect(child, *sibling)) sibling->stream->SendMoreParents(*sibling, {&self, 1});
   }
+  finder_.AddWork(kWorkOfMessage * siblings.size());
   if (!taken.empty()) child.stream->SendMoreParents(child, taken);
 }
 
@@ -193,14 +199,17 @@ void Dispatcher::ArmWidening(Task& task) {
 }
 
 void Dispatcher::Widen(Task& task, TimePoint now) {
-  while (task.NextWidening() <= now) {
+  while (task.NextWidening() <= now && !StepIsFull()) {
     Peer& peer = task.TakeWidening();
     if (peer.lost() || peer.stream == nullptr || peer.waiting()) continue;
     const size_t have = peer.parents().size() + peer.helpers().size();
     const size_t lacking = options_.widening.parents - std::min(have, options_.widening.parents);
     std::vector<Peer*> more = finder_.FindMore(peer, now, std::min(lacking, options_.widening.step));
     std::erase_if(more, [&](Peer* helper) { return !task.ConnectHelper(*helper, peer); });
-    if (!more.empty()) peer.stream->SendMoreParents(peer, more);
+    if (!more.empty()) {
+      peer.stream->SendMoreParents(peer, more);
+      finder_.AddWork(kWorkOfMessage);
+    }
     ScheduleWidening(peer, now);
   }
   ArmWidening(task);
@@ -211,7 +220,13 @@ void Dispatcher::Adopt(Peer& orphan, TimePoint now) {
   if (!orphan.parents().empty() || orphan.waiting() || orphan.lost() || orphan.stream == nullptr) return;
   std::vector<Peer*> parents = finder_.Find(orphan, now);
   std::erase_if(parents, [&](Peer* parent) { return !task.Connect(*parent, orphan); });
-  if (!parents.empty()) orphan.stream->SendMoreParents(orphan, parents);
+  if (parents.empty()) return;
+  orphan.stream->SendMoreParents(orphan, parents);
+  finder_.AddWork(kWorkOfMessage);
+}
+
+void Dispatcher::AdoptOrphans(Task& task, TimePoint now) {
+  while (task.has_orphans() && !StepIsFull()) Adopt(task.TakeOrphan(), now);
 }
 
 void Dispatcher::SendToSource(Peer& peer, std::string_view description, TimePoint now) {
@@ -223,21 +238,32 @@ void Dispatcher::SendToSource(Peer& peer, std::string_view description, TimePoin
 }
 
 void Dispatcher::Settle(Task& task, TimePoint now) {
-  while (task.has_news()) {
+  while (task.has_news() || task.has_orphans()) {
+    if (StepIsFull()) {
+      // Everybody is looked at instead, in steps of their own.
+      task.ForgetNews();
+      ArmAt(task, now);
+      return;
+    }
     for (Peer* parent : task.TakeNews()) {
       if (!task.waiters().empty()) WakeFor(*parent, now);
     }
-    for (Peer* orphan : task.TakeOrphans()) Adopt(*orphan, now);
+    AdoptOrphans(task, now);
   }
 }
 
 void Dispatcher::WakeFor(Peer& parent, TimePoint now) {
-  const WaitList& waiters = parent.task().waiters();
-  for (Peer* waiter = waiters.first(); waiter != nullptr && parent.FreeUploadSlots() > 0;) {
+  Task& task = parent.task();
+  for (Peer* waiter = task.waiters().first(); waiter != nullptr && parent.FreeUploadSlots() > 0;) {
+    if (StepIsFull()) {
+      Arm(task, now);
+      return;
+    }
     Peer* const next = WaitList::Next(*waiter);
     finder_.Prepare(*waiter);
-    if (finder_.Test(parent, *waiter, now) == Refusal::kNone) {
-      TryParents(*waiter, now, SparesFull(parent.task(), now - WaitList::Since(*waiter)));
+    const bool spare_full = SparesFull(task, now - WaitList::Since(*waiter));
+    if (!(spare_full && evaluator_.IsBusy(parent)) && finder_.Test(parent, *waiter, now) == Refusal::kNone) {
+      TryParents(*waiter, now, spare_full);
     }
     waiter = next;
   }
@@ -284,37 +310,56 @@ Dispatcher::Due Dispatcher::DueOf(Peer& peer, TimePoint now) {
   return {limit, false};
 }
 
+void Dispatcher::CheckOne(Peer& waiter, TimePoint now) {
+  Task& task = waiter.task();
+  finder_.AddWork(kWorkOfWaiter + task.sources().size() / 4);
+  // Slots of a host may have been freed by other tasks, which nobody reports.
+  if (TryParents(waiter, now, SparesFull(task, now - WaitList::Since(waiter)))) return;
+  const Due due = DueOf(waiter, now);
+  const TimePoint not_full = WaitList::Since(waiter) + options_.full_wait;
+  if (not_full > now) task.check_next_due = std::min(task.check_next_due, not_full);
+  if (due.when > now) {
+    task.check_next_due = std::min(task.check_next_due, due.when);
+  } else if (due.fails) {
+    const std::shared_ptr<PeerStream> stream = std::move(waiter.stream);
+    // A waiter's state allows it; the event also takes it off the list.
+    task.Fire(waiter, PeerEvent::kDownloadFailed, now).IgnoreError();
+    stream->Finish(absl::FailedPreconditionError("scheduling exceeded RetryLimit"));
+  } else {
+    task.check_source_due = true;
+  }
+}
+
 void Dispatcher::Check(Task& task, TimePoint now) {
   WaitList& waiters = task.waiters();
-  // Slots of a host may have been freed by other tasks, which nobody reports.
-  for (Peer* waiter = waiters.first(); waiter != nullptr;) {
-    Peer* const next = WaitList::Next(*waiter);
-    TryParents(*waiter, now, SparesFull(task, now - WaitList::Since(*waiter)));
-    waiter = next;
+  AdoptOrphans(task, now);
+  if (task.has_orphans()) {
+    ArmAt(task, now);
+    return;
   }
-  TimePoint next_due = kNoDeadline;
-  bool source_due = false;
-  for (Peer* waiter = waiters.first(); waiter != nullptr;) {
-    Peer* const next = WaitList::Next(*waiter);
-    const Due due = DueOf(*waiter, now);
-    const TimePoint not_full = WaitList::Since(*waiter) + options_.full_wait;
-    if (not_full > now) next_due = std::min(next_due, not_full);
-    if (due.when > now) {
-      next_due = std::min(next_due, due.when);
-    } else if (due.fails) {
-      const std::shared_ptr<PeerStream> stream = std::move(waiter->stream);
-      // A waiter's state allows it; the event also takes it off the list.
-      task.Fire(*waiter, PeerEvent::kDownloadFailed, now).IgnoreError();
-      stream->Finish(absl::FailedPreconditionError("scheduling exceeded RetryLimit"));
-    } else {
-      source_due = true;
+  if (!waiters.walking()) {
+    waiters.StartWalk();
+    task.check_next_due = kNoDeadline;
+    task.check_source_due = false;
+  }
+  while (waiters.walking()) {
+    if (StepIsFull()) {
+      Arm(task, now);
+      return;
     }
-    waiter = next;
+    CheckOne(*waiters.NextOfWalk(), now);
   }
-  if (source_due) SendWaiters(task, 1, now);
+  if (task.check_source_due) SendWaiters(task, 1, now);
   if (waiters.empty()) return;
   // Whoever was due beside the one that was sent now has that one to hope for, and is asked again.
-  Arm(task, std::min(next_due, now + (source_due ? options_.gather : options_.retry_interval)));
+  Arm(task, std::min(task.check_next_due, now + (task.check_source_due ? options_.gather : options_.retry_interval)));
+}
+
+bool Dispatcher::HasHope(const Task& task, TimePoint now) const {
+  const Clock::duration most = kWorkerPatience * options_.patience();
+  return (task.trigger().pending && task.trigger().progress_at + options_.patience() > now) ||
+         std::any_of(task.sources().begin(), task.sources().end(),
+                     [&](const SourceWorker& source) { return source.progress_at + most > now; });
 }
 
 void Dispatcher::SendWaiters(Task& task, int count, TimePoint now) {
@@ -324,8 +369,11 @@ void Dispatcher::SendWaiters(Task& task, int count, TimePoint now) {
     Peer* peer;
   };
   std::vector<Hopeless> hopeless;
-  for (Peer* waiter = task.waiters().first(); waiter != nullptr; waiter = WaitList::Next(*waiter)) {
-    if (HopeUntil(*waiter) <= now) hopeless.push_back({waiter->pieces.count(), hopeless.size(), waiter});
+  const bool hope = HasHope(task, now);
+  size_t looked_at = 0;
+  for (Peer* waiter = task.waiters().first(); waiter != nullptr && looked_at < kWaitersLookedAt;
+       waiter = WaitList::Next(*waiter), ++looked_at) {
+    if (!hope || HopeUntil(*waiter) <= now) hopeless.push_back({waiter->pieces.count(), hopeless.size(), waiter});
   }
   const auto sent = std::min(hopeless.size(), static_cast<size_t>(count));
   std::partial_sort(hopeless.begin(), hopeless.begin() + static_cast<std::ptrdiff_t>(sent), hopeless.end(),
@@ -392,7 +440,11 @@ void Dispatcher::SeedEnded(Task& task, uint64_t trigger_id, const absl::Status& 
 }
 
 void Dispatcher::Arm(Task& task, TimePoint when) {
-  if (task.waiters().empty() || when >= task.check_at) return;
+  if (!task.waiters().empty()) ArmAt(task, when);
+}
+
+void Dispatcher::ArmAt(Task& task, TimePoint when) {
+  if (when >= task.check_at) return;
   Disarm(task);
   task.check_at = when;
   checks_.emplace(when, &task);
@@ -411,12 +463,14 @@ void Dispatcher::Disarm(Task& task) {
 }
 
 void Dispatcher::Tick(TimePoint now) {
-  while (!checks_.empty() && checks_.begin()->first <= now) {
+  while (!checks_.empty() && checks_.begin()->first <= now && !StepIsFull()) {
     Task& task = *checks_.begin()->second;
     Disarm(task);
     Check(task, now);
   }
-  while (!widenings_.empty() && widenings_.begin()->first <= now) Widen(*widenings_.begin()->second, now);
+  while (!widenings_.empty() && widenings_.begin()->first <= now && !StepIsFull()) {
+    Widen(*widenings_.begin()->second, now);
+  }
 }
 
 }  // namespace dragonfly::scheduler

@@ -116,10 +116,17 @@ class Dispatcher {
     return std::min(checks_.empty() ? kNoDeadline : checks_.begin()->first,
                     widenings_.empty() ? kNoDeadline : widenings_.begin()->first);
   }
+  // Does a bounded part of what is due, so that nothing else waits long: NextDeadline() may be due again afterwards.
   void Tick(TimePoint now);
 
   // For decisions from now on.
   void SetLimits(ParentLimits limits) { finder_.SetLimits(limits); }
+
+  // -- Long work is cut into steps of bounded work: StartStep(), and then work until StepIsFull().
+  void StartStep() { step_began_ = finder_.work(); }
+  // Work of the caller's own in this step: one for what takes 100 ns.
+  void AddWork(uint64_t work) { finder_.AddWork(work); }
+  bool StepIsFull() const { return finder_.work() - step_began_ >= kWorkOfStep; }
 
   // A peer may be sent to the origin.
   bool CanBackToSource(const Task& task) const;
@@ -134,12 +141,17 @@ class Dispatcher {
   void Widen(Task& task, TimePoint now);
   // A peer that has lost its parents and goes on with its helpers.
   void Adopt(Peer& orphan, TimePoint now);
+  void AdoptOrphans(Task& task, TimePoint now);
   // The children of a peer that has everything tell one another what they have, so that each asks it for other pieces.
   void Introduce(Peer& child, const std::vector<Peer*>& parents);
   void SendToSource(Peer& peer, std::string_view description, TimePoint now);
   void WakeFor(Peer& parent, TimePoint now);
+  // Looks at the waiters, a bounded number of them at a time.
   void Check(Task& task, TimePoint now);
+  void CheckOne(Peer& waiter, TimePoint now);
+  // Arm() is for the waiters and does nothing without any.
   void Arm(Task& task, TimePoint when);
+  void ArmAt(Task& task, TimePoint when);
   void Disarm(Task& task);
   bool IsActive(const Peer& peer) const;
   bool LaunchSeed(Task& task, TimePoint now);
@@ -148,6 +160,8 @@ class Dispatcher {
 
   // Until when a source worker lets the peer hope; the past when none does.
   TimePoint HopeUntil(const Peer& peer) const;
+  // Whether any waiter can hope for anything.
+  bool HasHope(const Task& task, TimePoint now) const;
   // Parents exist that may become free or good again.
   bool MayFindParents(Peer& peer, TimePoint now);
   struct Due {
@@ -161,6 +175,8 @@ class Dispatcher {
   HostTable& hosts_;
   SeedLauncher& seeds_;
   ParentFinder finder_;
+  static constexpr uint64_t kWorkOfStep = 10'000;  // peers looked at, one or two milliseconds
+  uint64_t step_began_ = 0;
   uint64_t last_trigger_id_ = 0;
   std::set<std::pair<TimePoint, Task*>> checks_;
   std::set<std::pair<TimePoint, Task*>> widenings_;

@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "scheduler/host.h"
 
 namespace dragonfly::scheduler {
 
-// Thread-safe; every call is short.
+// Thread-safe. The lock is held for at most a thousand hosts at a time, or for all seeds; each call sees a host that is
+// there from its begin to its end.
 class HostTable {
  public:
   // Adds or updates the host.
@@ -28,7 +29,7 @@ class HostTable {
   std::shared_ptr<Host> Find(std::string_view id) const;
   // False when it was not there.
   bool Remove(std::string_view id);
-  // All, or those of one type.
+  // All, or those of one type, sorted by id.
   std::vector<std::shared_ptr<Host>> List(std::optional<uint32_t> type = std::nullopt) const;
   size_t size() const;
 
@@ -47,10 +48,22 @@ class HostTable {
     TimePoint skip_until{};
     bool announced = false;  // else the manager lists it
   };
+  struct Ring;  // of the seeds that share
+
+  std::shared_ptr<const Ring> CurrentRing() const;
+  // Before an entry gets `facts` in the place of `before` (null: it is new), and when it goes.
+  void NoteSeed(const HostFacts& facts, const HostFacts* before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetSeed(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   mutable absl::Mutex mutex_;
-  absl::flat_hash_map<std::string, Entry> hosts_ ABSL_GUARDED_BY(mutex_);
+  // Ordered, so that a walk over it can let go of the lock and go on.
+  absl::btree_map<std::string, Entry> hosts_ ABSL_GUARDED_BY(mutex_);
+  absl::btree_set<std::string> unannounced_ ABSL_GUARDED_BY(mutex_);  // those that only the manager lists
   // Ids of the seeds among them, sorted: of two ring members on one point the later wins, for everybody the same.
   absl::btree_set<std::string> seeds_ ABSL_GUARDED_BY(mutex_);
+  // Counts what changes the ring.
+  uint64_t ring_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable std::shared_ptr<const Ring> ring_ ABSL_GUARDED_BY(mutex_);  // may be of an earlier version
 };
 
 }  // namespace dragonfly::scheduler

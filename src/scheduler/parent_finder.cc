@@ -18,7 +18,8 @@ bool HasStateOfAParent(const Peer& peer) {
 
 }  // namespace
 
-Refusal ParentFinder::Test(const Peer& parent, const Peer& child, TimePoint now) const {
+Refusal ParentFinder::Test(const Peer& parent, const Peer& child, TimePoint now) {
+  ++work_;
   const Task& task = child.task();
   if (&parent == &child || child.Blocks(parent.id())) return Refusal::kBlocked;
   if (!task.content_length().has_value() && !child.host_facts().knows_length) return Refusal::kLength;
@@ -39,6 +40,7 @@ Refusal ParentFinder::Test(const Peer& parent, const Peer& child, TimePoint now)
 
 // A partial shuffle: each draw is uniform among those not drawn yet.
 Peer& ParentFinder::Draw(Task& task, size_t drawn) {
+  ++work_;
   task.SwapParents(drawn, drawn + random_() % (task.parent_count() - drawn));
   return task.parent(drawn);
 }
@@ -61,7 +63,7 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   Prepare(child);
   scored_.clear();
   slow_.clear();
-  const size_t count = task.parent_count();
+  const size_t count = std::min(task.parent_count(), kDrawsMax);
   for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
     if (limits_.refused_count && drawn >= limits_.sample) break;
     Peer& parent = Draw(task, drawn);
@@ -80,18 +82,19 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   return Best(limits_.candidates);
 }
 
-std::vector<Peer*> ParentFinder::FindMore(Peer& child, TimePoint now, size_t count) {
+std::vector<Peer*> ParentFinder::FindMore(Peer& child, TimePoint now, size_t more) {
   Task& task = child.task();
   Prepare(child);
   scored_.clear();
-  for (size_t drawn = 0; drawn < task.parent_count() && scored_.size() < limits_.sample; ++drawn) {
+  const size_t count = std::min(task.parent_count(), kDrawsMax);
+  for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
     Peer& parent = Draw(task, drawn);
     if (Task::IsHelper(parent, child) || evaluator_.IsFull(parent)) continue;
     const Refusal refusal = Test(parent, child, now);
     if (refusal != Refusal::kNone && refusal != Refusal::kCircle) continue;
     scored_.push_back({evaluator_.Score(parent, child), &parent});
   }
-  return Best(count);
+  return Best(more);
 }
 
 }  // namespace dragonfly::scheduler

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <random>
 #include <vector>
 
@@ -43,18 +44,23 @@ class ParentFinder {
   // For calls of Find() from now on.
   void SetLimits(ParentLimits limits) { limits_ = limits; }
 
-  // The best parents, best first; empty when there is none, or when the child's state takes no parents.
-  // `spare_full`: hosts that the evaluator calls full are left alone.
+  // The best parents, best first; empty when there is none among the kDrawsMax drawn, or when the child's state takes
+  // no parents. `spare_full`: hosts that the evaluator calls full are left alone.
   std::vector<Peer*> Find(Peer& child, TimePoint now, bool spare_full = false);
   // The last Find() has left a host alone because it was full.
   bool has_spared() const { return has_spared_; }
-  // Up to `count` more parents for a child that downloads, best first. They may download from the child themselves:
+  // Up to `more` more parents for a child that downloads, best first. They may download from the child themselves:
   // each gives the other what it lacks.
-  std::vector<Peer*> FindMore(Peer& child, TimePoint now, size_t count);
+  std::vector<Peer*> FindMore(Peer& child, TimePoint now, size_t more);
 
   // Begins tests of `child` (one search of the graph), to be followed by Test() of any number of peers.
-  void Prepare(Peer& child) { child.task().graph().SearchFrom(child); }
-  Refusal Test(const Peer& parent, const Peer& child, TimePoint now) const;
+  void Prepare(Peer& child) { work_ += child.task().graph().SearchFrom(child); }
+  Refusal Test(const Peer& parent, const Peer& child, TimePoint now);
+
+  // How many peers were looked at so far, by which long work is cut into steps. One takes 20 to 200 ns.
+  uint64_t work() const { return work_; }
+  // Other work of the same step, in the same measure.
+  void AddWork(uint64_t work) { work_ += work; }
 
  private:
   const Evaluator& evaluator_;
@@ -66,7 +72,9 @@ class ParentFinder {
   };
   Peer& Draw(Task& task, size_t drawn);
   std::vector<Peer*> Best(size_t count);
+  static constexpr size_t kDrawsMax = 2048;  // a swarm in which fewer are eligible is as good as full
   bool has_spared_ = false;
+  uint64_t work_ = 0;
   std::vector<Scored> scored_;
   std::vector<Scored> slow_;
 };

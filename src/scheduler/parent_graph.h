@@ -2,6 +2,7 @@
 // Who downloads from whom in one task: a directed graph, parent to child, that never closes a circle.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -32,7 +33,8 @@ class ParentGraph {
   // One search for all candidates of `child`: afterwards Reaches(node) tells whether `node` is `child` itself or one of
   // its descendants, which would close a circle as its parent. A child without children, the usual case, costs nothing.
   // Valid until the next call or the next change of the graph.
-  void SearchFrom(GraphNode& child);
+  // Returns the number of nodes that were found.
+  size_t SearchFrom(GraphNode& child);
   bool Reaches(const GraphNode& node) const { return node.mark_ == epoch_; }
 
   static bool HasEdge(const GraphNode& parent, const GraphNode& child);

@@ -71,6 +71,23 @@ constexpr size_t kMachinesMax = 1000;
 constexpr size_t kStepCells = kPriorities.size() * kTaskTypes.size() * kHostTypes.size();
 constexpr size_t kTrafficCells = kTraffics.size() * kTaskTypes.size() * kHostTypes.size();
 
+// The longest of many times, as a gauge in seconds.
+struct Longest {
+  void Add(Clock::duration time) {
+    Clock::rep known = longest.load(std::memory_order_relaxed);
+    while (time.count() > known) {
+      if (!longest.compare_exchange_weak(known, time.count(), std::memory_order_relaxed)) continue;
+      // Of two at once the later may be the shorter.
+      absl::MutexLock lock(&mutex);
+      gauge->Set(std::max(gauge->Value(), std::chrono::duration<double>(time).count()));
+      return;
+    }
+  }
+  std::atomic<Clock::rep> longest{0};
+  absl::Mutex mutex;
+  prometheus::Gauge* gauge = nullptr;
+};
+
 struct Pair {
   Counter* total;
   Counter* failures;
@@ -126,8 +143,8 @@ struct Probe::State {
   Family<Counter>* announce_host = nullptr;
   Family<Counter>* announce_host_failures = nullptr;
   prometheus::Gauge* streams = nullptr;
-  prometheus::Gauge* longest_hold = nullptr;
-  std::atomic<Clock::rep> longest_held{0};
+  Longest longest_held;
+  Longest longest_ran;
   prometheus::Summary* schedule = nullptr;
   Family<prometheus::Summary>* download = nullptr;
   Family<Counter>* host_family = nullptr;
@@ -184,11 +201,20 @@ Probe::Probe(telemetry::Metrics& metrics, bool host_traffic)
                    .Help("AnnouncePeer streams that are open.")
                    .Register(s.registry)
                    .Add({});
-  s.longest_hold = &prometheus::BuildGauge()
-                        .Name(StrCat(kPrefix, "shard_longest_hold_seconds"))
-                        .Help("The longest that one step has held up everything else of its shard, since the start.")
-                        .Register(s.registry)
-                        .Add({});
+  s.longest_held.gauge = &prometheus::BuildGauge()
+                              .Name(StrCat(kPrefix, "shard_longest_hold_seconds"))
+                              .Help(
+                                  "The longest that one step has held up everything else of its shard, since the "
+                                  "start, by the clock.")
+                              .Register(s.registry)
+                              .Add({});
+  s.longest_ran.gauge = &prometheus::BuildGauge()
+                             .Name(StrCat(kPrefix, "shard_longest_run_seconds"))
+                             .Help(
+                                 "The longest that one step of a shard has kept a processor busy, since the start; "
+                                 "the rest of a hold is waiting for a processor.")
+                             .Register(s.registry)
+                             .Add({});
   s.schedule = &prometheus::BuildSummary()
                     .Name(StrCat(kPrefix, "schedule_duration_milliseconds"))
                     .Help("From a peer's request for parents to the answer.")
@@ -285,15 +311,9 @@ void Probe::Downloaded(uint64_t content_length, Clock::duration took) {
       .Observe(std::chrono::duration<double, std::milli>(took).count());
 }
 
-void Probe::ShardHeld(Clock::duration held) {
-  Clock::rep longest = state_->longest_held.load(std::memory_order_relaxed);
-  while (held.count() > longest) {
-    if (!state_->longest_held.compare_exchange_weak(longest, held.count(), std::memory_order_relaxed)) continue;
-    // Of two at once the later may be the shorter.
-    absl::MutexLock lock(&state_->mutex);
-    state_->longest_hold->Set(std::max(state_->longest_hold->Value(), std::chrono::duration<double>(held).count()));
-    return;
-  }
+void Probe::ShardHeld(Clock::duration held, Clock::duration ran) {
+  state_->longest_held.Add(held);
+  state_->longest_ran.Add(ran);
 }
 
 void Probe::Forget(std::string_view host_id) {

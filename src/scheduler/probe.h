@@ -60,8 +60,9 @@ class Probe {
   // From the request for parents to the answer.
   void Scheduled(Clock::duration took);
   void Downloaded(uint64_t content_length, Clock::duration took);
-  // A shard was busy with one thing so long that nothing else of it could run.
-  void ShardHeld(Clock::duration held);
+  // A shard was busy with one thing so long that nothing else of it could run: by the clock, and how long its thread
+  // had a processor meanwhile.
+  void ShardHeld(Clock::duration held, Clock::duration ran);
   // Drops the series of a host that has left.
   void Forget(std::string_view host_id);
 

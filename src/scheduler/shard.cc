@@ -14,6 +14,9 @@ absl::Status PeerNotFound(std::string_view peer_id) {
   return absl::NotFoundError(StrCat("peer ", peer_id, " not found"));
 }
 
+// In the measure of Dispatcher::AddWork().
+constexpr uint64_t kWorkOfRemoval = 50;
+
 bool IsEnded(const Peer& peer) {
   return peer.state() == PeerState::kSucceeded || peer.state() == PeerState::kFailed ||
          peer.state() == PeerState::kLeave;
@@ -39,7 +42,7 @@ absl::StatusOr<HostSlot*> Shard::SlotOf(std::string_view host_id, TimePoint now)
   auto at = slots_.find(ToAbsl(host_id));
   if (at != slots_.end() && at->second->host != host) {
     // It was deleted and has come back before this shard heard of it.
-    DeleteHost(host_id, now);
+    Leave(host_id, now);
     at = slots_.end();
   }
   if (at == slots_.end()) {
@@ -85,10 +88,16 @@ absl::StatusOr<Peer*> Shard::PeerOf(Task& task, const PeerAddress& who, TimePoin
 }
 
 absl::Status Shard::Register(const PeerAddress& who, Registration registration, TimePoint now) {
+  dispatcher_.StartStep();
   // Before the task is made: an unknown host leaves nothing behind.
   DF_RETURN_IF_ERROR(SlotOf(who.host_id, now).status());
   Task& task = TaskOf(who.task_id, std::move(registration.about), now);
-  DF_ASSIGN_OR_RETURN(Peer* const peer, PeerOf(task, who, now));
+  const absl::StatusOr<Peer*> found = PeerOf(task, who, now);
+  if (!found.ok()) {
+    if (task.peers().empty()) empty_tasks_.insert(&task);
+    return found.status();
+  }
+  Peer* const peer = *found;
   peer->priority = registration.priority;
   peer->range = registration.range;
   peer->need_back_to_source = registration.need_back_to_source;
@@ -121,6 +130,7 @@ absl::Status Shard::Register(const PeerAddress& who, Registration registration, 
 }
 
 absl::Status Shard::Started(const PeerAddress& who, TimePoint now) {
+  dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   if (peer->state() != PeerState::kRunning) {
     DF_RETURN_IF_ERROR(OrFail(*peer, Origin::kPeers, now, peer->task().Fire(*peer, PeerEvent::kDownload, now)));
@@ -130,6 +140,7 @@ absl::Status Shard::Started(const PeerAddress& who, TimePoint now) {
 }
 
 absl::Status Shard::BackToSourceStarted(const PeerAddress& who, TimePoint now) {
+  dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   Task& task = peer->task();
   if (peer->state() != PeerState::kBackToSource) {
@@ -140,6 +151,7 @@ absl::Status Shard::BackToSourceStarted(const PeerAddress& who, TimePoint now) {
 }
 
 absl::Status Shard::Reschedule(const PeerAddress& who, std::span<const std::string> tried, TimePoint now) {
+  dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   for (const std::string& parent_id : tried) peer->Block(parent_id);
   peer->updated_at = now;
@@ -150,6 +162,7 @@ absl::Status Shard::Reschedule(const PeerAddress& who, std::span<const std::stri
 
 absl::Status Shard::Finished(const PeerAddress& who, Origin origin, uint64_t content_length, uint64_t piece_count,
                              TimePoint now) {
+  dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   Task& task = peer->task();
   peer->cost = now - peer->created_at;
@@ -168,6 +181,7 @@ absl::Status Shard::Finished(const PeerAddress& who, Origin origin, uint64_t con
 }
 
 absl::Status Shard::Failed(const PeerAddress& who, Origin origin, TimePoint now) {
+  dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   return Fail(*peer, origin, now);
 }
@@ -202,6 +216,7 @@ absl::Status Shard::OrFail(Peer& peer, Origin origin, TimePoint now, absl::Statu
 }
 
 absl::Status Shard::PieceFinished(const PeerAddress& who, Origin origin, const PieceReport& piece, TimePoint now) {
+  dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   Task& task = peer->task();
   if (task.Excludes(piece.number)) {
@@ -248,6 +263,7 @@ absl::Status Shard::PieceFromSourceFailed(const PeerAddress& who, TimePoint now)
 }
 
 void Shard::StreamEnded(const PeerAddress& who, const PeerStream* stream, TimePoint now) {
+  dispatcher_.StartStep();
   const absl::StatusOr<Peer*> found = Find(who);
   if (!found.ok() || (*found)->stream.get() != stream) return;
   Peer& peer = **found;
@@ -270,6 +286,7 @@ void Shard::Unlose(Peer& peer) {
 
 void Shard::SeedProgress(std::string_view task_id, uint64_t trigger_id, std::optional<uint64_t> content_length,
                          TimePoint now) {
+  dispatcher_.StartStep();
   const auto at = tasks_.find(ToAbsl(task_id));
   if (at == tasks_.end() || at->second->trigger().id != trigger_id) return;
   Task& task = *at->second;
@@ -280,6 +297,7 @@ void Shard::SeedProgress(std::string_view task_id, uint64_t trigger_id, std::opt
 
 void Shard::SeedEnded(std::string_view task_id, uint64_t trigger_id, const absl::Status& status,
                       const std::optional<SeedPeer>& served_as, TimePoint now) {
+  dispatcher_.StartStep();
   const auto at = tasks_.find(ToAbsl(task_id));
   if (at == tasks_.end() || at->second->trigger().id != trigger_id) return;
   Task& task = *at->second;
@@ -294,6 +312,7 @@ void Shard::SeedEnded(std::string_view task_id, uint64_t trigger_id, const absl:
     if (!added.ok()) DF_LOG(Info, "task {}: seed {}: {}", task_id, host_id, added.ToString());
   }
   dispatcher_.SeedEnded(task, trigger_id, status, now);
+  if (task.peers().empty()) empty_tasks_.insert(&task);
   dispatcher_.Settle(task, now);
 }
 
@@ -318,7 +337,11 @@ void Shard::Remove(Peer& peer, TimePoint now) {
   last->shard_index_ = peer.shard_index_;
   peers_[peer.shard_index_] = last;
   peers_.pop_back();
+  HostSlot& slot = peer.slot();
   task.Remove(peer);
+  if (task.peers().empty()) empty_tasks_.insert(&task);
+  if (slot.peers.empty()) empty_slots_.insert(&slot);
+  dispatcher_.AddWork(kWorkOfRemoval);
   // One that waits would wait for ever.
   if (waited && stream != nullptr) stream->Finish(absl::AbortedError("peer has left"));
   if (was_source) dispatcher_.SourceGone(task, now);
@@ -326,6 +349,7 @@ void Shard::Remove(Peer& peer, TimePoint now) {
 }
 
 bool Shard::DeletePeer(std::string_view task_id, std::string_view peer_id, TimePoint now) {
+  dispatcher_.StartStep();
   const absl::StatusOr<Peer*> peer = Find({{}, task_id, peer_id});
   if (!peer.ok()) return false;
   Remove(**peer, now);
@@ -333,6 +357,7 @@ bool Shard::DeletePeer(std::string_view task_id, std::string_view peer_id, TimeP
 }
 
 void Shard::DeleteTask(std::string_view host_id, std::string_view task_id, TimePoint now) {
+  dispatcher_.StartStep();
   const auto slot = slots_.find(ToAbsl(host_id));
   if (slot == slots_.end()) return;
   const std::vector<Peer*> peers = slot->second->peers;
@@ -342,10 +367,29 @@ void Shard::DeleteTask(std::string_view host_id, std::string_view task_id, TimeP
 }
 
 void Shard::DeleteHost(std::string_view host_id, TimePoint now) {
-  const auto slot = slots_.find(ToAbsl(host_id));
-  if (slot == slots_.end()) return;
-  while (!slot->second->peers.empty()) Remove(*slot->second->peers.back(), now);
-  slots_.erase(slot);
+  dispatcher_.StartStep();
+  Leave(host_id, now);
+  RemoveLeaving(now);
+}
+
+void Shard::Leave(std::string_view host_id, TimePoint now) {
+  const auto at = slots_.find(ToAbsl(host_id));
+  if (at == slots_.end()) return;
+  empty_slots_.erase(at->second.get());
+  leaving_.push_back(std::move(at->second));
+  left_at_ = now;
+  slots_.erase(at);
+}
+
+void Shard::RemoveLeaving(TimePoint now) {
+  while (!leaving_.empty() && !dispatcher_.StepIsFull()) {
+    const std::vector<Peer*>& peers = leaving_.back()->peers;
+    while (!peers.empty() && !dispatcher_.StepIsFull()) Remove(*peers.back(), now);
+    if (peers.empty()) {
+      empty_slots_.erase(leaving_.back().get());
+      leaving_.pop_back();
+    }
+  }
 }
 
 void Shard::UpdateHost(const std::shared_ptr<const HostFacts>& facts) {
@@ -366,9 +410,10 @@ bool Shard::IsExpired(const Peer& peer, TimePoint now) const {
 }
 
 bool Shard::CollectPeers(TimePoint now, size_t max) {
+  dispatcher_.StartStep();
   if (collected_ == 0) collected_ = peers_.size();
   // Downwards: what takes the place of a removed peer was looked at already.
-  for (; collected_ > 0 && max > 0; --collected_, --max) {
+  for (; collected_ > 0 && max > 0 && !dispatcher_.StepIsFull(); --collected_, --max) {
     if (collected_ > peers_.size()) continue;
     Peer& peer = *peers_[collected_ - 1];
     if (IsExpired(peer, now)) Remove(peer, now);
@@ -376,26 +421,36 @@ bool Shard::CollectPeers(TimePoint now, size_t max) {
   return collected_ == 0;
 }
 
-void Shard::CollectTasks() {
-  for (auto at = tasks_.begin(); at != tasks_.end();) {
-    Task& task = *at->second;
-    if (task.peers().empty() && !task.trigger().pending) {
-      dispatcher_.Forget(task);
-      tasks_.erase(at++);
-    } else {
-      ++at;
-    }
+bool Shard::CollectTasks(size_t max) {
+  for (; max > 0 && !empty_tasks_.empty(); --max) {
+    Task& task = **empty_tasks_.begin();
+    empty_tasks_.erase(empty_tasks_.begin());
+    // When a seed was asked for it, its end brings it here again.
+    if (!task.peers().empty() || task.trigger().pending) continue;
+    dispatcher_.Forget(task);
+    tasks_.erase(tasks_.find(task.id()));
   }
-  absl::erase_if(slots_, [](const auto& slot) { return slot.second->peers.empty(); });
+  for (; max > 0 && !empty_slots_.empty(); --max) {
+    HostSlot& slot = **empty_slots_.begin();
+    empty_slots_.erase(empty_slots_.begin());
+    const auto at = slots_.find(slot.host->id());
+    // One that is leaving is no longer there.
+    if (slot.peers.empty() && at != slots_.end() && at->second.get() == &slot) slots_.erase(at);
+  }
+  return empty_tasks_.empty() && empty_slots_.empty();
 }
 
 TimePoint Shard::NextDeadline() const {
   const TimePoint grace_over = lost_.empty() ? kNoDeadline : lost_.begin()->first + options_.stream_grace;
-  return std::min(grace_over, dispatcher_.NextDeadline());
+  const TimePoint left = leaving_.empty() ? kNoDeadline : left_at_;
+  return std::min({grace_over, left, dispatcher_.NextDeadline()});
 }
 
 void Shard::Tick(TimePoint now) {
-  while (!lost_.empty() && lost_.begin()->first + options_.stream_grace <= now) {
+  dispatcher_.StartStep();
+  RemoveLeaving(now);
+  while (!lost_.empty() && lost_.begin()->first + options_.stream_grace <= now && !dispatcher_.StepIsFull()) {
+    dispatcher_.AddWork(kWorkOfRemoval);
     Peer& peer = *lost_.begin()->second;
     const absl::Status failed = Fail(peer, Origin::kPeers, now);
     if (!failed.ok()) Unlose(peer);

@@ -123,7 +123,7 @@ class Shard {
   bool DeletePeer(std::string_view task_id, std::string_view peer_id, TimePoint now);
   // The host's peers of the task.
   void DeleteTask(std::string_view host_id, std::string_view task_id, TimePoint now);
-  // All peers of the host.
+  // All peers of the host; of very many the last ones by Tick().
   void DeleteHost(std::string_view host_id, TimePoint now);
   // The host has announced itself again.
   void UpdateHost(const std::shared_ptr<const HostFacts>& facts);
@@ -131,11 +131,12 @@ class Shard {
   // For decisions from now on.
   void SetLimits(ParentLimits limits) { dispatcher_.SetLimits(limits); }
 
-  // -- Garbage collection, in steps of at most `max` peers; true when the round is complete.
+  // -- Garbage collection, in steps of at most `max` peers or tasks; true when the round is complete.
   bool CollectPeers(TimePoint now, size_t max);
-  // Tasks that nobody has any more.
-  void CollectTasks();
+  // Tasks that nobody has any more, and this shard's records of hosts without peers.
+  bool CollectTasks(size_t max);
 
+  // Tick() does a part of what is due that takes a millisecond or two; NextDeadline() is due again when more is left.
   TimePoint NextDeadline() const;
   void Tick(TimePoint now);
 
@@ -152,6 +153,9 @@ class Shard {
   absl::Status OrFail(Peer& peer, Origin origin, TimePoint now, absl::Status step);
   void Remove(Peer& peer, TimePoint now);
   void Unlose(Peer& peer);
+  // The host has gone: no new peer comes to its slot, and those that it has are removed in steps.
+  void Leave(std::string_view host_id, TimePoint now);
+  void RemoveLeaving(TimePoint now);
   bool IsExpired(const Peer& peer, TimePoint now) const;
 
   const ShardOptions options_;
@@ -159,6 +163,10 @@ class Shard {
   Dispatcher dispatcher_;
   absl::flat_hash_map<std::string, std::unique_ptr<HostSlot>> slots_;  // outlives the peers, which point into it
   absl::flat_hash_map<std::string, std::unique_ptr<Task>> tasks_;
+  std::vector<std::unique_ptr<HostSlot>> leaving_;  // whose peers are still to be removed
+  TimePoint left_at_{};                             // of the last of them
+  std::set<Task*> empty_tasks_;                     // those that have no peers, and perhaps have some again
+  std::set<HostSlot*> empty_slots_;
   std::vector<Peer*> peers_;
   std::set<std::pair<TimePoint, Peer*>> lost_;  // by the time when they were lost
   size_t collected_ = 0;  // peers below this index are still to be looked at in this round of collection

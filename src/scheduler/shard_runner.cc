@@ -5,12 +5,14 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <chrono>
 #include <utility>
 
 #include "base/status.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/client_call.h"
 #include "rpc/trace_metadata.h"
+#include "runtime/process_usage.h"
 #include "runtime/timeout.h"
 #include "scheduler/wire.h"
 
@@ -22,6 +24,11 @@ using dfdaemon::v2::DownloadTaskRequest;
 using dfdaemon::v2::DownloadTaskResponse;
 
 constexpr size_t kCollectedAtOnce = 2048;  // peers, less than a millisecond
+
+// Asking for the thread's time takes as long as a short step: it is read now and then, so that a step may be charged
+// with so much of what ran before it, and again after a long one.
+constexpr Clock::duration kThreadTimeAge = std::chrono::microseconds(200);
+constexpr Clock::duration kLongHold = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -39,10 +46,25 @@ ShardRunner::ShardRunner(asio::io_context& context, const ShardOptions& options,
 
 ShardRunner::~ShardRunner() = default;
 
+void ShardRunner::StartHold(TimePoint now) {
+  if (now - thread_time_at_ < kThreadTimeAge) return;
+  thread_time_ = runtime::ThreadTime();
+  thread_time_at_ = now;
+}
+
+void ShardRunner::EndHold(TimePoint began) {
+  const Clock::duration held = Clock::now() - began;
+  // A short step is taken to have run all the time.
+  const Clock::duration ran =
+      held < kLongHold ? held : std::min<Clock::duration>(held, runtime::ThreadTime() - thread_time_);
+  probe_.ShardHeld(held, ran);
+}
+
 void ShardRunner::Rearm(TimePoint now) {
   TimePoint due = shard_.NextDeadline();
-  while (due <= now) {
+  if (due <= now) {
     shard_.Tick(now);
+    // When it is due again, messages that have come meanwhile go first.
     due = shard_.NextDeadline();
   }
   // A timer that rings too early costs less than setting it at every message.
@@ -67,7 +89,8 @@ asio::awaitable<void> ShardRunner::CollectForever(CollectionIntervals intervals)
       peers_at = Clock::now() + intervals.peers;
     }
     if (Clock::now() >= tasks_at) {
-      Do([](Shard& shard, TimePoint) { shard.CollectTasks(); });
+      const auto step = [](Shard& shard, TimePoint) { return shard.CollectTasks(kCollectedAtOnce / 4); };
+      while (!Do(step)) co_await asio::post(context_, asio::use_awaitable);
       tasks_at = Clock::now() + intervals.tasks;
     }
   }

@@ -53,10 +53,10 @@ class ShardRunner final : private SeedLauncher {
  private:
   // Arms the timer anew when the scope of a Do() ends.
   struct Settled {
-    explicit Settled(ShardRunner& runner) : runner(runner), now(Clock::now()) {}
+    explicit Settled(ShardRunner& runner) : runner(runner), now(Clock::now()) { runner.StartHold(now); }
     ~Settled() {
       runner.Rearm(now);
-      runner.probe_.ShardHeld(Clock::now() - now);
+      runner.EndHold(now);
     }
     ShardRunner& runner;
     const TimePoint now;
@@ -66,6 +66,8 @@ class ShardRunner final : private SeedLauncher {
   boost::asio::awaitable<void> RunSeed(SeedRequest request);
   boost::asio::awaitable<absl::Status> Drain(SeedRequest request, std::optional<Shard::SeedPeer>* served_as);
   void Rearm(TimePoint now);
+  void StartHold(TimePoint now);
+  void EndHold(TimePoint began);
   boost::asio::awaitable<void> CollectForever(CollectionIntervals intervals);
 
   boost::asio::io_context& context_;
@@ -76,6 +78,8 @@ class ShardRunner final : private SeedLauncher {
   boost::asio::steady_timer timer_;
   TimePoint armed_for_ = kNoDeadline;
   bool stopped_ = false;
+  Clock::duration thread_time_{0};  // as it was lately
+  TimePoint thread_time_at_{};      // when it was read
   runtime::TaskGroup group_;
 };
 

@@ -158,6 +158,17 @@ void Task::SetLost(Peer& peer, std::optional<TimePoint> lost_at) {
   UpdateParentList(peer);
 }
 
+void Task::AddNews(Peer& parent) {
+  if (parent.parent_index_ < 0 || waiters_.empty()) return;
+  if (news_.empty() || news_.back() != &parent) news_.push_back(&parent);
+}
+
+Peer& Task::TakeOrphan() {
+  Peer& orphan = *orphans_.back();
+  orphans_.pop_back();
+  return orphan;
+}
+
 bool Task::Connect(Peer& parent, Peer& child) {
   if (!parent.host().TakeUploadSlot(parent.host_facts().upload_limit)) return false;
   ParentGraph::AddEdge(parent, child);
@@ -167,7 +178,7 @@ bool Task::Connect(Peer& parent, Peer& child) {
 void Task::Disconnect(Peer& parent, Peer& child) {
   ParentGraph::RemoveEdge(parent, child);
   parent.host().GiveUploadSlot();
-  if (parent.parent_index_ >= 0 && !waiters_.empty()) news_.push_back(&parent);
+  AddNews(parent);
 }
 
 bool Task::ConnectHelper(Peer& helper, Peer& child) {
@@ -185,7 +196,7 @@ void Task::DisconnectHelper(Peer& helper, Peer& child) {
   std::erase(child.helpers_, &helper);
   std::erase(helper.helped_, &child);
   helper.host().GiveUploadSlot();
-  if (helper.parent_index_ >= 0 && !waiters_.empty()) news_.push_back(&helper);
+  AddNews(helper);
 }
 
 void Task::DropParents(Peer& child) {
@@ -230,13 +241,13 @@ void Task::UpdateParentList(Peer& peer) {
   const bool listed = peer.parent_index_ >= 0;
   if (CanServe(peer) == listed) {
     // Its new state may make it good for a waiter all the same (Running to Succeeded).
-    if (listed && !waiters_.empty()) news_.push_back(&peer);
+    AddNews(peer);
     return;
   }
   if (!listed) {
     peer.parent_index_ = static_cast<int32_t>(parents_.size());
     parents_.push_back(&peer);
-    if (!waiters_.empty()) news_.push_back(&peer);
+    AddNews(peer);
     return;
   }
   SwapParents(static_cast<size_t>(peer.parent_index_), parents_.size() - 1);

@@ -128,8 +128,9 @@ class Task {
   // Those of both kinds.
   void DropParents(Peer& child);
   void DropChildren(Peer& parent);
-  // The peers that have lost their last parent and still have helpers, since the last call.
-  std::vector<Peer*> TakeOrphans() { return std::exchange(orphans_, {}); }
+  // The peers that have lost their last parent and still have helpers; each is taken once.
+  bool has_orphans() const { return !orphans_.empty(); }
+  Peer& TakeOrphan();
   ParentGraph& graph() { return graph_; }
   const ParentGraph& graph() const { return graph_; }
 
@@ -145,7 +146,8 @@ class Task {
 
   // The possible parents that are new or have got a free slot since the last call. Each may appear twice.
   std::vector<Peer*> TakeNews() { return std::exchange(news_, {}); }
-  bool has_news() const { return !news_.empty() || !orphans_.empty(); }
+  void ForgetNews() { news_.clear(); }
+  bool has_news() const { return !news_.empty(); }
 
   // -- The origin.
   const std::vector<SourceWorker>& sources() const { return sources_; }
@@ -165,6 +167,10 @@ class Task {
   const WaitList& waiters() const { return waiters_; }
   // When the waiters must be looked at again; kNoDeadline: not by the clock.
   TimePoint check_at = kNoDeadline;
+  // Of the look at the waiters that is under way (WaitList::walking()): when the earliest is due, and whether one of
+  // them shall go to the origin.
+  TimePoint check_next_due = kNoDeadline;
+  bool check_source_due = false;
   // When peers must be widened, as the dispatcher has noted it.
   TimePoint widen_at = kNoDeadline;
 
@@ -178,6 +184,7 @@ class Task {
  private:
   static bool CanServe(const Peer& peer);
   void UpdateParentList(Peer& peer);
+  void AddNews(Peer& parent);
   void Disconnect(Peer& parent, Peer& child);
   void DisconnectHelper(Peer& helper, Peer& child);
 

@@ -18,8 +18,15 @@ void WaitList::Add(Peer& peer, TimePoint now) {
   ++size_;
 }
 
+Peer* WaitList::NextOfWalk() {
+  Peer* const peer = walk_;
+  if (peer != nullptr) walk_ = peer->wait_next_;
+  return peer;
+}
+
 void WaitList::Remove(Peer& peer) {
   if (!peer.waiting_) return;
+  if (walk_ == &peer) walk_ = peer.wait_next_;
   (peer.wait_previous_ == nullptr ? first_ : peer.wait_previous_->wait_next_) = peer.wait_next_;
   (peer.wait_next_ == nullptr ? last_ : peer.wait_next_->wait_previous_) = peer.wait_previous_;
   peer.waiting_ = false;

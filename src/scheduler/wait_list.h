@@ -19,6 +19,12 @@ class WaitList {
   static Peer* Next(const Peer& peer);
   static TimePoint Since(const Peer& peer);
 
+  // A walk over the list that may pause: StartWalk(), and then each peer once, also those that are added meanwhile;
+  // those that are removed before their turn are left out. Null: the walk is over, or there is none.
+  void StartWalk() { walk_ = first_; }
+  Peer* NextOfWalk();
+  bool walking() const { return walk_ != nullptr; }
+
   // The peer must not wait already.
   void Add(Peer& peer, TimePoint now);
   // Does nothing when the peer does not wait.
@@ -27,6 +33,7 @@ class WaitList {
  private:
   Peer* first_ = nullptr;
   Peer* last_ = nullptr;
+  Peer* walk_ = nullptr;  // whose turn it is
   size_t size_ = 0;
 };
 

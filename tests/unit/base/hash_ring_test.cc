@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 
 namespace dragonfly {
 namespace {
@@ -135,6 +138,22 @@ TEST(SeedRing, GivesASharedPointToTheLaterMember) {
   ring.Add("10.0.0.1:4000");
   ring.Add("10.0.0.1:4000");
   EXPECT_THAT(ring.Order("27554"), ElementsAre(1));
+}
+
+TEST(SeedRing, ManyMembersAtOnceAreAsOneAfterAnother) {
+  std::vector<std::string> members;
+  for (int i = 0; i < 500; ++i) members.push_back(absl::StrCat("10.0.", i / 250, ".", i % 250, ":4000:10.0.0.1"));
+  // The last one lies on the points of the first.
+  members.push_back(members.front());
+  SeedRing one_by_one;
+  for (const std::string& member : members) one_by_one.Add(member);
+  const SeedRing at_once(members);
+  for (int i = 0; i < 200; ++i) {
+    const std::string task = absl::StrCat("task-", i);
+    EXPECT_EQ(at_once.Pick(task), one_by_one.Pick(task));
+    EXPECT_EQ(at_once.Order(task), one_by_one.Order(task));
+  }
+  EXPECT_EQ(at_once.Order("task").size(), members.size() - 1);
 }
 
 TEST(SeedRing, IsEmptyWithoutMembers) {

@@ -288,6 +288,53 @@ TEST(Dispatcher, ATaskWithoutBackToSourceFailsItsWaitersAtTheRetryLimit) {
   EXPECT_EQ(world.StateOf(peer), PeerState::kFailed);
 }
 
+// One look at all of them would hold the shard's thread for long.
+TEST(Dispatcher, LooksAtVeryManyWaitersInSteps) {
+  World world;
+  world.AddHost("seed", true);
+  constexpr size_t kPeers = 3000;
+  std::deque<World::Peer> peers = RegisterMany(world, int{kPeers});
+  ASSERT_EQ(WithParents(peers), 0);
+  // The seed begins: it can serve 2000.
+  World::Peer seed = SeedPeer();
+  ASSERT_TRUE(world.Register(seed, SeedDownload(), true).ok());
+  world.Begin(seed);
+  const int first = WithParents(peers);
+  EXPECT_GT(first, 0);
+  EXPECT_LT(first, 2000) << "in one step";
+  EXPECT_LE(world.shard.NextDeadline(), world.now);
+  int steps = 0;
+  for (; world.shard.NextDeadline() <= world.now; ++steps) {
+    const int before = WithParents(peers);
+    world.shard.Tick(world.now);
+    EXPECT_LE(WithParents(peers) - before, 200);
+  }
+  EXPECT_GT(steps, 5);
+  EXPECT_EQ(WithParents(peers), 2000);
+  // First come, first served.
+  for (size_t i = 0; i < kPeers; ++i) EXPECT_EQ(peers[i].stream->has_parents(), i < 2000) << i;
+  // Those that wait are answered as those begin that have parents.
+  for (size_t i = 0; i < 2000; ++i) world.Begin(peers[i]);
+  world.Pass(1s);
+  EXPECT_EQ(WithParents(peers), int{kPeers});
+  for (const World::Peer& peer : peers) EXPECT_EQ(peer.stream->answers.size(), 1u) << peer.id;
+}
+
+TEST(Dispatcher, WaitersThatLeaveWhileTheyAreLookedAtAreLeftOut) {
+  World world;
+  world.AddHost("seed", true);
+  std::deque<World::Peer> peers = RegisterMany(world, 3000);
+  World::Peer seed = SeedPeer();
+  ASSERT_TRUE(world.Register(seed, SeedDownload(), true).ok());
+  world.Begin(seed);
+  world.shard.Tick(world.now);
+  for (size_t i = 0; i < peers.size(); i += 2) {
+    ASSERT_TRUE(world.shard.DeletePeer("task", peers[i].id, world.now));
+  }
+  world.Pass(1s);
+  for (size_t i = 1; i < peers.size(); i += 2) EXPECT_TRUE(peers[i].stream->has_parents()) << i;
+}
+
 TEST(Dispatcher, NeverLetsMorePeersToTheOriginThanConfigured) {
   ShardOptions options;
   options.dispatch.back_to_source_count = 2;

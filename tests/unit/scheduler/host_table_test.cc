@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/host_table.h"
 
+#include <set>
+
 #include "tests/unit/scheduler/world.h"
 
 namespace dragonfly::scheduler {
@@ -93,6 +95,41 @@ TEST(HostTable, RemovesHostsThatHaveMissedTwoAnnouncements) {
   EXPECT_TRUE(table.RemoveSilent(kNow + 600s).empty());
   EXPECT_THAT(table.RemoveSilent(kNow + 601s), ElementsAre("silent"));
   EXPECT_EQ(table.size(), 2u);
+}
+
+// More than one hold of the lock.
+TEST(HostTable, WalksOverVeryManyHosts) {
+  HostTable table;
+  constexpr size_t kHosts = 2500;
+  for (size_t i = 0; i < kHosts; ++i) table.Announce(MakeFacts("h" + std::to_string(i)), kNow);
+  const std::vector<std::string> ids = Ids(table.List());
+  EXPECT_EQ(ids.size(), kHosts);
+  EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), kHosts);
+  for (size_t i = 0; i < kHosts; i += 5) table.Find("h" + std::to_string(i))->Touch(kNow + 500s);
+  EXPECT_EQ(table.RemoveSilent(kNow + 601s).size(), kHosts - kHosts / 5);
+  EXPECT_EQ(table.size(), kHosts / 5);
+}
+
+TEST(HostTable, TheOrderOfSeedsFollowsTheirChanges) {
+  HostTable table;
+  table.Announce(Seed(1), kNow);
+  EXPECT_THAT(Ids(table.SeedsFor("task", kNow)), ElementsAre("seed-1"));
+  table.Announce(Seed(2), kNow);
+  EXPECT_EQ(table.SeedsFor("task", kNow).size(), 2u);
+  auto selfish = Seed(1);
+  selfish->disable_shared = true;
+  table.Announce(selfish, kNow);
+  EXPECT_THAT(Ids(table.SeedsFor("task", kNow)), ElementsAre("seed-2"));
+  table.Announce(Seed(1), kNow);
+  EXPECT_EQ(table.SeedsFor("task", kNow).size(), 2u);
+  table.Remove("seed-2");
+  EXPECT_THAT(Ids(table.SeedsFor("task", kNow)), ElementsAre("seed-1"));
+  // The same id on another port takes another place on the ring; the answer names the host as it is now.
+  auto moved = Seed(1);
+  moved->port = 4999;
+  table.Announce(moved, kNow);
+  ASSERT_EQ(table.SeedsFor("task", kNow).size(), 1u);
+  EXPECT_EQ(table.SeedsFor("task", kNow)[0]->facts()->port, 4999);
 }
 
 TEST(Host, TakesNoMoreSlotsThanItsLimit) {

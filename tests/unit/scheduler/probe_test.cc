@@ -128,8 +128,11 @@ TEST(SchedulerProbe, CountsWhatHappenedUnderTheTextsOfTheOriginal) {
 TEST(SchedulerProbe, TellsTheLongestHoldOfAShard) {
   telemetry::Metrics metrics;
   Probe probe(metrics, /*host_traffic=*/false);
-  for (const int milliseconds : {1, 12, 3}) probe.ShardHeld(std::chrono::milliseconds(milliseconds));
+  for (const auto& [held, ran] : {std::pair(1, 1), std::pair(12, 2), std::pair(4, 3)}) {
+    probe.ShardHeld(std::chrono::milliseconds(held), std::chrono::milliseconds(ran));
+  }
   EXPECT_THAT(metrics.Render(), HasSubstr("dragonfly_scheduler_shard_longest_hold_seconds 0.012\n"));
+  EXPECT_THAT(metrics.Render(), HasSubstr("dragonfly_scheduler_shard_longest_run_seconds 0.003\n"));
 }
 
 TEST(SchedulerProbe, DropsTheTrafficOfAHostThatHasLeft) {

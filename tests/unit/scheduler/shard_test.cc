@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/shard.h"
 
+#include <algorithm>
+
 #include "tests/unit/scheduler/world.h"
 
 namespace dragonfly::scheduler {
@@ -251,6 +253,55 @@ TEST(Shard, DeletingAHostRemovesItsPeersAtOnceAndEndsItsWaiters) {
   EXPECT_EQ(world.Register(a).code(), absl::StatusCode::kOk) << "announced again by the test";
 }
 
+TEST(Shard, AHostWithVeryManyPeersIsRemovedInSteps) {
+  World world;
+  constexpr size_t kPeers = 2000;
+  for (size_t i = 0; i < kPeers; ++i) {
+    World::Peer peer("p" + std::to_string(i));
+    peer.host = "crowded";
+    peer.task = "task-" + std::to_string(i);
+    ASSERT_TRUE(world.Register(peer).ok());
+  }
+  world.hosts.Remove("crowded");
+  world.shard.DeleteHost("crowded", world.now);
+  const size_t left = world.shard.peer_count();
+  EXPECT_LT(left, kPeers);
+  EXPECT_GT(left, 0u) << "in one step";
+  EXPECT_LE(world.shard.NextDeadline(), world.now);
+  // It comes back before the last of its peers have gone.
+  World::Peer returned("returned");
+  returned.host = "crowded";
+  ASSERT_TRUE(world.Register(returned).ok());
+  world.Pass(0ms);
+  EXPECT_EQ(world.shard.peer_count(), 1u);
+  EXPECT_NE(world.shard.FindPeer("task", "returned"), nullptr);
+  EXPECT_TRUE(world.shard.CollectTasks(2 * kPeers));
+  EXPECT_EQ(world.shard.task_count(), 1u);
+}
+
+TEST(Shard, AThousandBrokenStreamsFailInSteps) {
+  World world;
+  constexpr size_t kPeers = 1000;
+  std::vector<World::Peer> peers;
+  for (size_t i = 0; i < kPeers; ++i) {
+    World::Peer& peer = peers.emplace_back("p" + std::to_string(i));
+    peer.task = "task-" + std::to_string(i);
+    ASSERT_TRUE(world.Register(peer).ok());
+    world.shard.StreamEnded(peer.address(), peer.stream.get(), world.now);
+  }
+  world.now += 6s;
+  world.shard.Tick(world.now);
+  const auto failed = [&] {
+    return std::count_if(peers.begin(), peers.end(),
+                         [&](const World::Peer& peer) { return world.StateOf(peer) == PeerState::kFailed; });
+  };
+  EXPECT_GT(failed(), 0);
+  EXPECT_LT(failed(), static_cast<int64_t>(kPeers));
+  EXPECT_LE(world.shard.NextDeadline(), world.now);
+  world.Pass(0ms);
+  EXPECT_EQ(failed(), static_cast<int64_t>(kPeers));
+}
+
 TEST(Shard, DeletingATaskRemovesOnlyThatHostsPeersOfIt) {
   World world;
   const World::Peer a = world.Complete("a");
@@ -300,7 +351,41 @@ TEST_F(Collection, RemovesFailedPeers) {
   ASSERT_TRUE(world_.shard.Failed(peer.address(), Origin::kPeers, world_.now).ok());
   Collect();
   EXPECT_EQ(world_.shard.peer_count(), 0u);
-  world_.shard.CollectTasks();
+  EXPECT_TRUE(world_.shard.CollectTasks(100));
+  EXPECT_EQ(world_.shard.task_count(), 0u);
+}
+
+TEST_F(Collection, RemovesEmptyTasksInSteps) {
+  constexpr size_t kTasks = 25;
+  for (size_t i = 0; i < kTasks; ++i) {
+    World::Peer peer("p" + std::to_string(i));
+    peer.task = "task-" + std::to_string(i);
+    ASSERT_TRUE(world_.Register(peer).ok());
+    ASSERT_TRUE(world_.shard.Failed(peer.address(), Origin::kPeers, world_.now).ok());
+  }
+  Collect();
+  EXPECT_FALSE(world_.shard.CollectTasks(10));
+  EXPECT_EQ(world_.shard.task_count(), kTasks - 10);
+  // A task that is used again meanwhile stays.
+  World::Peer again("again");
+  again.task = world_.shard.FindTask("task-24") != nullptr ? "task-24" : "task-new";
+  ASSERT_TRUE(world_.Register(again).ok());
+  while (!world_.shard.CollectTasks(10)) {
+  }
+  EXPECT_EQ(world_.shard.task_count(), 1u);
+  EXPECT_NE(world_.shard.FindPeer(again.task, "again"), nullptr);
+}
+
+TEST_F(Collection, ATaskWhoseSeedWorksStaysUntilTheSeedHasEnded) {
+  world_.AddHost("seed", true);
+  World::Peer peer("p");
+  ASSERT_TRUE(world_.Register(peer).ok());
+  ASSERT_EQ(world_.seeds.requests.size(), 1u);
+  ASSERT_TRUE(world_.shard.DeletePeer("task", "p", world_.now));
+  EXPECT_TRUE(world_.shard.CollectTasks(100));
+  EXPECT_EQ(world_.shard.task_count(), 1u);
+  world_.shard.SeedEnded("task", world_.seeds.requests[0].trigger_id, absl::OkStatus(), std::nullopt, world_.now);
+  EXPECT_TRUE(world_.shard.CollectTasks(100));
   EXPECT_EQ(world_.shard.task_count(), 0u);
 }
 
