@@ -125,7 +125,11 @@ class KeepAlives::Stream final : public grpc::ServerReadReactor<api::KeepAliveRe
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-KeepAlives::~KeepAlives() = default;
+KeepAlives::~KeepAlives() {
+  // The last stream has told its end on a thread of gRPC.
+  const absl::MutexLock lock(&mutex_);
+  streams_.clear();
+}
 
 grpc::ServerReadReactor<api::KeepAliveRequest>* KeepAlives::Serve(const absl::Status& refused) {
   const auto stream = std::make_shared<Stream>(*this);
