@@ -50,7 +50,8 @@ enum class InstanceKind { kScheduler, kSeedPeer };
 // NOT_FOUND.
 absl::Status KeepActive(db::Connection& connection, InstanceKind kind, const Instance& instance, absl::Time now);
 
-// Makes it inactive, unless it has been heard of after `last_heard`, by another stream or manager.
+// Makes it inactive, unless it has been heard of a millisecond or more after `last_heard`, by another stream or
+// manager.
 absl::Status MakeInactive(db::Connection& connection, InstanceKind kind, const Instance& instance,
                           absl::Time last_heard);
 
