@@ -47,6 +47,8 @@ class PersistentService {
   // Stop() must have completed.
   ~PersistentService();
 
+  // Traces the calls to dfdaemons. Before Start(); `tracer` may be null and must outlive the service.
+  void UseTracer(telemetry::Tracer* tracer) { channels_.UseTracer(tracer); }
   // Begins the work in the background.
   void Start();
   boost::asio::awaitable<void> Stop();

@@ -232,6 +232,7 @@ void Scheduler::State::StartPersistent() {
   PersistentService::Options options = ToPersistentOptions(config);
   if (config.server.port != 0) options.name = StrCat(hostname, "-", rpc::HostPort(ip, config.server.port));
   persistent = std::make_unique<PersistentService>(io.At(0), *std::move(store), hosts, metrics, std::move(options));
+  persistent->UseTracer(tracer.get());
   service.UsePersistent(*persistent);
   persistent->Start();
 }

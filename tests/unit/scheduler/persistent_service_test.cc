@@ -2,9 +2,11 @@
 // Persistent cache tasks of a real scheduler over real gRPC, with its own store and with a real redis-server.
 #include <array>
 #include <filesystem>
+#include <set>
 
 #include "dragonfly/ext/v1/persistent_cache.grpc.pb.h"
 #include "telemetry/metrics.h"
+#include "tests/support/otlp_collector.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/scheduler/cluster.h"
@@ -391,6 +393,19 @@ class FakeDaemon final : public dfdaemon::v2::DfdaemonUpload::Service {
     absl::MutexLock lock(&mutex_);
     return mutex_.AwaitWithTimeout(absl::Condition(&asked_), absl::FromChrono(testing::kPatience));
   }
+  // Waits for the first call that turns a copy into a replica.
+  bool AwaitUpdate() {
+    absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&updated_), absl::FromChrono(testing::kPatience));
+  }
+  grpc::Status UpdatePersistentCacheTask(grpc::ServerContext*,
+                                         const dfdaemon::v2::UpdatePersistentCacheTaskRequest* request,
+                                         Empty*) override {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(request->persistent());
+    updated_ = true;
+    return grpc::Status::OK;
+  }
   // Leaves the caller waiting until it goes.
   grpc::Status DownloadPersistentCacheTask(
       grpc::ServerContext* context, const dfdaemon::v2::DownloadPersistentCacheTaskRequest* request,
@@ -416,9 +431,74 @@ class FakeDaemon final : public dfdaemon::v2::DfdaemonUpload::Service {
   absl::Mutex mutex_;
   std::vector<std::string> deleted_ ABSL_GUARDED_BY(mutex_);
   bool asked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool updated_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::unique_ptr<grpc::Server> server_;
 };
+
+api::UploadPersistentCacheTaskStartedRequest ImportOf(const std::string& task) {
+  api::UploadPersistentCacheTaskStartedRequest request;
+  request.set_host_id("a");
+  request.set_task_id(task);
+  request.set_peer_id("importer-of-" + task);
+  request.set_persistent_replica_count(2);
+  request.set_piece_length(4 * kMiB);
+  request.set_content_length(10 * kMiB);
+  request.set_piece_count(3);
+  request.mutable_ttl()->set_seconds(3600);
+  return request;
+}
+
+TEST(PersistentTraces, CallsToTheHostsOfCopiesHaveSpans) {
+  dragonfly::testing::OtlpCollector collector;
+  const dragonfly::testing::TempDir dir;
+  SchedulerConfig config = Cluster::Config();
+  config.server.cache_dir = dir.path().string();
+  config.scheduling.host_gc_interval = absl::Milliseconds(50);
+  config.tracing.protocol = "grpc";
+  config.tracing.endpoint = collector.endpoint();
+  {
+    FakeDaemon full, roomy;
+    Cluster cluster(config);
+    common::v2::Host host = MakeHost("a");
+    host.mutable_disk()->set_free(1);
+    ASSERT_TRUE(cluster.Announce(host).ok());
+    host = MakeHost("full", full.port());
+    host.mutable_disk()->set_free(1);
+    ASSERT_TRUE(cluster.Announce(host).ok());
+    // A reader's copy becomes the replica that is lacking.
+    Empty empty;
+    ASSERT_TRUE(cluster.Call(&Stub::UploadPersistentCacheTaskStarted, ImportOf("task"), &empty).ok());
+    api::UploadPersistentCacheTaskFinishedRequest finished;
+    finished.set_host_id("a");
+    finished.set_task_id("task");
+    finished.set_peer_id("importer-of-task");
+    common::v2::PersistentCacheTask task;
+    ASSERT_TRUE(cluster.Call(&Stub::UploadPersistentCacheTaskFinished, finished, &task).ok());
+    Talk reader(cluster.stub(), "full", "reader");
+    reader.Register(/*persistent=*/false);
+    EXPECT_EQ(reader.Parents().candidate_parents_size(), 1);
+    reader.Started();
+    reader.Finished();
+    EXPECT_TRUE(reader.End().ok());
+    ASSERT_TRUE(full.AwaitUpdate());
+    // A host with room is asked to make one.
+    host = MakeHost("roomy", roomy.port());
+    host.mutable_disk()->set_free(100 * kMiB);
+    ASSERT_TRUE(cluster.Announce(host).ok());
+    ASSERT_TRUE(cluster.Call(&Stub::UploadPersistentCacheTaskStarted, ImportOf("other"), &empty).ok());
+    ASSERT_TRUE(roomy.AwaitReplica());
+  }
+  const std::set<std::string> names = {"download_persistent_cache_task", "update_persistent_cache_task"};
+  std::set<std::string> seen;
+  for (const auto& one : collector.WaitForNames({names.begin(), names.end()})) {
+    if (one.span.kind() == dragonfly::testing::OtlpCollector::Span::SPAN_KIND_CLIENT &&
+        names.contains(one.span.name())) {
+      seen.insert(one.span.name());
+    }
+  }
+  EXPECT_EQ(seen, names);
+}
 
 TEST_P(PersistentService, HasReplicasMadeWhileTheImportGoesOn) {
   FakeDaemon daemon;
