@@ -50,6 +50,10 @@ void RedisServer::Kill() {
   pid_ = -1;
 }
 
+void RedisServer::Pause() { ::kill(pid_, SIGSTOP); }
+
+void RedisServer::Resume() { ::kill(pid_, SIGCONT); }
+
 void RedisServer::Restart() {
   Kill();
   Start();

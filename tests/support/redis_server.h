@@ -29,6 +29,8 @@ class RedisServer {
 
   void Kill();     // SIGKILL
   void Restart();  // on the same port, with what is on the disk
+  void Pause();    // answers nobody until Resume()
+  void Resume();
 
  private:
   void Start();

@@ -352,6 +352,22 @@ TEST_P(PersistentService, ForgetsADownloadThatFailsOrBreaksOff) {
   EXPECT_EQ(Stat().second.current_replica_count(), 1u);
 }
 
+TEST_P(PersistentService, EndsAStreamThatTellsMoreThanTheStoreCanTake) {
+  if (redis_ == nullptr) GTEST_SKIP() << "only a store elsewhere can be too slow";
+  Import("a", "importer");
+  Talk talk(cluster_->stub(), "b", "child");
+  redis_->Pause();
+  talk.Register(false);
+  for (uint32_t number = 0; number < 20'000; ++number) talk.Piece(number);
+  const grpc::Status end = talk.End();
+  redis_->Resume();
+  EXPECT_EQ(end.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(end.error_message(), HasSubstr("more messages than can be handled"));
+  // Others are served as soon as the store is there again.
+  const auto deadline = Clock::now() + testing::kPatience;
+  while (!Stat().first.ok()) ASSERT_LT(Clock::now(), deadline);
+}
+
 TEST_P(PersistentService, RegistersNobodyForAnUnknownTaskOrHost) {
   Talk first(cluster_->stub(), "a", "child");
   first.Register(false);
