@@ -189,7 +189,8 @@ def flags_of(program):
         text = run(program, *words, "--help")
         here = " ".join([name, *words])
         in_subcommands = False
-        for line in text.splitlines():
+        # An example that goes on in a second line is one line.
+        for line in text.replace("\\\n", "").splitlines():
             if re.match(r"^sub-?commands:", line, re.I):
                 in_subcommands = True
             elif line and not line.startswith(" "):
