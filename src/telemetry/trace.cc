@@ -2,6 +2,7 @@
 #include "telemetry/trace.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <condition_variable>
 #include <cstring>
@@ -23,6 +24,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::minutes kLogInterval{1};
 constexpr std::chrono::milliseconds kRetryPause{1'000};
+// How long a tracer that stops waits for spans that have not ended: those of calls that were cancelled just before.
+constexpr std::chrono::milliseconds kOpenWait{500};
 
 uint64_t Random() {
   thread_local std::mt19937_64 generator = [] {
@@ -53,10 +56,14 @@ class Tracer::Batches {
 
   ~Batches() { Stop(SteadyClock::now()); }
 
+  void Opened() { open_.fetch_add(1, std::memory_order_relaxed); }
+
+  // A span that was opened has ended.
   void Add(std::unique_ptr<SpanData> span) {
     bool wake = false;
     {
       const std::lock_guard lock(mutex_);
+      if (open_.fetch_sub(1, std::memory_order_relaxed) == 1 && joined_) ended_.notify_all();
       if (stopping_ || queue_.size() >= options_.queue_max) {
         ++counts_.dropped;
         return;
@@ -73,6 +80,8 @@ class Tracer::Batches {
       std::unique_lock lock(mutex_);
       if (joined_) return;
       joined_ = true;
+      ended_.wait_until(lock, std::min(deadline, SteadyClock::now() + kOpenWait),
+                        [this] { return open_.load(std::memory_order_relaxed) == 0; });
       stopping_ = true;
       stop_by_ = deadline;
       changed_.notify_all();
@@ -178,6 +187,7 @@ class Tracer::Batches {
   std::condition_variable ended_;
   std::deque<std::unique_ptr<SpanData>> queue_;
   Counts counts_;
+  std::atomic<int64_t> open_ = 0;  // spans that have not ended; falls under mutex_
   bool stopping_ = false;
   bool cancelled_ = false;
   bool done_ = false;
@@ -215,6 +225,7 @@ Span Tracer::Start(std::string_view name, SpanKind kind, const SpanContext& pare
   span.data_->name = name;
   span.data_->kind = kind;
   span.data_->begin = std::chrono::system_clock::now();
+  batches_->Opened();
   return span;
 }
 

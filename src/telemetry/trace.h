@@ -164,7 +164,7 @@ class Tracer {
   Span Start(std::string_view name, SpanKind kind, const SpanContext& parent);
   SpanParent Root() { return SpanParent(this, SpanContext()); }
 
-  // Exports what waits until `deadline`, drops the rest, and ends the thread. Spans that end later are dropped.
+  // Waits up to 0.5 s for open spans, exports until `deadline`, drops the rest; spans that end later are dropped, too.
   void Stop(std::chrono::steady_clock::time_point deadline);
   Counts counts() const;
 

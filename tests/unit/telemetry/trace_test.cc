@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb.h"
@@ -257,6 +258,25 @@ TEST_F(TraceTest, CountsWhatTheCollectorRefuses) {
   tracer.Stop(Soon());
   EXPECT_EQ(tracer.counts().exported, 1u);
   EXPECT_EQ(tracer.counts().dropped, 1u);
+}
+
+TEST_F(TraceTest, StopWaitsForASpanThatIsAboutToEnd) {
+  for (uint64_t round = 0; round < 100; ++round) {
+    Tracer& tracer = Make();
+    Span span = tracer.Root().Start("x");
+    std::jthread stop([&] { tracer.Stop(Soon()); });
+    span.End();
+    stop.join();
+    ASSERT_EQ(tracer.counts().exported, 1u) << round;
+    ASSERT_EQ(tracer.counts().dropped, 0u) << round;
+  }
+}
+
+TEST_F(TraceTest, StopDoesNotWaitForASpanThatNeverEnds) {
+  Tracer& tracer = Make();
+  const Span open = tracer.Root().Start("open");
+  tracer.Root().Start("x").End();
+  EXPECT_THAT(StopAndTake(), SizeIs(1));
 }
 
 TEST_F(TraceTest, StopWaitsForASilentCollectorNoLongerThanItsDeadline) {
