@@ -53,6 +53,7 @@ absl::Status FromMysql(const soci::mysql_soci_error& error) {
     case 1292:
     case 1406:
       return absl::OutOfRangeError(kRangeText);
+    case 1020:  // MariaDB from 11.6 on: changed since our snapshot
     case 1205:
     case 1213:
       return absl::AbortedError(text);
@@ -60,6 +61,7 @@ absl::Status FromMysql(const soci::mysql_soci_error& error) {
     case 3024:
       return absl::DeadlineExceededError(text);
     case 1040:
+    case 1047:  // a node of Galera outside of its cluster
     case 1053:
     case 1927:
     case 2002:
@@ -67,6 +69,7 @@ absl::Status FromMysql(const soci::mysql_soci_error& error) {
     case 2006:
     case 2013:
     case 2055:
+    case 4031:  // MySQL from 8.0.24 on: the connection lay idle for too long
       return absl::UnavailableError(text);
     default:
       return absl::InternalError(text);

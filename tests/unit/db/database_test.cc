@@ -322,6 +322,31 @@ TEST_P(DatabaseServer, SaysWhichServerRefusesAndNotThePassword) {
 INSTANTIATE_TEST_SUITE_P(Engines, DatabaseServer, ::testing::Values(Engine::kPostgres, Engine::kMysql),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
+class MysqlErrors : public DatabasePromise {};
+INSTANTIATE_TEST_SUITE_P(Engines, MysqlErrors, ::testing::Values(Engine::kMysql),
+                         [](const auto& info) { return std::string(NameOf(info.param)); });
+
+// Errors of servers that are no MariaDB 10.11, as this one can say them.
+TEST_P(MysqlErrors, TellsALostConnectionAndAConflictByTheirNumbers) {
+  const auto database = Open();
+  ASSERT_NE(database, nullptr);
+  const auto failing = [&](int number) {
+    return database
+        ->RunHere<int64_t>([number](Connection& connection) {
+          return connection.Execute("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = " + std::to_string(number) +
+                                    ", MESSAGE_TEXT = 'as told'");
+        })
+        .status()
+        .code();
+  };
+  // MySQL from 8.0.24 on closes an idle connection with it; a node of Galera that is not (any more) part of its
+  // cluster.
+  for (const int number : {4031, 1047}) EXPECT_EQ(failing(number), absl::StatusCode::kUnavailable) << number;
+  // MariaDB from 11.6 on, for a row that another transaction has changed since ours began.
+  EXPECT_EQ(failing(1020), absl::StatusCode::kAborted);
+  EXPECT_EQ(failing(1644), absl::StatusCode::kInternal);
+}
+
 TEST(PostgresDatabase, PreparesStatementsUnlessToldNotTo) {
   const SqlServer server(SqlServer::Kind::kPostgres);
   DatabaseOptions options;
