@@ -76,8 +76,6 @@ class KeepAlives::Stream final : public grpc::ServerReadReactor<api::KeepAliveRe
       DF_CO_RETURN_IF_ERROR(Validate(request_));
       kind_ = KindOf(request_.source_type());
       instance_ = Instance{request_.hostname(), request_.ip(), request_.cluster_id()};
-    } else if (kind_ != InstanceKind::kScheduler) {
-      co_return absl::OkStatus();  // nothing is noted of it
     }
     if (!kind_.has_value()) co_return absl::OkStatus();  // peers are not listed
     const absl::Time now = absl::Now();
@@ -87,6 +85,10 @@ class KeepAlives::Stream final : public grpc::ServerReadReactor<api::KeepAliveRe
       return true;
     };
     const auto noted = co_await owner_.database_.Run<bool>(note, Clock::now() + kWriteTimeout);
+    // A seed peer that was deleted meanwhile finds out when it registers again.
+    if (absl::IsNotFound(noted.status()) && kind_ == InstanceKind::kSeedPeer && last_heard_.has_value()) {
+      co_return absl::OkStatus();
+    }
     if (noted.ok()) last_heard_ = now;
     co_return noted.status();
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The streams by which schedulers and seed peers show that they live. The first message makes the caller active, the
+// The streams by which schedulers and seed peers show that they live. Each message makes the caller active, the
 // end of the stream makes it inactive, unless it has been heard of elsewhere since. Only .cc files include this (it
 // brings gRPC).
 #pragma once

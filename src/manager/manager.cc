@@ -150,9 +150,12 @@ absl::StatusOr<std::string> Prepare(db::Database& database, const ManagerConfig&
   if (lacks_users) {
     DF_ASSIGN_OR_RETURN(hash, HashPassword(password));
   }
-  DF_ASSIGN_OR_RETURN(const bool made, database.TransactHere<bool>(
-                                           [hash](db::Connection& connection) { return SeedRows(connection, hash); }));
-  return made && config.auth.root_password.empty() ? password : "";
+  const db::Database::Work<bool> seed = [hash](db::Connection& connection) { return SeedRows(connection, hash); };
+  absl::StatusOr<bool> made = database.TransactHere<bool>(seed);
+  // Another manager starts at the same moment: its rows are there now.
+  if (absl::IsAlreadyExists(made.status())) made = database.TransactHere<bool>(seed);
+  if (!made.ok()) return Annotate(made.status(), "write the first rows");
+  return *made && config.auth.root_password.empty() ? password : "";
 }
 
 // The configured key, else the one that all managers on the database share.

@@ -147,9 +147,10 @@ absl::Status KeepActive(Connection& connection, InstanceKind kind, const Instanc
                  {time, time, *id})
         .status();
   }
-  return connection
-      .Execute("UPDATE seed_peer SET state = 'active', updated_at = ? WHERE id = ? AND state <> 'active'", {time, *id})
-      .status();
+  // Most of the time there is nothing to write.
+  DF_ASSIGN_OR_RETURN(const db::Rows rows, connection.Select({"state"}, "FROM seed_peer WHERE id = ?", {*id}));
+  if (!rows.empty() && rows.front().Text(0) == "active") return absl::OkStatus();
+  return connection.Execute("UPDATE seed_peer SET state = 'active', updated_at = ? WHERE id = ?", {time, *id}).status();
 }
 
 absl::Status MakeInactive(Connection& connection, InstanceKind kind, const Instance& instance, absl::Time last_heard) {

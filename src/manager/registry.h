@@ -50,8 +50,8 @@ enum class InstanceKind { kScheduler, kSeedPeer };
 // NOT_FOUND.
 absl::Status KeepActive(db::Connection& connection, InstanceKind kind, const Instance& instance, absl::Time now);
 
-// Makes it inactive, unless it has been heard of a millisecond or more after `last_heard`, by another stream or
-// manager.
+// Makes it inactive; a scheduler only when it has not been heard of a millisecond or more after `last_heard`, by
+// another stream or manager. A seed peer that lives elsewhere is made active again by its next message.
 absl::Status MakeInactive(db::Connection& connection, InstanceKind kind, const Instance& instance,
                           absl::Time last_heard);
 

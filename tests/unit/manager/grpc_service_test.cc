@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // manager.v2 as schedulers and peers see it.
+#include <array>
+#include <optional>
 #include <thread>
+#include <vector>
 
+#include "base/status.h"
+#include "base/text.h"
+#include "db/database.h"
 #include "db/value.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -153,6 +159,35 @@ TEST_P(GrpcServiceRules, KeepsASchedulerActiveThatHasMovedToANewStream) {
   EXPECT_EQ(ListSchedulers().schedulers_size(), 0);
 }
 
+// The end of its old stream is often told when the new one is there.
+TEST_P(GrpcService, KeepsASeedPeerActiveThatHasMovedToANewStream) {
+  Register(SeedPeerRequest("seed-1", "10.0.0.2"));
+  const auto state = [&] {
+    api::GetSeedPeerRequest request;
+    request.set_source_type(api::SEED_PEER_SOURCE);
+    request.set_hostname("seed-1");
+    request.set_ip("10.0.0.2");
+    request.set_seed_peer_cluster_id(1);
+    api::SeedPeer response;
+    const auto context = Context();
+    const grpc::Status status = running_.Stub()->GetSeedPeer(context.get(), request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.state();
+  };
+  Heart first = KeepAlive(api::SEED_PEER_SOURCE, "seed-1", "10.0.0.2");
+  Heart second = KeepAlive(api::SEED_PEER_SOURCE, "seed-1", "10.0.0.2");
+  EXPECT_TRUE(End(first).ok());
+  api::KeepAliveRequest again;
+  again.set_hostname("seed-1");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
+  do {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    ASSERT_TRUE(second.stream->Write(again));
+  } while (state() != "active");
+  EXPECT_TRUE(End(second).ok());
+  EXPECT_EQ(state(), "inactive");
+}
+
 TEST_P(GrpcService, RegistersTheSameInstanceOnceUnderAnyPort) {
   api::UpdateSchedulerRequest request = SchedulerRequest("scheduler-1", "10.0.0.1");
   request.set_idc("eu");
@@ -296,6 +331,53 @@ TEST_P(GrpcService, EndsHeartbeatsAtOnceWhenItStopsAndKeepsTheirSenders) {
   // It goes on with the manager that comes next.
   EXPECT_EQ(ListSchedulers().schedulers_size(), 1);
 }
+
+// The replicas of a deployment, which all find the database empty.
+class Replicas : public ::testing::TestWithParam<db::Engine> {};
+
+TEST_P(Replicas, StartTogetherOnAnEmptyDatabase) {
+  constexpr size_t kCount = 6;
+  RunningManager place(GetParam());
+  // With its tables, so that they meet at the rows.
+  place.Start();
+  place.Stop();
+  db::DatabaseOptions options;
+  options.engine = GetParam();
+  options.host = "127.0.0.1";
+  options.port = place.server().port();
+  options.user = "dragonfly";
+  options.password = testing::SqlServer::kPassword;
+  options.name = "manager";
+  const auto emptied =
+      (*db::Database::Open(options))->RunHere<bool>([](db::Connection& connection) -> absl::StatusOr<bool> {
+        for (const char* const table : {"\"user\"", "scheduler_cluster", "seed_peer_cluster", "config", "casbin_rule",
+                                        "seed_peer_cluster_scheduler_cluster"}) {
+          DF_RETURN_IF_ERROR(connection.Execute(StrCat("DELETE FROM ", table)).status());
+        }
+        return true;
+      });
+  ASSERT_TRUE(emptied.ok()) << emptied.status();
+  std::array<std::optional<runtime::IoThreads>, kCount> io;
+  std::array<absl::StatusOr<std::unique_ptr<Manager>>, kCount> started;
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < kCount; ++i) {
+    io[i].emplace(1);
+    threads.emplace_back([&, i] { started[i] = Manager::Start(place.Config(), *io[i]); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  size_t passwords = 0;
+  for (auto& manager : started) {
+    EXPECT_TRUE(manager.ok()) << manager.status();
+    if (!manager.ok()) continue;
+    passwords += (*manager)->first_password().empty() ? 0 : 1;
+    (*manager)->Stop(Clock::now());
+    manager->reset();
+  }
+  EXPECT_EQ(passwords, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Replicas, ::testing::Values(db::Engine::kPostgres, db::Engine::kMysql),
+                         [](const auto& info) { return std::string(db::NameOf(info.param)); });
 
 INSTANTIATE_TEST_SUITE_P(Engines, GrpcService,
                          ::testing::Values(db::Engine::kSqlite, db::Engine::kPostgres, db::Engine::kMysql),
