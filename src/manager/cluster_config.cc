@@ -59,7 +59,9 @@ Wrong CheckTtl(const json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_object()) return StrCat(key, " is missing");
   const auto ttl = found->find("ttl");
-  if (ttl == found->end() || !ttl->is_number_integer() || *ttl <= 0) return StrCat(key, ".ttl is no number above 0");
+  if (ttl == found->end() || !ttl->is_number_integer() || *ttl <= 0 || *ttl > INT64_MAX) {
+    return StrCat(key, ".ttl is no number of nanoseconds above 0");
+  }
   return std::nullopt;
 }
 

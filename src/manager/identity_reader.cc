@@ -34,12 +34,14 @@ absl::StatusOr<std::map<int64_t, UserRights>> LoadRights(db::Connection& connect
     user.enabled = row.Text(2) != "disable";
   }
   DF_ASSIGN_OR_RETURN(const db::Rows rights,
-                      connection.Select({"g.v0", "p.v1", "p.v2"},
+                      connection.Select({"g.v0", "p.v1", "p.v2", "g.v1", "p.v0"},
                                         StrCat("FROM casbin_rule g JOIN casbin_rule p ON p.ptype = 'p' AND p.v0 = g.v1 "
                                                "WHERE g.ptype = 'g' AND g.v0 IN ",
                                                list),
                                         texts));
   for (const db::Row& row : rights) {
+    // MySQL joins "ROOT" with "root".
+    if (row.Text(3) != row.Text(4)) continue;
     const auto id = ParseDecimal<int64_t>(row.Text(0));
     const auto user = id.has_value() ? users.find(*id) : users.end();
     if (user != users.end()) user->second.rights.emplace(row.Text(1), row.Text(2));

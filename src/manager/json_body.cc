@@ -66,6 +66,11 @@ absl::StatusOr<int64_t> NumberOf(std::string_view name, const json& value) {
   return absl::InvalidArgumentError(StrCat(name, ": is no whole number"));
 }
 
+bool ParseTimeOf(const std::string& text, absl::Time* time) {
+  return absl::ParseTime(absl::RFC3339_full, text, time, nullptr) && *time != absl::InfiniteFuture() &&
+         *time != absl::InfinitePast();
+}
+
 std::string DumpJson(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 }  // namespace dragonfly::manager

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace dragonfly::manager {
 
@@ -21,5 +22,8 @@ absl::Status CheckText(std::string_view name, const std::string& text);
 absl::StatusOr<std::string> TextOf(std::string_view name, const nlohmann::json& value);
 absl::StatusOr<int64_t> NumberOf(std::string_view name, const nlohmann::json& value);
 std::string DumpJson(const nlohmann::json& value);
+
+// A time as of RFC 3339; false for anything else, "infinite-future" included, which absl::ParseTime() takes.
+bool ParseTimeOf(const std::string& text, absl::Time* time);
 
 }  // namespace dragonfly::manager

@@ -69,7 +69,7 @@ absl::StatusOr<db::Value> FromBody(const Field& field, const nlohmann::json& val
     case FieldKind::kTime: {
       DF_ASSIGN_OR_RETURN(const std::string text, TextOf(field.name, value));
       absl::Time time;
-      if (!absl::ParseTime(absl::RFC3339_full, text, &time, nullptr)) {
+      if (!ParseTimeOf(text, &time)) {
         return absl::InvalidArgumentError(StrCat(field.name, ": ", Quoted(text), " is no time as of RFC 3339"));
       }
       result = db::TimeText(time);

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "http/router.h"
+#include "manager/json_body.h"
 #include "manager/openapi.h"
 #include "manager/resource.h"
 #include "manager/rest_handlers.h"
@@ -291,6 +292,11 @@ asio::awaitable<http::Response> RestApi::Answer(const Route& route, RestCall cal
       const absl::Status allowed = Authorize(*caller, right, Changes(call.method) ? "*" : "read");
       if (!allowed.ok()) co_return ErrorResponse(allowed);
     }
+  }
+  // PostgreSQL would cut them at a zero byte, and find what the caller has not named.
+  for (const auto& [name, value] : call.params) {
+    const absl::Status readable = CheckText(name, value);
+    if (!readable.ok()) co_return ErrorResponse(readable);
   }
   const bool audited = !open && Changes(call.method);
   AuditEntry entry{call.caller.kind == Caller::Kind::kToken ? "PAT" : "USER",

@@ -176,7 +176,14 @@ absl::StatusOr<bool> Delete(db::Connection& connection, int64_t id) {
   DF_ASSIGN_OR_RETURN(const Found found, Find(connection, id));
   const Resource& scheduler_clusters = *FindResource("scheduler-clusters");
   const Resource& seed_peer_clusters = *FindResource("seed-peer-clusters");
-  if (found.seed_peer_cluster != 0) {
+  DF_ASSIGN_OR_RETURN(const db::Rows sharers,
+                      connection.Select({"l.scheduler_cluster_id"},
+                                        "FROM seed_peer_cluster_scheduler_cluster l JOIN scheduler_cluster s ON s.id = "
+                                        "l.scheduler_cluster_id WHERE l.seed_peer_cluster_id = ? AND s.id <> ? AND "
+                                        "s.is_del = 0 LIMIT 1",
+                                        {found.seed_peer_cluster, id}));
+  // Seed peers that serve another cluster as well stay with that.
+  if (found.seed_peer_cluster != 0 && sharers.empty()) {
     DF_RETURN_IF_ERROR(seed_peer_clusters.before_delete(connection, found.seed_peer_cluster));
     DF_RETURN_IF_ERROR(
         connection.Execute("DELETE FROM seed_peer_cluster WHERE id = ?", {found.seed_peer_cluster}).status());

@@ -39,9 +39,11 @@ asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& con
   // The stored form of a token is none itself: who reads the database cannot call with what it finds there.
   if (token.empty() || token.size() > 256 || token.find(':') != std::string::npos) co_return Unauthorized();
   const db::Database::Work<db::Rows> find = [token](db::Connection& connection) {
-    return connection.Select({"name", "state", "expired_at", "scopes", "user_id", "token"},
-                             "FROM personal_access_token WHERE (token = ? OR token = ?) AND is_del = 0",
-                             {StrCat("sha256:", Sha256Hex(token)), token});
+    return connection.Select(
+        {"t.name", "t.state", "t.expired_at", "t.scopes", "t.user_id", "t.token", "u.id", "u.state"},
+        "FROM personal_access_token t LEFT JOIN \"user\" u ON u.id = t.user_id AND u.is_del = 0 "
+        "WHERE (t.token = ? OR t.token = ?) AND t.is_del = 0",
+        {StrCat("sha256:", Sha256Hex(token)), token});
   };
   DF_CO_ASSIGN_OR_RETURN(const db::Rows rows,
                          co_await context.database.Run<db::Rows>(find, Clock::now() + std::chrono::seconds(30)));
@@ -53,6 +55,10 @@ asio::awaitable<absl::StatusOr<Caller>> AuthenticateAccessToken(RestContext& con
     co_return Unauthorized();
   }
   if (row.Text(1) != "active") co_return absl::PermissionDeniedError("Token is inactive");
+  // It does not outlive its user.
+  if (row.IsNull(6) || row.Text(7) == "disable") {
+    co_return absl::PermissionDeniedError("The user of the token is disabled");
+  }
   const auto expires = row.Time(2);
   if (!expires.has_value() || *expires <= absl::Now()) co_return absl::PermissionDeniedError("Token has expired");
   const json scopes = json::parse(row.Text(3), nullptr, /*allow_exceptions=*/false);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "base/status.h"
@@ -44,13 +45,28 @@ absl::StatusOr<bool> AddPolicy(db::Connection& connection, const std::string& ro
   const db::Values values = {role, permission.object, permission.action};
   DF_ASSIGN_OR_RETURN(
       const db::Rows rows,
-      connection.Select({"id"}, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ? AND v1 = ? AND v2 = ?", values));
-  if (!rows.empty()) return false;
+      connection.Select({"v0"}, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ? AND v1 = ? AND v2 = ?", values));
+  for (const db::Row& row : rows) {
+    if (row.Text(0) == role) return false;
+  }
   DF_RETURN_IF_ERROR(
       connection
           .Execute("INSERT INTO casbin_rule (ptype, v0, v1, v2, v3, v4, v5) VALUES ('p', ?, ?, ?, '', '', '')", values)
           .status());
   return true;
+}
+
+// Deletes the rules that `rest` selects, as far as `column` is exactly `role`: MySQL finds "root" by "ROOT", too.
+absl::StatusOr<int64_t> DeleteRules(db::Connection& connection, const char* column, const std::string& role,
+                                    std::string_view rest, const db::Values& values) {
+  DF_ASSIGN_OR_RETURN(const db::Rows rows, connection.Select({"id", column}, rest, values));
+  int64_t deleted = 0;
+  for (const db::Row& row : rows) {
+    if (row.Text(1) != role) continue;
+    DF_ASSIGN_OR_RETURN(const int64_t count, connection.Execute("DELETE FROM casbin_rule WHERE id = ?", {row.Int(0)}));
+    deleted += count;
+  }
+  return deleted;
 }
 
 }  // namespace
@@ -81,11 +97,15 @@ asio::awaitable<RestAnswer> CreateRole(RestContext& context, RestCall call) {
 
 asio::awaitable<RestAnswer> ListRoles(RestContext& context, RestCall) {
   const db::Database::Work<db::Rows> list = [](db::Connection& connection) {
-    return connection.Select({"v0"}, "FROM casbin_rule WHERE ptype = 'p' GROUP BY v0 ORDER BY MIN(id)");
+    return connection.Select({"v0"}, "FROM casbin_rule WHERE ptype = 'p' ORDER BY id");
   };
   DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Read<db::Rows>(list));
   json roles = json::array();
-  for (const db::Row& row : rows) roles.push_back(row.Text(0));
+  // Not by the database: MySQL takes "ROOT" and "root" for one.
+  std::set<std::string> seen;
+  for (const db::Row& row : rows) {
+    if (seen.insert(row.Text(0)).second) roles.push_back(row.Text(0));
+  }
   co_return JsonResponse(DumpJson(roles));
 }
 
@@ -96,7 +116,9 @@ asio::awaitable<RestAnswer> GetRole(RestContext& context, RestCall call) {
   };
   DF_CO_ASSIGN_OR_RETURN(const db::Rows rows, co_await context.Read<db::Rows>(list));
   json policies = json::array();
-  for (const db::Row& row : rows) policies.push_back({row.Text(0), row.Text(1), row.Text(2)});
+  for (const db::Row& row : rows) {
+    if (row.Text(0) == role) policies.push_back({row.Text(0), row.Text(1), row.Text(2)});
+  }
   co_return JsonResponse(DumpJson(policies));
 }
 
@@ -106,9 +128,9 @@ asio::awaitable<RestAnswer> DeleteRole(RestContext& context, RestCall call) {
   if (role == "root") co_return absl::FailedPreconditionError("the role root cannot be deleted");
   const db::Database::Work<int64_t> remove = [role](db::Connection& connection) -> absl::StatusOr<int64_t> {
     DF_ASSIGN_OR_RETURN(const int64_t policies,
-                        connection.Execute("DELETE FROM casbin_rule WHERE ptype = 'p' AND v0 = ?", {role}));
+                        DeleteRules(connection, "v0", role, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ?", {role}));
     DF_ASSIGN_OR_RETURN(const int64_t users,
-                        connection.Execute("DELETE FROM casbin_rule WHERE ptype = 'g' AND v1 = ?", {role}));
+                        DeleteRules(connection, "v1", role, "FROM casbin_rule WHERE ptype = 'g' AND v1 = ?", {role}));
     return policies + users;
   };
   DF_CO_ASSIGN_OR_RETURN(const int64_t removed, co_await context.Do<int64_t>(remove));
@@ -135,8 +157,8 @@ asio::awaitable<RestAnswer> DeletePermission(RestContext& context, RestCall call
   const std::string role = call.params.at("role");
   if (role == "root") co_return absl::FailedPreconditionError("the rights of the role root cannot be taken away");
   const db::Database::Work<int64_t> remove = [role, permission](db::Connection& connection) {
-    return connection.Execute("DELETE FROM casbin_rule WHERE ptype = 'p' AND v0 = ? AND v1 = ? AND v2 = ?",
-                              {role, permission.object, permission.action});
+    return DeleteRules(connection, "v0", role, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ? AND v1 = ? AND v2 = ?",
+                       {role, permission.object, permission.action});
   };
   DF_CO_ASSIGN_OR_RETURN(const int64_t removed, co_await context.Do<int64_t>(remove));
   if (removed == 0) co_return absl::NotFoundError("record not found");

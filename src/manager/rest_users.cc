@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -127,8 +128,11 @@ http::Response TokenResponse(const RestContext& context, const RestCall& call, i
 absl::StatusOr<bool> AddRoleRow(db::Connection& connection, const std::string& user, const std::string& role) {
   DF_ASSIGN_OR_RETURN(
       const db::Rows rows,
-      connection.Select({"id"}, "FROM casbin_rule WHERE ptype = 'g' AND v0 = ? AND v1 = ?", {user, role}));
-  if (!rows.empty()) return false;
+      connection.Select({"v1"}, "FROM casbin_rule WHERE ptype = 'g' AND v0 = ? AND v1 = ?", {user, role}));
+  // MySQL finds "root" by "ROOT", too.
+  for (const db::Row& row : rows) {
+    if (row.Text(0) == role) return false;
+  }
   DF_RETURN_IF_ERROR(
       connection
           .Execute("INSERT INTO casbin_rule (ptype, v0, v1, v2, v3, v4, v5) VALUES ('g', ?, ?, '', '', '', '')",
@@ -250,8 +254,10 @@ asio::awaitable<RestAnswer> AddUserRole(RestContext& context, RestCall call) {
   const db::Database::Work<bool> add = [id, role](db::Connection& connection) -> absl::StatusOr<bool> {
     DF_RETURN_IF_ERROR(ShowRow(connection, *FindResource("users"), id).status());
     DF_ASSIGN_OR_RETURN(const db::Rows known,
-                        connection.Select({"id"}, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ? LIMIT 1", {role}));
-    if (known.empty()) return absl::NotFoundError("record not found");
+                        connection.Select({"v0"}, "FROM casbin_rule WHERE ptype = 'p' AND v0 = ?", {role}));
+    const bool exists =
+        std::any_of(known.begin(), known.end(), [&](const db::Row& row) { return row.Text(0) == role; });
+    if (!exists) return absl::NotFoundError("record not found");
     return AddRoleRow(connection, std::to_string(id), role);
   };
   DF_CO_ASSIGN_OR_RETURN(const bool added, co_await context.Do<bool>(add));
@@ -262,9 +268,18 @@ asio::awaitable<RestAnswer> AddUserRole(RestContext& context, RestCall call) {
 asio::awaitable<RestAnswer> DeleteUserRole(RestContext& context, RestCall call) {
   DF_CO_ASSIGN_OR_RETURN(const int64_t id, call.Id());
   const std::string role = call.params.at("role");
-  const db::Database::Work<int64_t> remove = [id, role](db::Connection& connection) {
-    return connection.Execute("DELETE FROM casbin_rule WHERE ptype = 'g' AND v0 = ? AND v1 = ?",
-                              {std::to_string(id), role});
+  const db::Database::Work<int64_t> remove = [id, role](db::Connection& connection) -> absl::StatusOr<int64_t> {
+    DF_ASSIGN_OR_RETURN(const db::Rows rows,
+                        connection.Select({"id", "v1"}, "FROM casbin_rule WHERE ptype = 'g' AND v0 = ? AND v1 = ?",
+                                          {std::to_string(id), role}));
+    int64_t deleted = 0;
+    for (const db::Row& row : rows) {
+      if (row.Text(1) != role) continue;
+      DF_ASSIGN_OR_RETURN(const int64_t count,
+                          connection.Execute("DELETE FROM casbin_rule WHERE id = ?", {row.Int(0)}));
+      deleted += count;
+    }
+    return deleted;
   };
   DF_CO_ASSIGN_OR_RETURN(const int64_t removed, co_await context.Do<int64_t>(remove));
   if (removed == 0) co_return absl::NotFoundError("record not found");
@@ -277,7 +292,7 @@ asio::awaitable<RestAnswer> CreateAccessToken(RestContext& context, RestCall cal
   DF_CO_ASSIGN_OR_RETURN(const std::string bio, OptionalText(body, "bio"));
   DF_CO_ASSIGN_OR_RETURN(const std::string expired_at, RequiredText(body, "expired_at", 1, kNameMax));
   absl::Time expires;
-  if (!absl::ParseTime(absl::RFC3339_full, expired_at, &expires, nullptr)) {
+  if (!ParseTimeOf(expired_at, &expires)) {
     co_return absl::InvalidArgumentError("expired_at: is no time as of RFC 3339");
   }
   std::string scopes = R"(["job","cluster"])";

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "base/text.h"
 #include "db/database.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -103,6 +104,25 @@ TEST_P(RestApi, KeepsClusters) {
   EXPECT_EQ(Call("DELETE", "/api/v1/clusters/" + id).status, 200);
   EXPECT_EQ(Call("GET", "/api/v1/clusters/" + id).status, 404);
   EXPECT_EQ(Call("GET", "/api/v1/seed-peer-clusters?name=gpu").json.size(), 0);
+}
+
+TEST_P(RestApiRules, LeavesSeedPeersToTheClustersThatShareThem) {
+  const RestReply gpu = Call("POST", "/api/v1/clusters", kCluster);
+  ASSERT_EQ(gpu.status, 200) << gpu.body;
+  const std::string shared = gpu.json["seed_peer_cluster_id"].dump();
+  ASSERT_EQ(Call("PUT", "/api/v1/seed-peer-clusters/" + shared + "/scheduler-clusters/1").status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/clusters/1").json["seed_peer_cluster_id"], gpu.json["seed_peer_cluster_id"]);
+  EXPECT_EQ(Call("POST", "/api/v1/seed-peers",
+                 R"({"host_name":"h","type":"super","ip":"10.0.0.1","port":4000,"download_port":4001,)"
+                 R"("seed_peer_cluster_id":)" +
+                     shared + "}")
+                .status,
+            200);
+  EXPECT_EQ(Call("DELETE", "/api/v1/clusters/" + gpu.json["id"].dump()).status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/seed-peer-clusters/" + shared).status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/clusters/1").json["seed_peer_cluster_id"], gpu.json["seed_peer_cluster_id"]);
+  // It is the last one's.
+  EXPECT_EQ(Call("DELETE", "/api/v1/clusters/1").status, 409);
 }
 
 TEST_P(RestApi, KeepsRowsOfEveryKind) {
@@ -209,6 +229,32 @@ TEST_P(RestApi, HandsOutAccessTokensThatItKeepsAsHashes) {
   EXPECT_EQ(inactive.json["message"], "Token is inactive");
   EXPECT_EQ(Call("PATCH", one, R"({"state":"active","expired_at":"2020-01-01T00:00:00Z"})").status, 200);
   EXPECT_EQ(client_->Call("GET", "/oapi/v1/clusters", "", token).json["message"], "Token has expired");
+}
+
+// PostgreSQL ends texts at a zero byte; MySQL compares without case and blanks at the end.
+TEST_P(RestApi, TakesRolesByTheirWholeName) {
+  for (const char* const name : {"ROOT", "Root", "root%20", "root%00", "root%00x", "root%ff"}) {
+    const std::string role = StrCat("/api/v1/roles/", name);
+    EXPECT_THAT(Call("DELETE", role).status, AnyOf(404, 422)) << name;
+    EXPECT_THAT(Call("DELETE", role + "/permissions", R"({"object":"users","action":"*"})").status, AnyOf(404, 422))
+        << name;
+    EXPECT_THAT(Call("PUT", StrCat("/api/v1/users/1/roles/", name)).status, AnyOf(404, 422)) << name;
+    EXPECT_THAT(Call("DELETE", StrCat("/api/v1/users/1/roles/", name)).status, AnyOf(404, 422)) << name;
+    const RestReply shown = Call("GET", role);
+    EXPECT_TRUE(shown.json == json::array() || shown.status == 422) << name << shown.body;
+  }
+  EXPECT_EQ(Call("GET", "/api/v1/users/1/roles").json, json({"root"}));
+  EXPECT_EQ(Call("GET", "/api/v1/roles/root").json.size(), 18u);
+  // Its holder is none of the other's.
+  EXPECT_EQ(
+      Call("POST", "/api/v1/roles", R"({"role":"ROOT","permissions":[{"object":"peers","action":"read"}]})").status,
+      200);
+  const std::string alice = SignUp("alice");
+  EXPECT_EQ(Call("PUT", "/api/v1/users/2/roles/ROOT").status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/roles").json, json({"root", "guest", "ROOT"}));
+  EXPECT_EQ(client_->Call("PATCH", "/api/v1/users/1", R"({"bio":"x"})", alice).status, 401);
+  EXPECT_EQ(Call("DELETE", "/api/v1/roles/ROOT").status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/roles").json, json({"root", "guest"}));
 }
 
 TEST_P(RestApi, WritesDownWhoChangedWhat) {
@@ -341,6 +387,16 @@ TEST_P(RestApiRules, SetsACookieThatTheConsoleCanRead) {
 
 TEST_P(RestApiRules, RefusesADisabledUserAtOnce) {
   const std::string guest = SignUp("alice");
+  EXPECT_EQ(Call("POST", "/api/v1/roles",
+                 R"({"role":"tokens","permissions":[{"object":"personal-access-tokens","action":"*"}]})")
+                .status,
+            200);
+  EXPECT_EQ(Call("PUT", "/api/v1/users/2/roles/tokens").status, 200);
+  const RestReply made = client_->Call("POST", "/api/v1/personal-access-tokens",
+                                       R"({"name":"ci","expired_at":"2037-01-01T00:00:00Z"})", guest);
+  ASSERT_EQ(made.status, 200) << made.body;
+  const std::string token = made.json["token"];
+  EXPECT_EQ(client_->Call("GET", "/oapi/v1/clusters", "", token).status, 200);
   EXPECT_EQ(client_->Call("GET", "/api/v1/users", "", guest).status, 200);
   // There is no route for it: it is done in the database, as another manager would.
   const auto disable = [&](const char* sql) {
@@ -357,6 +413,10 @@ TEST_P(RestApiRules, RefusesADisabledUserAtOnce) {
   EXPECT_EQ(client_->Call("POST", "/api/v1/users/refresh_token", "", guest).status, 401);
   EXPECT_EQ(client_->Call("POST", "/api/v1/users/signin", R"({"name":"alice","password":"correct horse"})").status,
             401);
+  // Nor may the user's tokens do what the user may not.
+  const RestReply by_token = client_->Call("GET", "/oapi/v1/clusters", "", token);
+  EXPECT_EQ(by_token.status, 403);
+  EXPECT_EQ(by_token.json["message"], "The user of the token is disabled");
 }
 
 TEST_P(RestApiRules, KnowsUsersOfLargeNumbers) {
@@ -567,6 +627,17 @@ TEST_P(RestApiRules, RefusesWhatWouldHurtLater) {
               HasSubstr("load_limit"));
   EXPECT_THAT(refused("PATCH", "/api/v1/configs/1", R"({"value":"{\"audit\":{\"ttl\":1}}"})"),
               HasSubstr("job is missing"));
+  // More than a time may have: read as a negative one, it would delete everything at once.
+  EXPECT_THAT(refused("PATCH", "/api/v1/configs/1",
+                      R"({"value":"{\"audit\":{\"ttl\":18446744073709551615},\"job\":{\"ttl\":1}}"})"),
+              HasSubstr("audit.ttl"));
+  EXPECT_THAT(refused("POST", "/api/v1/personal-access-tokens", R"({"name":"t","expired_at":"infinite-future"})"),
+              HasSubstr("expired_at"));
+  const RestReply token =
+      Call("POST", "/api/v1/personal-access-tokens", R"({"name":"t","expired_at":"2037-01-01T00:00:00Z"})");
+  EXPECT_THAT(refused("PATCH", ("/api/v1/personal-access-tokens/" + token.json["id"].dump()).c_str(),
+                      R"({"expired_at":"infinite-future"})"),
+              HasSubstr("expired_at"));
   EXPECT_THAT(refused("POST", "/api/v1/schedulers",
                       R"({"host_name":"h","ip":"10.0.0.1","port":8002,"scheduler_cluster_id":77})"),
               HasSubstr("no such cluster"));
