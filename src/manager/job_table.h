@@ -2,6 +2,7 @@
 // The rows of jobs. Every function blocks.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,9 @@
 #include "db/connection.h"
 
 namespace dragonfly::manager {
+
+// What runs for a job waits for the database that long.
+inline constexpr std::chrono::seconds kJobDatabaseTimeout{30};
 
 struct JobRow {
   JobRow() = default;
