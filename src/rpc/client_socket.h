@@ -31,6 +31,10 @@ class ClientSocket {
 // The plain socket.
 std::unique_ptr<ClientSocket> MakePlainSocket(UniqueFd fd);
 
+// A connection to the Unix socket at `path` that does not block. Errors: UNAVAILABLE naming it; also when its server
+// does not accept within two seconds.
+absl::StatusOr<UniqueFd> ConnectUnixSocket(const std::string& path);
+
 // A TCP connection that does not block; `host` is a name or an address, IPv6 without brackets. Tries each address of a
 // name for at most two seconds. Errors: UNAVAILABLE naming host and port.
 absl::StatusOr<UniqueFd> ConnectTcpSocket(const std::string& host, int port);

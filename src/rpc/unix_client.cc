@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rpc/unix_client.h"
 
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -27,17 +20,15 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "rpc/client_socket.h"
+#include "rpc/grpc_framing.h"
 #include "rpc/wire_status.h"
 
 namespace dragonfly::rpc {
 namespace {
 
-constexpr size_t kMessageLengthMax = 128 << 20;
-constexpr size_t kPrefixLength = 5;  // one byte of flags, four of length
 constexpr int32_t kWindow = 32 << 20;
 constexpr uint32_t kFrameLengthMax = 1 << 20;
 constexpr size_t kReadLength = 1 << 20;
-constexpr std::chrono::seconds kConnectTimeout{2};
 
 struct FreeSession {
   void operator()(nghttp2_session* session) const { nghttp2_session_del(session); }
@@ -45,51 +36,6 @@ struct FreeSession {
 struct FreeCallbacks {
   void operator()(nghttp2_session_callbacks* callbacks) const { nghttp2_session_callbacks_del(callbacks); }
 };
-
-std::string PercentDecode(std::string_view text) {
-  std::string decoded;
-  decoded.reserve(text.size());
-  const auto digit = [](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-  };
-  for (size_t i = 0; i < text.size(); ++i) {
-    // What is no escape stands for itself: a message must reach the user however it was sent.
-    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
-      decoded += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
-}
-
-// At most eight digits and a unit (the gRPC protocol over HTTP/2).
-std::string TimeoutHeader(Clock::duration left) {
-  const int64_t milliseconds = std::max<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 1);
-  constexpr int64_t kDigitsMax = 99'999'999;
-  if (milliseconds <= kDigitsMax) return StrCat(milliseconds, "m");
-  return StrCat(std::min(milliseconds / 1000, kDigitsMax), "S");
-}
-
-// The code of a stream that was reset without a status (the gRPC protocol over HTTP/2, section "Errors").
-absl::StatusCode CodeOfReset(uint32_t error) {
-  switch (error) {
-    case NGHTTP2_REFUSED_STREAM:
-      return absl::StatusCode::kUnavailable;
-    case NGHTTP2_CANCEL:
-      return absl::StatusCode::kCancelled;
-    case NGHTTP2_ENHANCE_YOUR_CALM:
-      return absl::StatusCode::kResourceExhausted;
-    case NGHTTP2_INADEQUATE_SECURITY:
-      return absl::StatusCode::kPermissionDenied;
-    default:
-      return absl::StatusCode::kInternal;
-  }
-}
 
 nghttp2_nv Header(std::string_view name, std::string_view value) {
   nghttp2_nv header{};
@@ -101,18 +47,16 @@ nghttp2_nv Header(std::string_view name, std::string_view value) {
   return header;
 }
 
-using OnMessage = std::function<absl::Status(std::string_view)>;
-
 // The one call that runs.
 struct ActiveCall {
-  ActiveCall(std::string_view r, const OnMessage& m) : request(r), on_message(m) {}
+  ActiveCall(std::string_view r, const MessageReader::OnMessage& m) : request(r), on_message(m) {}
 
   std::string_view request;
-  const OnMessage& on_message;
+  const MessageReader::OnMessage& on_message;
 
   size_t sent = 0;  // of prefix and request
   int32_t stream = -1;
-  std::string buffer;  // begin of a message that is not complete
+  MessageReader messages;
   bool ended = false;
   uint32_t reset_error = NGHTTP2_NO_ERROR;
 
@@ -123,97 +67,7 @@ struct ActiveCall {
   absl::Status failure;  // found by ourselves: ends the call
 };
 
-std::string Prefix(size_t length) {
-  std::string prefix(kPrefixLength, '\0');
-  for (size_t i = 0; i < 4; ++i) prefix[1 + i] = static_cast<char>(length >> (24 - 8 * i));
-  return prefix;
-}
-
-// How much the prefix announces. Errors: what we do not take.
-absl::StatusOr<size_t> ParsePrefix(std::string_view prefix) {
-  if (prefix[0] != 0) return absl::InternalError("the server sent a compressed message, which was not offered");
-  size_t length = 0;
-  for (size_t i = 1; i < kPrefixLength; ++i) length = length << 8 | static_cast<unsigned char>(prefix[i]);
-  if (length > kMessageLengthMax)
-    return absl::ResourceExhaustedError(StrCat("the server sent a message of ", length, " bytes"));
-  return length;
-}
-
-// Cuts messages out of `data` and hands them over; a message that is complete in `data` is not copied.
-absl::Status Consume(ActiveCall& call, std::string_view data) {
-  while (!data.empty()) {
-    if (call.buffer.empty() && data.size() >= kPrefixLength) {
-      DF_ASSIGN_OR_RETURN(const size_t length, ParsePrefix(data));
-      if (data.size() >= kPrefixLength + length) {
-        DF_RETURN_IF_ERROR(call.on_message(data.substr(kPrefixLength, length)));
-        data.remove_prefix(kPrefixLength + length);
-        continue;
-      }
-    }
-    // The buffer grows with what has arrived, never by what was announced.
-    if (call.buffer.size() < kPrefixLength) {
-      const size_t part = std::min(kPrefixLength - call.buffer.size(), data.size());
-      call.buffer.append(data.substr(0, part));
-      data.remove_prefix(part);
-      if (call.buffer.size() < kPrefixLength) return absl::OkStatus();
-    }
-    DF_ASSIGN_OR_RETURN(const size_t length, ParsePrefix(call.buffer));
-    const size_t part = std::min(kPrefixLength + length - call.buffer.size(), data.size());
-    call.buffer.append(data.substr(0, part));
-    data.remove_prefix(part);
-    if (call.buffer.size() < kPrefixLength + length) return absl::OkStatus();
-    DF_RETURN_IF_ERROR(call.on_message(std::string_view(call.buffer).substr(kPrefixLength)));
-    call.buffer.clear();
-  }
-  return absl::OkStatus();
-}
-
-struct FreeAddresses {
-  void operator()(addrinfo* addresses) const { ::freeaddrinfo(addresses); }
-};
-
-// Connects within a bound and makes the socket non-blocking.
-absl::Status ConnectSocket(int fd, const sockaddr* address, socklen_t length, const std::string& name) {
-  // Bounds connect() when the server does not accept.
-  const timeval timeout{kConnectTimeout.count(), 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-  if (::connect(fd, address, length) != 0) {
-    // What Linux says when that time is over.
-    const int error = errno == EINPROGRESS ? ETIMEDOUT : errno;
-    return absl::UnavailableError(StrCat("connect to ", name, ": ", std::strerror(error)));
-  }
-  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
-    return absl::UnavailableError(StrCat("connect to ", name, ": ", std::strerror(errno)));
-  return absl::OkStatus();
-}
-
-class PlainSocket final : public ClientSocket {
- public:
-  explicit PlainSocket(UniqueFd fd) : fd_(std::move(fd)) {}
-
-  int fd() const override { return fd_.get(); }
-  absl::StatusOr<size_t> Send(std::string_view bytes) override {
-    for (;;) {
-      const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent >= 0) return static_cast<size_t>(sent);
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return size_t{0};
-      if (errno != EINTR) return absl::UnavailableError(std::strerror(errno));
-    }
-  }
-  absl::StatusOr<std::optional<size_t>> Receive(std::span<uint8_t> bytes) override {
-    const ssize_t got = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
-    if (got >= 0) return std::optional<size_t>(static_cast<size_t>(got));
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return std::optional<size_t>();
-    return absl::UnavailableError(std::strerror(errno));
-  }
-
- private:
-  UniqueFd fd_;
-};
-
 }  // namespace
-
-std::unique_ptr<ClientSocket> MakePlainSocket(UniqueFd fd) { return std::make_unique<PlainSocket>(std::move(fd)); }
 
 struct UnixClient::State {
   std::string path;  // or host and port
@@ -254,19 +108,19 @@ ssize_t UnixClient::State::ReadRequest(nghttp2_session*, int32_t stream, uint8_t
   ActiveCall* const call = static_cast<State*>(self)->CallOf(stream);
   if (call == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   size_t written = 0;
-  if (call->sent < kPrefixLength) {
-    const std::string prefix = Prefix(call->request.size()).substr(call->sent, length);
+  if (call->sent < kMessagePrefixLength) {
+    const std::string prefix = MessagePrefix(call->request.size()).substr(call->sent, length);
     std::memcpy(out, prefix.data(), prefix.size());
     written = prefix.size();
   }
-  if (call->sent + written >= kPrefixLength) {
+  if (call->sent + written >= kMessagePrefixLength) {
     const std::string_view rest =
-        call->request.substr(call->sent + written - kPrefixLength).substr(0, length - written);
+        call->request.substr(call->sent + written - kMessagePrefixLength).substr(0, length - written);
     if (!rest.empty()) std::memcpy(out + written, rest.data(), rest.size());
     written += rest.size();
   }
   call->sent += written;
-  if (call->sent == kPrefixLength + call->request.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (call->sent == kMessagePrefixLength + call->request.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
   return static_cast<ssize_t>(written);
 }
 
@@ -293,7 +147,7 @@ int UnixClient::State::OnData(nghttp2_session*, uint8_t, int32_t stream, const u
                               void* self) {
   ActiveCall* const call = static_cast<State*>(self)->CallOf(stream);
   if (call == nullptr || !call->failure.ok()) return 0;
-  call->failure = Consume(*call, std::string_view(reinterpret_cast<const char*>(data), length));
+  call->failure = call->messages.Take(std::string_view(reinterpret_cast<const char*>(data), length), call->on_message);
   return 0;
 }
 
@@ -408,51 +262,12 @@ void UnixClient::State::Abandon(const ActiveCall& active) {
 }
 
 absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::Connect(const std::string& socket_path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket_path.empty() || socket_path.size() >= sizeof(address.sun_path))
-    return absl::UnavailableError(StrCat("connect to ", Quoted(socket_path), ": not a path of a Unix socket"));
-  std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
-
+  DF_ASSIGN_OR_RETURN(UniqueFd fd, ConnectUnixSocket(socket_path));
   auto state = std::make_unique<State>();
   state->path = socket_path;
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return absl::UnavailableError(StrCat("make a Unix socket: ", std::strerror(errno)));
-  DF_RETURN_IF_ERROR(
-      ConnectSocket(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address), socket_path));
   state->wire = MakePlainSocket(std::move(fd));
   DF_RETURN_IF_ERROR(state->Start());
   return std::unique_ptr<UnixClient>(new UnixClient(std::move(state)));
-}
-
-std::string NameOf(const std::string& host, int port) {
-  return host.find(':') == std::string::npos ? StrCat(host, ":", port) : StrCat("[", host, "]:", port);
-}
-
-absl::StatusOr<UniqueFd> ConnectTcpSocket(const std::string& host, int port) {
-  const std::string name = NameOf(host, port);
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_STREAM;
-  wanted.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
-  addrinfo* raw_found = nullptr;
-  if (const int error = ::getaddrinfo(host.c_str(), StrCat(port).c_str(), &wanted, &raw_found); error != 0)
-    return absl::UnavailableError(StrCat("look up ", Quoted(host), ": ", ::gai_strerror(error)));
-  const std::unique_ptr<addrinfo, FreeAddresses> found(raw_found);
-
-  absl::Status connected = absl::UnavailableError(StrCat("connect to ", name, ": the name has no address"));
-  for (const addrinfo* address = found.get(); address != nullptr; address = address->ai_next) {
-    UniqueFd fd(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd.valid()) {
-      connected = absl::UnavailableError(StrCat("make a TCP socket: ", std::strerror(errno)));
-      continue;
-    }
-    connected = ConnectSocket(fd.get(), address->ai_addr, address->ai_addrlen, name);
-    if (!connected.ok()) continue;
-    const int on = 1;
-    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    return fd;
-  }
-  return connected;
 }
 
 absl::StatusOr<std::unique_ptr<UnixClient>> UnixClient::ConnectTcp(const std::string& host, int port) {
@@ -475,8 +290,8 @@ UnixClient::UnixClient(std::unique_ptr<State> state) : state_(std::move(state)) 
 
 UnixClient::~UnixClient() = default;
 
-absl::Status UnixClient::Call(std::string_view method, std::string_view request, const OnMessage& on_message,
-                              TimePoint deadline) {
+absl::Status UnixClient::Call(std::string_view method, std::string_view request,
+                              const MessageReader::OnMessage& on_message, TimePoint deadline) {
   if (state_->call != nullptr) return absl::FailedPreconditionError("a call is running on this client");
   if (!state_->broken.ok()) return state_->broken;
   if (request.size() > kMessageLengthMax) return absl::InvalidArgumentError("the request is too long");
@@ -499,7 +314,7 @@ absl::Status UnixClient::Call(std::string_view method, std::string_view request,
       state_->broken = status;
     return status;
   }
-  if (call.grpc_status == 0 && !call.buffer.empty())
+  if (call.grpc_status == 0 && call.messages.within_message())
     return absl::DataLossError("the server ended the call within a message");
   if (call.grpc_status) return StatusFromWire(*call.grpc_status, call.grpc_message, call.details);
   if (call.reset_error != NGHTTP2_NO_ERROR)
