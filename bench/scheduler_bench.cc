@@ -9,12 +9,10 @@
 //           and their peers live before the measurement; then peers register in a closed loop, each is timed from its
 //           registration to its parents and finishes then.
 //   memory: bytes on the heap per peer without a stream.
-#include <grpcpp/grpcpp.h>
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <iostream>
@@ -23,36 +21,24 @@
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "base/text.h"
 #include "scheduler/shard.h"
-#include "scheduler/v2/scheduler.grpc.pb.h"
+#include "scheduler_client.h"
 #include "scheduler_process.h"
 
 namespace dragonfly::scheduler {
 namespace {
 
-namespace api = ::scheduler::v2;
 using Seconds = std::chrono::duration<double>;
 
 constexpr uint64_t kMi = 1 << 20;
 
-struct Latencies {
-  std::vector<double> milliseconds;
-  double seconds = 0;  // wall time of the whole
-
-  nlohmann::json ToJson() {
-    std::sort(milliseconds.begin(), milliseconds.end());
-    const auto at = [this](double share) {
-      return milliseconds.empty() ? 0 : milliseconds[static_cast<size_t>(share * double(milliseconds.size() - 1))];
-    };
-    return {{"registrations_per_second", double(milliseconds.size()) / seconds},
-            {"p50_ms", at(0.5)},
-            {"p99_ms", at(0.99)},
-            {"max_ms", at(1)}};
-  }
-};
+nlohmann::json ToJson(const Latencies& latencies) {
+  return {{"registrations_per_second", latencies.per_second()},
+          {"p50_ms", latencies.At(0.5)},
+          {"p99_ms", latencies.At(0.99)},
+          {"max_ms", latencies.At(1)}};
+}
 
 // -- The shard alone.
 
@@ -133,6 +119,7 @@ class Core {
       latencies.milliseconds.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
     }
     latencies.seconds = Seconds(Clock::now() - start).count();
+    std::sort(latencies.milliseconds.begin(), latencies.milliseconds.end());
     return latencies;
   }
 
@@ -167,205 +154,29 @@ nlohmann::json MeasureMemory(size_t peers) {
 
 // -- Over gRPC.
 
-struct Load;
-
-// One AnnouncePeer stream: registers, and is either left open or finishes when it has its parents.
-class LoadStream final : public grpc::ClientBidiReactor<api::AnnouncePeerRequest, api::AnnouncePeerResponse> {
- public:
-  LoadStream(Load& load, api::Scheduler::Stub& stub, size_t number, std::string task, bool source, bool finishes);
-
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnDone(const grpc::Status& status) override;
-
- private:
-  enum class Step { kRegister, kStarted, kFinished };
-  void Send(Step step);
-  void Continue();
-
-  Load& load_;
-  const bool source_;
-  const bool finishes_;
-  grpc::ClientContext context_;
-  api::AnnouncePeerRequest request_;
-  api::AnnouncePeerResponse response_;
-  TimePoint begin_;
-  std::atomic<int> events_{0};
-};
-
-// A closed loop of registrations.
-struct Load {
-  explicit Load(const std::string& address) {
-    for (int i = 0; i < 8; ++i) {
-      grpc::ChannelArguments arguments;
-      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      stubs.push_back(
-          api::Scheduler::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)));
-    }
-  }
-
-  void AnnounceHosts(size_t count) {
-    for (size_t i = 0; i < count; ++i) {
-      api::AnnounceHostRequest request;
-      common::v2::Host& host = *request.mutable_host();
-      host.set_id(StrCat("host-", i));
-      host.set_hostname(StrCat("worker-", i));
-      host.set_ip("10.0.0.1");
-      host.set_port(4000);
-      host.set_download_port(4000);
-      host.set_os("linux");
-      host.set_platform("linux");
-      host.set_platform_family("unix");
-      host.mutable_cpu()->set_logical_count(16);
-      host.mutable_memory()->set_total(uint64_t{64} << 30);
-      host.mutable_network()->set_idc(StrCat("idc-", i % 4));
-      host.mutable_network()->set_location(StrCat("eu|de|rack-", i % 100));
-      host.mutable_disk()->set_total(uint64_t{1} << 40);
-      host.mutable_build()->set_git_version("2.3.0");
-      request.mutable_interval()->set_seconds(300);
-      google::protobuf::Empty empty;
-      grpc::ClientContext context;
-      stubs[0]->AnnounceHost(&context, request, &empty);
-    }
-    hosts = count;
-  }
-
-  // Opens one stream a task that reads the origin and stays.
-  void StartSources(size_t count) {
-    tasks = count;
-    for (size_t task = 0; task < count; ++task) Run(1, 1, true, false);
-  }
-
-  // Registers `count` peers, `in_flight` at a time, and waits until all have their answers.
-  Latencies Run(size_t count, size_t in_flight, bool source, bool finishes) {
-    const TimePoint start = Clock::now();
-    {
-      absl::MutexLock lock(&mutex);
-      latencies.clear();
-      latencies.reserve(count);
-      to_start = count;
-      done = 0;
-      as_source = source;
-      finish = finishes;
-    }
-    for (size_t i = 0; i < std::min(count, in_flight); ++i) StartNext();
-    absl::MutexLock lock(&mutex);
-    const auto all = [this, count] {
-      mutex.AssertHeld();
-      return done == count;
-    };
-    mutex.Await(absl::Condition(&all));
-    return {latencies, Seconds(Clock::now() - start).count()};
-  }
-
-  void StartNext() {
-    size_t number = 0;
-    {
-      absl::MutexLock lock(&mutex);
-      if (to_start == 0) return;
-      --to_start;
-      number = next_peer++;
-    }
-    new LoadStream(*this, *stubs[number % stubs.size()], number, StrCat("task-", number % tasks), as_source, finish);
-  }
-
-  void Answered(TimePoint begin) {
-    {
-      absl::MutexLock lock(&mutex);
-      latencies.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
-      ++done;
-    }
-    StartNext();
-  }
-
-  std::vector<std::unique_ptr<api::Scheduler::Stub>> stubs;
-  size_t hosts = 0;
-  size_t tasks = 1;
-  bool as_source = false;
-  bool finish = false;
-  absl::Mutex mutex;
-  std::vector<double> latencies ABSL_GUARDED_BY(mutex);
-  size_t to_start ABSL_GUARDED_BY(mutex) = 0;
-  size_t done ABSL_GUARDED_BY(mutex) = 0;
-  size_t next_peer ABSL_GUARDED_BY(mutex) = 0;
-  std::atomic<size_t> unexpected{0};
-};
-
-LoadStream::LoadStream(Load& load, api::Scheduler::Stub& stub, size_t number, std::string task, bool source,
-                       bool finishes)
-    : load_(load), source_(source), finishes_(finishes), begin_(Clock::now()) {
-  request_.set_host_id(StrCat("host-", number % load.hosts));
-  request_.set_task_id(std::move(task));
-  request_.set_peer_id(StrCat("10.0.0.1-worker-", number, "-8a5cbd0e-0f3c-4a56-9a6e-123456789012"));
-  stub.async()->AnnouncePeer(&context_, this);
-  Send(Step::kRegister);
-  StartRead(&response_);
-  StartCall();
-}
-
-void LoadStream::Send(Step step) {
-  request_.clear_request();
-  switch (step) {
-    case Step::kRegister: {
-      common::v2::Download& download = *request_.mutable_register_peer_request()->mutable_download();
-      download.set_url("http://origin/file");
-      download.set_need_back_to_source(source_);
-      download.set_actual_content_length(1024 * kMi);
-      download.set_actual_piece_length(4 * kMi);
-      download.set_actual_piece_count(256);
-      break;
-    }
-    case Step::kStarted:
-      if (source_) {
-        request_.mutable_download_peer_back_to_source_started_request();
-      } else {
-        request_.mutable_download_peer_started_request();
-      }
-      break;
-    case Step::kFinished:
-      request_.mutable_download_peer_finished_request();
-      break;
-  }
-  StartWrite(&request_);
-}
-
-void LoadStream::OnReadDone(bool ok) {
-  if (!ok) return;
-  if (response_.has_normal_task_response() == source_) load_.unexpected.fetch_add(1);
-  StartRead(&response_);
-  const TimePoint begin = begin_;
-  Load& load = load_;
-  Continue();
-  load.Answered(begin);
-}
-
-void LoadStream::OnWriteDone(bool) { Continue(); }
-
-// The answer may be here before the word that the registration was sent.
-void LoadStream::Continue() {
-  if (events_.fetch_add(1) == 1) Send(finishes_ ? Step::kFinished : Step::kStarted);
-}
-
-void LoadStream::OnDone(const grpc::Status&) { delete this; }
-
 nlohmann::json MeasureGrpc(const SchedulerProcess& server, size_t tasks, size_t live, size_t measured,
                            size_t in_flight) {
-  // Never freed: streams are still open when the process ends.
-  auto& load = *new Load(server.address());
-  load.AnnounceHosts(2000);
-  load.StartSources(tasks);
+  SchedulerClient::Options options;
+  options.address = server.address();
+  options.hosts = 2000;
+  options.tasks = tasks;
+  options.announces_bandwidth = false;
+  options.takes_more_parents = false;
+  auto& client = *new SchedulerClient(options);
+  client.AnnounceHosts();
+  client.Register(tasks, 1, PeerRole::kSource);
   const double idle_mib = server.ResidentMiB();
-  load.Run(live, in_flight, false, false);
+  client.Register(live, in_flight, PeerRole::kStays);
   const double live_mib = server.ResidentMiB();
-  load.Run(measured / 4, in_flight, false, true);  // warm
+  client.Register(measured / 4, in_flight, PeerRole::kFinishes);  // warm
   const double cpu_before = server.CpuSeconds();
-  nlohmann::json result = load.Run(measured, in_flight, false, true).ToJson();
+  nlohmann::json result = ToJson(client.Register(measured, in_flight, PeerRole::kFinishes));
   result["server_cpu_us_per_registration"] = (server.CpuSeconds() - cpu_before) * 1e6 / double(measured);
   result["server_kib_per_open_stream"] = (live_mib - idle_mib) * 1024 / double(live);
   result["tasks"] = tasks;
   result["live_peers"] = live;
   result["in_flight"] = in_flight;
-  result["unexpected_answers"] = load.unexpected.load();
+  result["unexpected_answers"] = client.unexpected_answers();
   return result;
 }
 
@@ -396,8 +207,8 @@ int main(int argc, char** argv) {
   // Before streams come and go beside it.
   if (only.empty() || only == "memory") result["memory"] = MeasureMemory(memory_peers);
   if (only.empty() || only == "core") {
-    result["core_one_task"] = Core(1).Measure(peers, measured).ToJson();
-    result["core_1000_tasks"] = Core(1000).Measure(peers, measured).ToJson();
+    result["core_one_task"] = ToJson(Core(1).Measure(peers, measured));
+    result["core_1000_tasks"] = ToJson(Core(1000).Measure(peers, measured));
   }
   if (!servers.empty()) {
     result["grpc_one_task"] = MeasureGrpc(*servers[0], 1, peers, measured, in_flight);
