@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -254,7 +255,11 @@ grpc::ServerWriteReactor<Response>* ServeStream(
 }
 
 // Server side of a bidirectional stream, driven by events: for servers that hold many of them with little memory and no
-// coroutine each (the scheduler). Every callback runs on `executor`, never two at a time for one stream.
+// coroutine each (the scheduler). Every callback runs on `executor`, which runs one thing at a time in the order in
+// which it is posted.
+//
+// The next message is read on gRPC's thread while the executor has this one, so that the executor neither waits for nor
+// runs the library. What is read ahead is bounded by kInboxMax and kInboxBytesMax: then the client has to wait.
 template <typename Request, typename Response>
 class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
                           public std::enable_shared_from_this<BidiSession<Request, Response>> {
@@ -263,8 +268,8 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
  public:
   struct Callbacks {
     std::function<void(Request)> on_message;
-    // The client half-closed, went away, or the call was cancelled. Called once, not after Finish(). A client that goes
-    // away may be seen as half-closed when the two events meet.
+    // The client half-closed, went away, or the call was cancelled. Called once, after all messages that have come, not
+    // after Finish(). A client that goes away may be seen as half-closed when the two events meet.
     std::function<void(bool half_closed)> on_end;
   };
   using Open = std::function<Callbacks(std::shared_ptr<BidiSession>)>;
@@ -272,6 +277,9 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
 
   // A client that lets more than this wait unread is cut off.
   static constexpr size_t kOutboxMax = 4 << 20;  // bytes
+  // With more than this before the executor nothing is read.
+  static constexpr size_t kInboxMax = 4;              // messages
+  static constexpr size_t kInboxBytesMax = 64 << 10;  // bytes, exceeded by one message
 
   // Any thread. Dropped after the call has ended.
   void Write(Response response) {
@@ -304,6 +312,7 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
     self->StartSendInitialMetadata();
     boost::asio::post(executor, [self, open = std::move(open)] {
       self->callbacks_ = open(self);
+      absl::MutexLock lock(&self->mutex_);
       self->ReadNext();
     });
     return self.get();
@@ -315,6 +324,7 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
     self->self_ = self;
     self->first_ = std::make_unique<First>(First{std::move(route), std::move(open)});
     self->StartSendInitialMetadata();
+    absl::MutexLock lock(&self->mutex_);
     self->ReadNext();
     return self.get();
   }
@@ -359,14 +369,14 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
   // Under the lock, so that no read begins after Finish(): the call may be freed then.
-  void ReadNext() {
-    absl::MutexLock lock(&mutex_);
-    if (final_ == nullptr) this->StartRead(&incoming_);
+  void ReadNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (reading_ || over_ || final_ != nullptr || inbox_.size() >= kInboxMax || inbox_bytes_ > kInboxBytesMax) return;
+    reading_ = true;
+    this->StartRead(&incoming_);
   }
 
   void OnReadDone(bool ok) override {
     if (const std::unique_ptr<First> first = std::move(first_)) {
-      const std::shared_ptr<BidiSession> self = this->shared_from_this();
       if (!ok) {
         // Nobody has heard of this stream yet.
         Finish(absl::OkStatus());
@@ -376,18 +386,34 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
       // In one step, so that a cancellation does not come before the opening.
       absl::MutexLock lock(&mutex_);
       executor_ = executor;
-      boost::asio::post(executor, [self, open = std::move(first->open)] {
+      boost::asio::post(executor, [self = this->shared_from_this(), open = std::move(first->open)] {
         self->callbacks_ = open(self);
-        self->Deliver();
       });
+      Take(ok);
       return;
     }
-    Post([self = this->shared_from_this(), ok] {
-      if (ok)
-        self->Deliver();
-      else
-        self->End();
-    });
+    absl::MutexLock lock(&mutex_);
+    Take(ok);
+  }
+
+  // What was read, or that there is no more.
+  void Take(bool ok) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    reading_ = false;
+    if (ok) {
+      inbox_bytes_ += incoming_.ByteSizeLong();
+      inbox_.push_back(std::move(incoming_));
+      ReadNext();
+    } else {
+      over_ = true;
+    }
+    Wake();
+  }
+
+  // Lets the executor look at the inbox.
+  void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (woken_ || !executor_) return;
+    woken_ = true;
+    boost::asio::post(*executor_, [self = this->shared_from_this()] { self->Deliver(); });
   }
 
   void OnWriteDone(bool ok) override {
@@ -409,11 +435,9 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
   void OnCancel() override {
-    {
-      absl::MutexLock lock(&mutex_);
-      gone_ = true;
-    }
-    Post([self = this->shared_from_this()] { self->End(); });
+    absl::MutexLock lock(&mutex_);
+    gone_ = over_ = true;
+    Wake();
   }
 
   void OnDone() override {
@@ -436,12 +460,23 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
     std::shared_ptr<BidiSession> session_;
   };
 
-  // On the executor.
+  // On the executor: what has come until now, so that others have their turn before what comes meanwhile.
   void Deliver() {
-    if (Finished() || ended_) return;
-    callbacks_.on_message(std::move(incoming_));
-    incoming_ = Request();
-    ReadNext();
+    std::vector<Request> messages;
+    bool over = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      woken_ = false;
+      over = over_;
+      messages.swap(inbox_);
+      inbox_bytes_ = 0;
+      ReadNext();
+    }
+    for (Request& message : messages) {
+      if (Finished() || ended_) return;
+      callbacks_.on_message(std::move(message));
+    }
+    if (over) End();
   }
 
   // On the executor.
@@ -460,9 +495,14 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   std::shared_ptr<BidiSession> self_;           // until OnDone()
   std::unique_ptr<First> first_;                // of a routed session, until its first message
   Callbacks callbacks_;                         // used on the executor only
-  Request incoming_;
-  bool ended_ = false;  // used on the executor only
+  Request incoming_;                            // used by the read under way and its end
+  bool ended_ = false;                          // used on the executor only
   mutable absl::Mutex mutex_;
+  std::vector<Request> inbox_ ABSL_GUARDED_BY(mutex_);
+  size_t inbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;   // no more messages come
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;  // the executor will look at the inbox
   std::optional<boost::asio::any_io_executor> executor_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
@@ -471,9 +511,9 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   std::unique_ptr<grpc::Status> final_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Sends initial metadata at once, and reads one message after another; the next is read when on_message has returned.
-// `open(session)` is called on `executor` before anything else and returns the callbacks. The session lives until the
-// call is over and nobody holds it. Whoever serves must call Finish(), also after on_end: until then the call is open.
+// Sends initial metadata at once, and reads one message after another. `open(session)` is called on `executor` before
+// anything else and returns the callbacks. The session lives until the call is over and nobody holds it. Whoever serves
+// must call Finish(), also after on_end: until then the call is open.
 template <typename Request, typename Response>
 grpc::ServerBidiReactor<Request, Response>* ServeBidi(
     grpc::CallbackServerContext* context, boost::asio::any_io_executor executor,

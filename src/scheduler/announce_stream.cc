@@ -171,17 +171,16 @@ absl::Status AnnounceStream::Finished(Origin origin, uint64_t content_length, ui
 
 void AnnounceStream::PieceFinished(Origin origin, const common::v2::Piece& piece, Shard& shard, TimePoint now) {
   const PieceReport report = ToPieceReport(piece);
-  const absl::Status status = shard.PieceFinished(address(), origin, report, now);
-  const Peer* const peer = shard.FindPeer(task_id_, peer_id_);
+  const absl::StatusOr<PieceParties> about = shard.PieceFinished(address(), origin, report, now);
   const Traffic traffic = TrafficOf(origin, piece);
-  if (!status.ok()) {
-    DF_LOG(Debug, "peer {} of task {}: {}", peer_id_, task_id_, status.ToString());
+  if (!about.ok()) {
+    DF_LOG(Debug, "peer {} of task {}: {}", peer_id_, task_id_, about.status().ToString());
+    const Peer* const peer = shard.FindPeer(task_id_, peer_id_);
     if (peer != nullptr) probe_.CountPieceFailure(traffic, peer->task().about().type, peer->host_facts());
     return;
   }
-  const Peer* const parent = origin == Origin::kPeers ? peer->task().Find(report.parent_id) : nullptr;
-  probe_.CountPiece(traffic, peer->task().about().type, peer->host_facts(),
-                    parent == nullptr ? nullptr : &parent->host_facts(), report.length);
+  probe_.CountPiece(traffic, about->peer->task().about().type, about->peer->host_facts(),
+                    about->parent == nullptr ? nullptr : &about->parent->host_facts(), report.length);
 }
 
 void AnnounceStream::PieceFailed(const api::DownloadPieceFailedRequest& request, Shard& shard, TimePoint now) {

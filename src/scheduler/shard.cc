@@ -215,7 +215,8 @@ absl::Status Shard::OrFail(Peer& peer, Origin origin, TimePoint now, absl::Statu
   return step;
 }
 
-absl::Status Shard::PieceFinished(const PeerAddress& who, Origin origin, const PieceReport& piece, TimePoint now) {
+absl::StatusOr<PieceParties> Shard::PieceFinished(const PeerAddress& who, Origin origin, const PieceReport& piece,
+                                                  TimePoint now) {
   dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
   Task& task = peer->task();
@@ -231,9 +232,10 @@ absl::Status Shard::PieceFinished(const PeerAddress& who, Origin origin, const P
     peer->costs.Add(piece.cost);
     peer->costs_at = now;
   }
+  Peer* const parent = origin == Origin::kSource || piece.parent_id.empty() ? nullptr : task.Find(piece.parent_id);
   if (origin == Origin::kSource) {
     if (is_new) task.NoteSourceProgress(*peer, now);
-  } else if (Peer* const parent = task.Find(piece.parent_id); parent != nullptr) {
+  } else if (parent != nullptr) {
     parent->updated_at = now;
     parent->host().Touch(now);
     parent->host().CountUpload(true);
@@ -243,7 +245,7 @@ absl::Status Shard::PieceFinished(const PeerAddress& who, Origin origin, const P
     }
   }
   dispatcher_.Settle(task, now);
-  return absl::OkStatus();
+  return PieceParties{peer, parent};
 }
 
 absl::Status Shard::PieceFailed(const PeerAddress& who, std::string_view parent_id, bool temporary, TimePoint now) {

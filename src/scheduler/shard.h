@@ -17,6 +17,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "scheduler/dispatcher.h"
 #include "scheduler/evaluator.h"
 #include "scheduler/host_table.h"
@@ -74,6 +75,12 @@ struct PieceReport {
   Clock::duration cost{0};
 };
 
+// Whom a report of a piece was about; valid until the next call of the shard.
+struct PieceParties {
+  const Peer* peer;
+  const Peer* parent;  // null: from the origin, or from a peer that is not known
+};
+
 enum class Origin { kPeers, kSource };
 
 // Thread rule: every method on one thread, `now` never goes back. After each call, and at NextDeadline(), the owner
@@ -98,7 +105,8 @@ class Shard {
                         TimePoint now);
   absl::Status Failed(const PeerAddress& who, Origin origin, TimePoint now);
   // Errors of piece reports are for the log only. INVALID_ARGUMENT: no such piece can exist.
-  absl::Status PieceFinished(const PeerAddress& who, Origin origin, const PieceReport& piece, TimePoint now);
+  absl::StatusOr<PieceParties> PieceFinished(const PeerAddress& who, Origin origin, const PieceReport& piece,
+                                             TimePoint now);
   absl::Status PieceFailed(const PeerAddress& who, std::string_view parent_id, bool temporary, TimePoint now);
   absl::Status PieceFromSourceFailed(const PeerAddress& who, TimePoint now);
   // The stream has ended, from the other side or by an error.

@@ -57,8 +57,9 @@ class Fields {
   }
   void Id(std::string_view field, const std::string& value) {
     NonEmpty(field, value);
-    Require(value.size() <= kNameIdLengthMax, field,
-            StrCat("value length must be at most ", kNameIdLengthMax, " bytes"));
+    // The text is made only when it is needed: each message has three ids.
+    if (value.size() <= kNameIdLengthMax) return;
+    Require(false, field, StrCat("value length must be at most ", kNameIdLengthMax, " bytes"));
   }
   void AtLeastZero(std::string_view field, double value) {
     Require(value >= 0, field, "value must be greater than or equal to 0");

@@ -4,11 +4,14 @@
 #include <atomic>
 #include <boost/asio/execution.hpp>
 #include <boost/asio/post.hpp>
+#include <chrono>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/backend_error.h"
@@ -436,7 +439,7 @@ TEST_F(CallTest, RoutedBidiServerOpensAStreamBeforeItEndsIt) {
   EXPECT_EQ(order, (std::vector<std::string>{"open", "message", "end"}));
 }
 
-TEST_F(CallTest, BidiServerReadsTheNextMessageOnlyAfterTheFirstWasHandled) {
+TEST_F(CallTest, BidiServerHandlesOneMessageAfterAnother) {
   std::atomic<int> inside{0};
   std::atomic<int> most{0};
   scheduler_.open = [&](std::shared_ptr<PeerSession> session) -> PeerSession::Callbacks {
@@ -460,6 +463,78 @@ TEST_F(CallTest, BidiServerReadsTheNextMessageOnlyAfterTheFirstWasHandled) {
   }
   EXPECT_EQ(count, 50);
   EXPECT_EQ(most, 1);
+}
+
+TEST_F(CallTest, BidiSessionGetsAllMessagesInOrderBeforeTheEndAlsoWhenItsThreadIsLate) {
+  // More, and larger, than what is read while the thread does not come to it.
+  constexpr int kCount = 40;
+  const std::string large(PeerSession::kInboxBytesMax, 'x');
+  std::vector<std::string> seen;
+  std::promise<bool> ended;
+  scheduler_.open = [&](std::shared_ptr<PeerSession> session) -> PeerSession::Callbacks {
+    return {.on_message = [&](AnnouncePeerRequest request) { seen.push_back(request.peer_id()); },
+            .on_end =
+                [&, session](bool half_closed) {
+                  session->Finish(absl::OkStatus());
+                  ended.set_value(half_closed);
+                }};
+  };
+  Serve();
+  std::promise<void> go_on;
+  asio::post(server_io(), [late = go_on.get_future().share()] { late.wait(); });
+  const auto stream = StartAnnouncePeer();
+  for (int i = 0; i < kCount; ++i) {
+    AnnouncePeerRequest request;
+    request.set_peer_id(std::to_string(i));
+    if (i % 4 == 0) request.set_task_id(large);
+    stream->Write(std::move(request));
+  }
+  stream->WritesDone();
+  go_on.set_value();
+  const auto end = Read(stream);
+  EXPECT_TRUE(end.ok() && !end->has_value()) << end.status();
+  EXPECT_TRUE(ended.get_future().get());
+  ASSERT_EQ(seen.size(), static_cast<size_t>(kCount));
+  for (int i = 0; i < kCount; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], std::to_string(i));
+}
+
+TEST_F(CallTest, BidiSessionReadsOnlyAFewMessagesAhead) {
+  std::promise<void> in_message;
+  std::promise<void> go_on;
+  scheduler_.open = [&](std::shared_ptr<PeerSession> session) -> PeerSession::Callbacks {
+    return {.on_message =
+                [&, first = true](AnnouncePeerRequest) mutable {
+                  if (!std::exchange(first, false)) return;
+                  in_message.set_value();
+                  go_on.get_future().wait();
+                },
+            .on_end = [session](bool) { session->Finish(absl::OkStatus()); }};
+  };
+  Serve();
+  // A client that knows which of its messages have gone: the library takes one after another.
+  const auto stub =
+      scheduler::v2::Scheduler::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const auto stream = stub->AnnouncePeer(&context);
+  AnnouncePeerRequest request;
+  request.set_task_id(std::string(1 << 20, 'x'));
+  std::atomic<int> sent{0};
+  constexpr int kCount = 64;
+  std::thread writer([&] {
+    while (sent < kCount && stream->Write(request)) ++sent;
+    stream->WritesDone();
+  });
+  in_message.get_future().wait();
+  // Until the client has been stopped by the window of its stream.
+  for (int before = -1; before != sent;) {
+    before = sent;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  EXPECT_LT(sent, kCount / 2);
+  go_on.set_value();
+  writer.join();
+  EXPECT_EQ(sent, kCount);
+  EXPECT_TRUE(stream->Finish().ok());
 }
 
 TEST_F(CallTest, BidiSessionFinishedFromAnotherThreadEndsWithWhatWasQueued) {

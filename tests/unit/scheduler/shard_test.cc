@@ -31,7 +31,7 @@ TEST(Shard, EveryMessageOfAnUnknownPeerIsNotFound) {
         world.shard.Reschedule(peer.address(), {}, world.now),
         world.shard.Finished(peer.address(), Origin::kPeers, 1, 1, world.now),
         world.shard.Failed(peer.address(), Origin::kSource, world.now),
-        world.shard.PieceFinished(peer.address(), Origin::kPeers, PieceReport(), world.now),
+        world.shard.PieceFinished(peer.address(), Origin::kPeers, PieceReport(), world.now).status(),
         world.shard.PieceFailed(peer.address(), "x", true, world.now),
         world.shard.PieceFromSourceFailed(peer.address(), world.now)}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
@@ -190,7 +190,7 @@ TEST(Shard, RefusesPieceNumbersThatCannotExist) {
   for (const uint32_t number : {10u, kPieceCountMax, 0x7fffffffu, 0xffffffffu}) {
     PieceReport piece;
     piece.number = PieceNumber(number);
-    EXPECT_EQ(world.shard.PieceFinished(peer.address(), Origin::kSource, piece, world.now).code(),
+    EXPECT_EQ(world.shard.PieceFinished(peer.address(), Origin::kSource, piece, world.now).status().code(),
               absl::StatusCode::kInvalidArgument)
         << number;
   }
