@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/random/random.h"
-#include "http/curl_client.h"
+#include "source/http_exchange.h"
 #include "source/redirect_cache.h"
 #include "source/source.h"
 
@@ -38,40 +38,14 @@ class HttpSource : public Source {
   boost::asio::awaitable<absl::StatusOr<HttpDocument>> Fetch(OriginRequest request, size_t body_max);
 
   // As SourceSet::CloseIdle().
-  void CloseIdle() {
-    client_.CloseIdle();
-    guarded_client_.CloseIdle();
-  }
+  void CloseIdle() { exchange_.CloseIdle(); }
 
  private:
-  // Of one call of the source.
-  struct Renewal {
-    bool used = false;
-  };
-  class Answer;
-  class StatAnswer;
-  class OpenAnswer;
-  class RangeAnswer;
-  class WholeAnswer;
-  class DocumentAnswer;
-  enum class Redirects { kAsk, kRemembered };
-
   absl::StatusOr<Target> TargetOf(const OriginRequest& request) const;
-
-  // One request with its redirects, to the final answer, whatever its status. Errors: those of CurlClient::Run();
-  // INTERNAL with a BackendError for a redirect that cannot be followed.
-  boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Exchange(Target asked, std::string range,
-                                                                      TimePoint deadline, Redirects redirects,
-                                                                      Renewal& renewal, Answer& answer);
-  boost::asio::awaitable<absl::StatusOr<http::CurlResponse>> Follow(Target& target, std::string range,
-                                                                    TimePoint deadline, bool& may_remember,
-                                                                    Answer& answer);
   boost::asio::awaitable<void> AskLengthByHead(Target target, TimePoint deadline, OriginStat& stat);
 
   const SourceOptions options_;
-  http::CurlClient client_;
-  http::CurlClient guarded_client_;
-  RedirectCache redirects_;
+  HttpExchange exchange_;
   absl::BitGen random_;
 };
 
