@@ -16,10 +16,11 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "base/unique_fd.h"
 #include "http/server_tls.h"
 #include "http/status_text.h"
+#include "runtime/acceptor.h"
 #include "runtime/task_group.h"
-#include "runtime/timeout.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::http {
@@ -33,9 +34,6 @@ namespace {
 
 using BeastRequest = beast_http::request<beast_http::string_body>;
 using BeastResponse = beast_http::response<beast_http::string_body>;
-
-// After a failed accept, which may be for want of descriptors: long enough to let some go, short enough not to be felt.
-constexpr std::chrono::milliseconds kAcceptPause{100};
 
 // How much, and for how long, is read of a refused request before the connection is closed.
 constexpr size_t kLingerBytesMax = 1 << 20;
@@ -69,10 +67,11 @@ std::string_view Request::Find(std::string_view name) const {
 }
 
 struct Server::State {
-  State(const ServerOptions& options_in, asio::io_context& io, Handler handle_in)
-      : options(options_in), handle(std::move(handle_in)), acceptor(io), tasks(io.get_executor()) {}
+  State(const ServerOptions& options_in, asio::io_context& io_in, Handler handle_in)
+      : options(options_in), handle(std::move(handle_in)), io(io_in), tasks(io.get_executor()) {}
 
-  asio::awaitable<void> Accept();
+  absl::Status Listen();
+  void Admit(UniqueFd fd, const sockaddr_storage& address);
   asio::awaitable<void> Serve(tcp::socket socket);
   asio::awaitable<void> ServeTls(beast::tcp_stream stream, std::string client);
   // Until the client or we have had enough; true when a request was refused and unread bytes may be left.
@@ -85,26 +84,43 @@ struct Server::State {
   const ServerOptions options;
   const Handler handle;
   std::unique_ptr<TlsContexts> tls;  // null: plaintext
-  tcp::acceptor acceptor;
+  asio::io_context& io;
+  std::unique_ptr<runtime::Acceptor> acceptor;
   uint16_t port = 0;
   runtime::TaskGroup tasks;
 };
 
-asio::awaitable<void> Server::State::Accept() {
-  for (;;) {
-    tcp::socket socket(acceptor.get_executor());
-    beast::error_code error;
-    co_await acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
-    if (error == asio::error::operation_aborted) break;
-    if (error) {
-      DF_LOG(Warn, "accept on port {}: {}", port, error.message());
-      co_await runtime::SleepUntil(Clock::now() + kAcceptPause);
-      continue;
-    }
-    // One of the group's is this coroutine.
-    if (tasks.size() > options.connections_max) continue;
-    tasks.Spawn(Serve(std::move(socket)));
-  }
+absl::Status Server::State::Listen() {
+  boost::system::error_code error;
+  const asio::ip::address address = asio::ip::make_address(options.ip, error);
+  if (error) return absl::InvalidArgumentError(StrCat("listen on ", Quoted(options.ip), ": not an IP address"));
+  const tcp::endpoint endpoint(address, options.port);
+  tcp::acceptor listening(io);
+  listening.open(endpoint.protocol(), error);
+  if (!error) listening.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) listening.bind(endpoint, error);
+  if (!error) listening.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) listening.non_blocking(true, error);
+  if (!error) port = listening.local_endpoint(error).port();
+  if (error) return ErrnoStatus(error.value(), StrCat("listen on ", options.ip, " port ", options.port));
+  runtime::Acceptor::Options accepting;
+  accepting.report = [at = port](const absl::Status& status) {
+    DF_LOG(Warn, "connections to port {}: {}", at, MessageOf(status));
+  };
+  acceptor = std::make_unique<runtime::Acceptor>(
+      io, UniqueFd(listening.release()), std::move(accepting),
+      [this](UniqueFd fd, const sockaddr_storage& client) { Admit(std::move(fd), client); });
+  return absl::OkStatus();
+}
+
+void Server::State::Admit(UniqueFd fd, const sockaddr_storage& address) {
+  if (tasks.size() >= options.connections_max) return;
+  tcp::socket socket(io);
+  boost::system::error_code error;
+  socket.assign(address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), fd.get(), error);
+  if (error) return;
+  fd.Release();
+  tasks.Spawn(Serve(std::move(socket)));
 }
 
 asio::awaitable<Response> Server::State::Answer(Request request) {
@@ -230,22 +246,12 @@ asio::awaitable<bool> Server::State::Converse(Stream& stream, std::string client
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, runtime::IoThreads& io,
                                                       Handler handle) {
-  boost::system::error_code error;
-  const asio::ip::address address = asio::ip::make_address(options.ip, error);
-  if (error) return absl::InvalidArgumentError(StrCat("listen on ", Quoted(options.ip), ": not an IP address"));
-  const tcp::endpoint endpoint(address, options.port);
-
   auto state = std::make_shared<State>(options, io.Next(), std::move(handle));
   if (options.tls.enabled()) {
     DF_ASSIGN_OR_RETURN(state->tls, TlsContexts::Make(options.tls));
   }
-  state->acceptor.open(endpoint.protocol(), error);
-  if (!error) state->acceptor.set_option(asio::socket_base::reuse_address(true), error);
-  if (!error) state->acceptor.bind(endpoint, error);
-  if (!error) state->acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return ErrnoStatus(error.value(), StrCat("listen on ", options.ip, " port ", options.port));
-  state->port = state->acceptor.local_endpoint().port();
-  state->tasks.Spawn(state->Accept());
+  DF_RETURN_IF_ERROR(state->Listen());
+  state->acceptor->Start();
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
@@ -257,10 +263,8 @@ uint16_t Server::port() const { return state_->port; }
 
 asio::awaitable<void> Server::Stop() {
   const std::shared_ptr<State> state = state_;
+  co_await state->acceptor->Stop();
   co_await state->tasks.Stop();
-  // Kept open until nothing accepts any more, and closed before the caller goes on: the port is free then.
-  boost::system::error_code ignored;
-  state->acceptor.close(ignored);
 }
 
 }  // namespace dragonfly::http
