@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the scheduler decides about persistent cache tasks: files that peers keep, in so many replicas, for a time. The
 // dialogue: dragonfly v2.3.0, scheduler/service/service_v2.go; where we differ, docs/persistent-cache.md says why.
+// Three rooms: imports (persistent_import.cc), downloads (persistent_download.cc), replicas
+// (persistent_replication.cc).
 #pragma once
 
 #include <array>
