@@ -26,6 +26,11 @@ constexpr std::chrono::seconds kTakeWait{30};
 constexpr std::chrono::seconds kPauseAfterError{1};
 constexpr std::chrono::seconds kRetryMax{60};
 
+// What may be otherwise in a moment.
+bool IsAway(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
+}
+
 }  // namespace
 
 struct Worker::State {
@@ -85,14 +90,30 @@ struct Worker::State {
     });
     const Message& message = taken.message;
     auto claimed = co_await broker.Claim(message);
+    while (IsAway(claimed.status())) {
+      Note(claimed.status(), message.queue);
+      co_await runtime::SleepUntil(Clock::now() + kPauseAfterError);
+      claimed = co_await broker.Claim(message);
+    }
     if (!claimed.ok()) {
       // It stays among what was taken, and is looked at again after the next start.
       DF_LOG(Warn, "job {} {}: {}", message.name, message.uuid, MessageOf(claimed.status()));
       co_return;
     }
     if (*claimed && !running.contains(message.uuid)) co_await RunClaimed(message);
-    const absl::Status finished = co_await broker.Finish(taken, options.name);
+    const absl::Status finished = co_await Insist(message.queue, [&] { return broker.Finish(taken, options.name); });
     if (!finished.ok()) DF_LOG(Warn, "job {} {}: {}", message.name, message.uuid, MessageOf(finished));
+  }
+
+  // Tells the broker until it hears: else the job would be waited for in vain, or done again after the next start.
+  template <typename Tell>
+  asio::awaitable<absl::Status> Insist(const std::string& queue, Tell tell) {
+    for (;;) {
+      absl::Status status = co_await tell();
+      Note(status, queue);
+      if (!IsAway(status)) co_return status;
+      co_await runtime::SleepUntil(Clock::now() + kPauseAfterError);
+    }
   }
 
   asio::awaitable<void> RunClaimed(const Message& message) {
@@ -117,12 +138,12 @@ struct Worker::State {
     }
     if (result.ok()) {
       DF_LOG(Info, "job {} {}: done", message.name, message.uuid);
-      Note(co_await broker.Report(message, jobs::State::kSuccess, *std::move(result), ""), message.queue);
+      (void)co_await Insist(message.queue, [&] { return broker.Report(message, jobs::State::kSuccess, *result, ""); });
     } else {
       DF_LOG(Warn, "job {} {}: {}", message.name, message.uuid, MessageOf(result.status()));
-      Note(
-          co_await broker.Report(message, jobs::State::kFailure, std::nullopt, std::string(MessageOf(result.status()))),
-          message.queue);
+      const std::string error(MessageOf(result.status()));
+      (void)co_await Insist(message.queue,
+                            [&] { return broker.Report(message, jobs::State::kFailure, std::nullopt, error); });
     }
   }
 

@@ -370,6 +370,41 @@ TEST_F(RedisBrokers, SendTheRestOfAGroupWhoseSenderWasKilled) {
   EXPECT_EQ(calls, 3);
 }
 
+TEST_F(RedisBrokers, TellWhatCameOfAJobWhenRedisIsBack) {
+  Broker& manager = world_.Make();
+  runtime::Signal begun, over;
+  const uint64_t before_begun = begun.version(), before_over = over.version();
+  WorkerOptions options;
+  options.name = "w";
+  options.queues = {kQueue};
+  options.handlers = {{"work", [&](std::string argument) -> asio::awaitable<absl::StatusOr<std::string>> {
+                         begun.Notify();
+                         return [](runtime::Signal* end, uint64_t seen,
+                                   std::string text) -> asio::awaitable<absl::StatusOr<std::string>> {
+                           co_await end->Wait(seen);
+                           co_return text;
+                         }(&over, before_over, std::move(argument));
+                       }}};
+  Worker worker(world_.io(), world_.Make(), std::move(options));
+  worker.Start();
+  const std::string group = MakeGroupUuid();
+  ASSERT_TRUE(world_.Run(manager.Send(group, Messages(1))).ok());
+  const auto begins = [](runtime::Signal* signal, uint64_t seen) -> asio::awaitable<bool> {
+    co_return co_await signal->Wait(seen, Clock::now() + kPatience);
+  };
+  ASSERT_TRUE(world_.Run(begins(&begun, before_begun)));
+  // It ends while nobody can be told, which the worker notices.
+  world_.server().Kill();
+  over.Notify();
+  const TimePoint patience = Clock::now() + kPatience;
+  while (worker.state().ok()) ASSERT_LT(Clock::now(), patience);
+  world_.server().Restart();
+  const auto ended = world_.Run(manager.Await(group, Clock::now() + kPatience));
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(StateOf(*ended), State::kSuccess);
+  asio::co_spawn(world_.io(), worker.Stop(), asio::use_future).get();
+}
+
 TEST_F(RedisBrokers, GoOnWhenRedisIsBack) {
   Broker& manager = world_.Make();
   WorkerOptions options;
