@@ -29,6 +29,7 @@ using Upload = dfdaemon::v2::DfdaemonUpload;
 constexpr size_t kStoreQueueMax = 100'000;
 // Messages of one stream that wait for the store: the pieces of half a minute at 1.4 GiB/s.
 constexpr size_t kInboxMax = 10'000;
+constexpr size_t kInboxBytesMax = 16 << 20;
 constexpr Clock::duration kCallTimeout = std::chrono::seconds(15);
 // A host that makes a replica tells of its pieces; of the largest one within this time.
 constexpr Clock::duration kReplicaSilenceMax = std::chrono::minutes(10);
@@ -58,7 +59,8 @@ class PersistentService::Stream : public std::enable_shared_from_this<Stream> {
 
   void OnMessage(AnnounceRequest request) {
     if (ended_) return;
-    if (inbox_.size() >= kInboxMax) {
+    inbox_bytes_ += request.ByteSizeLong();
+    if (inbox_.size() >= kInboxMax || inbox_bytes_ > kInboxBytesMax) {
       session_->Finish(absl::ResourceExhaustedError("more messages than can be handled"));
       inbox_.clear();
       ended_ = true;
@@ -101,6 +103,7 @@ class PersistentService::Stream : public std::enable_shared_from_this<Stream> {
       if (!inbox_.empty()) {
         const AnnounceRequest request = std::move(inbox_.front());
         inbox_.pop_front();
+        inbox_bytes_ -= request.ByteSizeLong();
         PersistentCache::Answer answer;
         const std::function<absl::Status()> handle = [&]() -> absl::Status {
           DF_ASSIGN_OR_RETURN(answer, service_.cache_.Handle(request, download_));
@@ -127,6 +130,7 @@ class PersistentService::Stream : public std::enable_shared_from_this<Stream> {
   PersistentService& service_;
   const std::shared_ptr<Session> session_;
   std::deque<AnnounceRequest> inbox_;
+  size_t inbox_bytes_ = 0;
   bool ended_ = false;
   runtime::Signal changed_;
   PersistentDownload download_;

@@ -355,6 +355,20 @@ TEST_P(PersistentService, ForgetsADownloadThatFailsOrBreaksOff) {
 // Only a store elsewhere can be too slow.
 class RemotePersistentService : public PersistentService {};
 
+TEST_P(RemotePersistentService, EndsAStreamThatTellsMoreBytesThanMayWait) {
+  Import("a", "importer");
+  Talk talk(cluster_->stub(), "b", "child");
+  redis_->Pause();
+  talk.Register(false);
+  api::NormalPersistentCacheTaskResponse parents;
+  for (int i = 0; i < 500; ++i) parents.add_candidate_parents()->set_id(std::string(500, 'p'));
+  for (int i = 0; i < 100; ++i) talk.Reschedule(parents);
+  const grpc::Status end = talk.End();
+  redis_->Resume();
+  EXPECT_EQ(end.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(end.error_message(), HasSubstr("more messages than can be handled"));
+}
+
 TEST_P(RemotePersistentService, EndsAStreamThatTellsMoreThanTheStoreCanTake) {
   Import("a", "importer");
   Talk talk(cluster_->stub(), "b", "child");
