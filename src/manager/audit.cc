@@ -110,8 +110,12 @@ void AuditLog::Flush() {
   for (std::deque<AuditEntry> batch = Take(); !batch.empty(); batch = Take()) {
     const auto written =
         database_.RunHere<bool>([&batch](db::Connection& connection) { return Write(connection, batch); });
-    if (!written.ok())
-      DF_LOG(Error, "{} entries of the audit log are lost: {}", batch.size(), MessageOf(written.status()));
+    if (written.ok()) continue;
+    // A database that is away takes its time to say so, which a stop has not got for each batch.
+    absl::MutexLock lock(&mutex_);
+    DF_LOG(Error, "{} entries of the audit log are lost: {}", batch.size() + std::exchange(waiting_, {}).size(),
+           MessageOf(written.status()));
+    return;
   }
 }
 

@@ -284,7 +284,7 @@ json Show(JobKind kind, const JobArgs& args) {
   const jobs::PreheatRequest& download = args.download;
   if (kind == JobKind::kGc) return {{"type", args.gc}};
   if (kind == JobKind::kSyncPeers) return json::object();
-  json shown = {{"url", download.urls.empty() ? "" : download.urls.back()},
+  json shown = {{"url", download.urls.empty() ? "" : ShownUrl(download.urls.back())},
                 {"piece_length", OrNull(download.piece_length)},
                 {"tag", download.tag},
                 {"application", download.application},
@@ -293,6 +293,7 @@ json Show(JobKind kind, const JobArgs& args) {
                 {"content_for_calculating_task_id", OrNull(download.content)}};
   if (kind == JobKind::kGetTask || kind == JobKind::kDeleteTask) {
     shown["task_id"] = args.task_id;
+    if (args.secret) shown["redacted"] = true;
     return shown;
   }
   json headers = nullptr;
@@ -304,7 +305,9 @@ json Show(JobKind kind, const JobArgs& args) {
   shown["type"] = args.image ? "image" : "file";
   if (!args.image) {
     // The URL is the last of them.
-    shown["urls"] = std::vector<std::string>(download.urls.begin(), download.urls.end() - 1);
+    shown["urls"] = json::array();
+    for (auto url = download.urls.begin(); url + 1 != download.urls.end(); ++url)
+      shown["urls"].push_back(ShownUrl(*url));
     shown["load_to_cache"] = download.load_to_cache;
   }
   shown["scope"] = std::string(jobs::NameOf(download.scope));
@@ -340,6 +343,7 @@ absl::StatusOr<JobArgs> ReadArgs(JobKind kind, const json& object) {
     case JobKind::kSyncPeers:
       break;
   }
+  for (const std::string& url : args.download.urls) args.secret = args.secret || ShownUrl(url) != url;
   args.shown = DumpJson(Show(kind, args));
   // What its column holds in MySQL.
   constexpr size_t kShownMax = 65'535;
@@ -348,6 +352,15 @@ absl::StatusOr<JobArgs> ReadArgs(JobKind kind, const json& object) {
 }
 
 }  // namespace
+
+std::string ShownUrl(const std::string& text) {
+  // Most have none.
+  if (text.find('@') == std::string::npos) return text;
+  auto url = Url::Parse(text);
+  if (!url.ok() || url->password.empty()) return text;
+  url->password = kMasked;
+  return url->ToString();
+}
 
 std::string_view NameOf(JobKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 

@@ -54,4 +54,7 @@ absl::StatusOr<JobRequest> ParseHarborRequest(const std::string& body);
 // `kind` and args as they were shown.
 absl::StatusOr<JobArgs> ParseShownArgs(std::string_view kind, const std::string& shown);
 
+// The URL as it is shown: a password in it as "***".
+std::string ShownUrl(const std::string& url);
+
 }  // namespace dragonfly::manager

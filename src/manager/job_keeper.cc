@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "manager/job_result.h"
+#include "manager/json_body.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
 
@@ -47,8 +48,7 @@ asio::awaitable<absl::StatusOr<int64_t>> JobKeeper::Create(JobRequest request, i
   const absl::Status sent = co_await broker_.Send(row.group_uuid, std::move(plan.messages));
   if (!sent.ok()) {
     (void)co_await broker_.Cancel(row.group_uuid, "it could not be sent as a whole");
-    (void)co_await End(id, row.type, jobs::State::kFailure,
-                       StrCat("{\"error\":", nlohmann::json(std::string(MessageOf(sent))).dump(), "}"));
+    (void)co_await End(id, row.type, jobs::State::kFailure, DumpJson({{"error", std::string(MessageOf(sent))}}));
     co_return Annotate(sent, "send the job to its schedulers");
   }
   watched = true;
@@ -150,8 +150,7 @@ asio::awaitable<absl::Status> JobKeeper::LookAt(JobRow row) {
   }
   // What of it is on its way all the same.
   if (states.ok()) DF_CO_RETURN_IF_ERROR(co_await broker_.Cancel(row.group_uuid, reason));
-  co_return co_await End(row.id, row.type, jobs::State::kFailure,
-                         StrCat("{\"error\":", nlohmann::json(reason).dump(), "}"));
+  co_return co_await End(row.id, row.type, jobs::State::kFailure, DumpJson({{"error", reason}}));
 }
 
 }  // namespace dragonfly::manager

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "manager/job_planner.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/status.h"
@@ -32,6 +35,18 @@ void AddPreheat(const JobTarget& target, const jobs::PreheatRequest& request, Jo
   message.name = jobs::kPreheat;
   message.queue = target.queue;
   message.argument = jobs::ToJson(request, target.form);
+}
+
+// The address that the host of a URL stands for, in any of the notations that downloaders take: 10.0.0.1, ::1, and
+// those of inet_aton(), such as 0x0a000001 and 10.1. Nullopt for a name.
+std::optional<asio::ip::address> AddressOf(std::string host) {
+  if (host.ends_with('.')) host.pop_back();
+  boost::system::error_code error;
+  const auto address = asio::ip::make_address(host, error);
+  if (!error) return address;
+  in_addr old{};
+  if (host.empty() || ::inet_aton(host.c_str(), &old) == 0) return std::nullopt;
+  return asio::ip::address_v4(ntohl(old.s_addr));
 }
 
 }  // namespace
@@ -81,9 +96,8 @@ absl::Status JobPlanner::CheckUrls(const std::vector<std::string>& urls) const {
     DF_ASSIGN_OR_RETURN(const Url url, Url::Parse(text));
     std::string host = url.host;
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    boost::system::error_code error;
-    const auto address = asio::ip::make_address(host, error);
-    if (!error && forbidden_.Contains(address)) {
+    const auto address = AddressOf(host);
+    if (address.has_value() && forbidden_.Contains(*address)) {
       return absl::InvalidArgumentError(StrCat("url: ", host, " is in a network that is forbidden"));
     }
   }

@@ -7,6 +7,7 @@
 #include "base/ids.h"
 #include "base/json_bounds.h"
 #include "jobs/results.h"
+#include "manager/job_args.h"
 
 namespace dragonfly::manager {
 namespace {
@@ -18,7 +19,15 @@ std::string GoTime(absl::Time time) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E
 Json Parsed(const std::string& text) {
   if (!IsBoundedJson(text)) return Json(nullptr);
   Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return value.is_discarded() ? Json(text) : value;
+  if (value.is_discarded()) return Json(text);
+  for (const char* const list : {"success_tasks", "failure_tasks"}) {
+    if (!value.is_object() || !value.contains(list) || !value[list].is_array()) continue;
+    for (Json& task : value[list]) {
+      if (!task.is_object() || !task.contains("url") || !task["url"].is_string()) continue;
+      task["url"] = ShownUrl(task["url"].get<std::string>());
+    }
+  }
+  return value;
 }
 
 std::string Dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }

@@ -107,10 +107,12 @@ struct JobService::State {
         all_done = false;
         continue;
       }
-      const auto hosts = jobs::ParseHosts(states[i].results.front());
-      absl::Status merged = hosts.status();
-      if (hosts.ok()) {
-        const db::Database::Work<bool> merge = [cluster, &hosts](db::Connection& connection) -> absl::StatusOr<bool> {
+      auto parsed = jobs::ParseHosts(states[i].results.front());
+      absl::Status merged = parsed.status();
+      if (parsed.ok()) {
+        // Owned by the work, which may outlast this call.
+        const auto hosts = std::make_shared<const std::vector<jobs::HostEntry>>(*std::move(parsed));
+        const db::Database::Work<bool> merge = [cluster, hosts](db::Connection& connection) -> absl::StatusOr<bool> {
           DF_RETURN_IF_ERROR(MergePeers(connection, cluster, *hosts));
           return true;
         };

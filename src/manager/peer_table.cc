@@ -12,26 +12,37 @@
 namespace dragonfly::manager {
 namespace {
 
-// Of the columns, in the order of kColumns.
+constexpr size_t kNameMax = 256;
+constexpr size_t kLineMax = 1024;
+
+// Cut to `max` bytes between two characters: no host keeps the others out of the table by a long text.
+std::string Cut(const std::string& text, size_t max) {
+  if (text.size() <= max) return text;
+  size_t end = max;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+// Of the columns, in the order of the statements below.
 db::Values ValuesOf(const jobs::HostEntry& host) {
-  return {host.hostname,
+  return {Cut(host.hostname, kNameMax),
           std::string(jobs::HostTypeName(host.type)),
-          host.idc,
-          host.location,
-          host.ip,
+          Cut(host.idc, kLineMax),
+          Cut(host.location, kLineMax),
+          Cut(host.ip, kNameMax),
           host.port,
           host.download_port,
           int64_t{0},
           host.proxy_port,
           std::string("active"),
-          host.os,
-          host.platform,
-          host.platform_family,
-          host.platform_version,
-          host.kernel_version,
-          host.git_version,
-          host.git_commit,
-          host.build_platform};
+          Cut(host.os, kNameMax),
+          Cut(host.platform, kNameMax),
+          Cut(host.platform_family, kNameMax),
+          Cut(host.platform_version, kNameMax),
+          Cut(host.kernel_version, kNameMax),
+          Cut(host.git_version, kNameMax),
+          Cut(host.git_commit, kNameMax),
+          Cut(host.build_platform, kNameMax)};
 }
 
 constexpr char kInsert[] =
@@ -53,7 +64,7 @@ absl::Status MergePeers(db::Connection& connection, uint64_t cluster_id, const s
   std::map<std::pair<std::string, std::string>, const jobs::HostEntry*> wanted;
   for (const jobs::HostEntry& host : hosts) {
     if (host.cluster_id == 0) continue;
-    wanted[{host.hostname, host.ip}] = &host;
+    wanted[{Cut(host.hostname, kNameMax), Cut(host.ip, kNameMax)}] = &host;
   }
   DF_ASSIGN_OR_RETURN(const db::Rows rows,
                       connection.Select({"id", "host_name", "ip"},

@@ -213,6 +213,29 @@ TEST_P(RestJobs, SendAPreheatAndTellWhatCameOfIt) {
   EXPECT_EQ(list.json[0]["id"], created.json["id"]);
 }
 
+TEST_P(RestJobs, ShowNoPasswordOfAUrl) {
+  const auto asked = std::make_shared<std::vector<std::string>>();
+  scheduler_->Work(redis_.address(), {{"preheat", Preheats(asked)}});
+  const RestReply created =
+      Call("POST", "/api/v1/jobs",
+           R"({"type":"preheat","args":{"type":"file","url":"http://u:pass-of-b@origin/b?sign=1",)"
+           R"("urls":["http://u:pass-of-a@origin/a"]}})");
+  ASSERT_EQ(created.status, 200) << created.body;
+  EXPECT_EQ(created.json["args"]["url"], "http://u:***@origin/b?sign=1");
+  EXPECT_EQ(created.json["args"]["urls"], json({"http://u:***@origin/a"}));
+  EXPECT_EQ(created.json["args"]["redacted"], true) << "another manager cannot send it again";
+  const json ended = Ended(created.json["id"]);
+  EXPECT_EQ(ended["state"], "SUCCESS") << ended;
+  EXPECT_EQ(ended["result"]["job_states"][0]["results"][0]["success_tasks"][1]["url"], "http://u:***@origin/b?sign=1");
+  EXPECT_THAT(ended.dump(), Not(HasSubstr("pass-of")));
+  ASSERT_EQ(asked->size(), 1u);
+  EXPECT_EQ(json::parse(asked->front())["urls"][1], "http://u:pass-of-b@origin/b?sign=1");
+  const RestReply looked =
+      Call("POST", "/api/v1/jobs", R"({"type":"get_task","args":{"url":"http://u:pass-of-b@origin/b"}})");
+  EXPECT_EQ(looked.json["args"]["url"], "http://u:***@origin/b");
+  EXPECT_EQ(looked.json["args"]["redacted"], true);
+}
+
 TEST_P(RestJobs, SendASchedulerOfAnOlderReleaseOneUrlAMessage) {
   const auto asked = std::make_shared<std::vector<std::string>>();
   scheduler_.reset();
@@ -332,6 +355,10 @@ TEST_P(RestJobs, RefuseWhatIsWrong) {
       {R"({"type":"preheat","args":{"type":"file","url":"http://a/b","piece_length":1}})", "piece_length"},
       {R"({"type":"preheat","args":{"type":"file","url":"http://169.254.169.254/latest/meta-data"}})", "forbidden"},
       {R"({"type":"preheat","args":{"type":"file","url":"http://[::ffff:169.254.169.254]/x"}})", "forbidden"},
+      {R"({"type":"preheat","args":{"type":"file","url":"http://2852039166/x"}})", "forbidden"},
+      {R"({"type":"preheat","args":{"type":"file","url":"http://0xa9.254.0251.254/x"}})", "forbidden"},
+      {R"({"type":"preheat","args":{"type":"file","url":"http://169.254.169.254./x"}})", "forbidden"},
+      {R"({"type":"preheat","args":{"type":"file","url":"s3://2852039166/x"}})", "forbidden"},
       {R"({"type":"preheat","args":{"type":"image","url":"http://169.254.169.254/v2/a/manifests/1"}})", "forbidden"},
       {R"({"type":"list_task_entries","args":{}})", "'required'"},
       {R"({"type":"list_task_entries","args":{"url":"file:///etc/"}})", "is no URL of an origin"},
@@ -419,6 +446,9 @@ TEST_P(RestJobs, MakeTheTableOfPeersThatOfTheScheduler) {
     host.type = i == 0 ? 1 : 0;
     host.cluster_id = i == 2 ? 0 : 1;
   }
+  // More than the columns hold: no host may keep the others out of the table.
+  answer->front().kernel_version = std::string(300, 'k');
+  answer->front().os = std::string(255, 'o') + "\u00e9";
   const RestReply synced = Call("POST", "/api/v1/jobs", R"({"type":"sync_peers"})");
   ASSERT_EQ(synced.status, 200) << synced.body;
   EXPECT_EQ(synced.body, "\"OK\"");
@@ -426,6 +456,8 @@ TEST_P(RestJobs, MakeTheTableOfPeersThatOfTheScheduler) {
   ASSERT_EQ(peers.json.size(), 2u) << peers.body;
   EXPECT_EQ(peers.json[0]["type"], "super");
   EXPECT_EQ(peers.json[0]["state"], "active");
+  EXPECT_EQ(peers.json[0]["kernel_version"], std::string(256, 'k'));
+  EXPECT_EQ(peers.json[0]["os"], std::string(255, 'o'));
   EXPECT_EQ(peers.json[1]["git_version"], "v1");
   answer->erase(answer->begin());
   answer->front().git_version = "v2";
