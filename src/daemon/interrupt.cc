@@ -4,31 +4,17 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
-#include <boost/asio/error.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/system/system_error.hpp>
 #include <exception>
 #include <tuple>
+
+#include "runtime/cancellation.h"
 
 namespace dragonfly::daemon {
 
 namespace asio = boost::asio;
-
-namespace {
-
-bool IsCancellation(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const boost::system::system_error& error) {
-    return error.code() == asio::error::operation_aborted;
-  } catch (...) {
-    return false;
-  }
-}
-
-}  // namespace
 
 asio::awaitable<bool> RunUntil(asio::awaitable<void> work, runtime::Signal signal, uint64_t seen) {
   if (signal.version() != seen) co_return false;
@@ -41,7 +27,7 @@ asio::awaitable<bool> RunUntil(asio::awaitable<void> work, runtime::Signal signa
   if (!failure) co_return true;
   // The wait ends first and without an exception only when the signal came; cancelling the caller cancels both.
   const bool signalled = std::get<0>(outcome)[0] == 1 && !std::get<2>(outcome);
-  if (signalled && IsCancellation(failure)) co_return false;
+  if (signalled && runtime::IsCancellation(failure)) co_return false;
   std::rethrow_exception(failure);
 }
 

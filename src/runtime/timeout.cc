@@ -4,7 +4,6 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
-#include <boost/asio/error.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -13,23 +12,11 @@
 #include <exception>
 #include <tuple>
 
+#include "runtime/cancellation.h"
+
 namespace dragonfly::runtime {
 
 namespace asio = boost::asio;
-
-namespace {
-
-bool IsCancellation(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const boost::system::system_error& error) {
-    return error.code() == asio::error::operation_aborted;
-  } catch (...) {
-    return false;
-  }
-}
-
-}  // namespace
 
 asio::awaitable<void> SleepUntil(TimePoint when) {
   asio::steady_timer timer(co_await asio::this_coro::executor, when);
