@@ -1,56 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/daemon.h"
 
-#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <chrono>
 #include <future>
-#include <thread>
 #include <utility>
 
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "daemon/announcer.h"
-#include "daemon/call_gate.h"
-#include "daemon/control_plane.h"
-#include "daemon/diagnosis_service.h"
-#include "daemon/download_service.h"
-#include "daemon/garbage_collector.h"
-#include "daemon/grpc_scheduler_link.h"
-#include "daemon/host_gauges.h"
-#include "daemon/host_info.h"
-#include "daemon/persistent_calls.h"
-#include "daemon/persistent_link.h"
-#include "daemon/persistent_tasks.h"
-#include "daemon/piece_provider.h"
-#include "daemon/probe.h"
-#include "daemon/proxy/server.h"
-#include "daemon/status_page.h"
-#include "daemon/task_manager.h"
-#include "daemon/tracing.h"
-#include "daemon/upload_service.h"
-#include "http/pages.h"
-#include "http/server.h"
-#include "rpc/channel.h"
-#include "rpc/server.h"
+#include "daemon/daemon_state.h"
 #include "rpc/tls_files.h"
 #include "runtime/local_address.h"
 #include "runtime/timeout.h"
-#include "runtime/token_bucket.h"
-#include "storage/content_store.h"
 #include "telemetry/log.h"
-#include "telemetry/metrics.h"
-#include "vortex/quic_server.h"
-#include "vortex/server.h"
 
 namespace dragonfly::daemon {
 namespace asio = boost::asio;
 namespace {
-
-constexpr char kUploadService[] = "dfdaemon.v2.DfdaemonUpload";
-constexpr char kDownloadService[] = "dfdaemon.v2.DfdaemonDownload";
 
 // How long a start waits for the schedulers. Longer than a probe takes, so that one that is there is found.
 constexpr auto kSchedulerWait = std::chrono::seconds(3);
@@ -87,90 +55,18 @@ asio::awaitable<absl::Status> Succeed(asio::awaitable<void> work) {
 
 }  // namespace
 
-struct Daemon::State {
-  State(const DaemonConfig& configuration, runtime::IoThreads& threads, runtime::BlockingPool& workers)
-      : config(configuration),
-        io(threads),
-        blocking(workers),
-        loop(threads.Next()),
-        download_limiter(config.download.rate_limit),
-        upload_limiter(config.upload.rate_limit),
-        back_to_source_limiter(config.download.back_to_source_rate_limit),
-        prefetch_limiter(config.proxy.prefetch_rate_limit),
-        probe(metrics),
-        gauges(metrics, config.storage.dir),
-        channels(PeerChannels(config)) {}
-
-  absl::Status Start();
-  absl::Status Identify();
-  absl::Status OpenStore();
-  absl::Status LinkSchedulers();
-  void MakeGates();
-  absl::Status OpenPersistentCache();
-  absl::Status ServePeers();
-  absl::Status ServeProxy();
-  void Announce();
-  absl::Status ServeLocalPrograms();
-  absl::Status ServeHttp();
-  void CollectGarbage();
-  absl::Status Stop(TimePoint deadline);
-  void LeaveSchedulers(TimePoint deadline);
-  void StopServers(TimePoint deadline);
-
-  asio::awaitable<absl::Status> AnnounceTo(std::string address);
-  std::vector<http::ReadinessCheck> Readiness() const;
-  DaemonStatus Status() const;
-
-  const DaemonConfig config;
-  runtime::IoThreads& io;
-  runtime::BlockingPool& blocking;
-  asio::io_context& loop;  // of the background work
-  HostIdentity identity;
-  std::atomic<bool> ready = false;
-  const TimePoint begun = Clock::now();
-  bool stopped = false;
-
-  // In the order of their making; what stands below uses what stands above.
-  telemetry::Metrics metrics;
-  std::unique_ptr<telemetry::Tracer> tracer;  // null: no traces are exported
-  runtime::TokenBucket download_limiter;
-  runtime::TokenBucket upload_limiter;
-  runtime::TokenBucket back_to_source_limiter;
-  runtime::TokenBucket prefetch_limiter;
-  Probe probe;
-  HostGauges gauges;
-  std::unique_ptr<OverloadMonitor> overload;
-  std::unique_ptr<CallGate> upload_gate;
-  std::unique_ptr<CallGate> download_gate;
-  rpc::ChannelPool channels;  // to peers
-  std::unique_ptr<storage::ContentStore> store;
-  std::unique_ptr<ControlPlane> control;
-  std::unique_ptr<GrpcSchedulerLink> link;
-  TaskHistory history;
-  std::unique_ptr<TaskManager> tasks;
-  std::unique_ptr<PersistentLink> persistent_link;
-  std::unique_ptr<PersistentTasks> persistent;
-  std::unique_ptr<vortex::PieceProvider> pieces;
-  std::unique_ptr<vortex::Server> vortex_server;
-  std::unique_ptr<vortex::QuicServer> quic_server;
-  std::unique_ptr<proxy::Server> proxy_server;
-  std::unique_ptr<HostInfo> host_owner;
-  // Both are used by what runs before they are made: null until then.
-  std::atomic<HostInfo*> host = nullptr;
-  std::unique_ptr<Service> upload_service;
-  std::unique_ptr<rpc::Server> upload_server;
-  std::unique_ptr<Announcer> announcer_owner;
-  std::atomic<Announcer*> announcer = nullptr;
-  std::unique_ptr<Service> download_service;
-  std::unique_ptr<Service> diagnosis_service;
-  std::unique_ptr<Service> persistent_service;
-  std::unique_ptr<Service> copies_service;
-  std::unique_ptr<rpc::Server> download_server;
-  std::unique_ptr<http::Server> health_server;
-  std::unique_ptr<http::Server> metrics_server;
-  std::unique_ptr<http::Server> stats_server;
-  std::unique_ptr<GarbageCollector> garbage;
-};
+Daemon::State::State(const DaemonConfig& configuration, runtime::IoThreads& threads, runtime::BlockingPool& workers)
+    : config(configuration),
+      io(threads),
+      blocking(workers),
+      loop(threads.Next()),
+      download_limiter(config.download.rate_limit),
+      upload_limiter(config.upload.rate_limit),
+      back_to_source_limiter(config.download.back_to_source_rate_limit),
+      prefetch_limiter(config.proxy.prefetch_rate_limit),
+      probe(metrics),
+      gauges(metrics, config.storage.dir),
+      channels(PeerChannels(config)) {}
 
 absl::Status Daemon::State::Identify() {
   identity.hostname = config.host.hostname;
@@ -263,59 +159,6 @@ absl::Status Daemon::State::OpenPersistentCache() {
   return absl::OkStatus();
 }
 
-absl::Status Daemon::State::ServePeers() {
-  pieces = MakePieceProvider(*store, probe, config.upload.disable_shared, &persistent->store());
-  vortex::ServerOptions vortex_options;
-  vortex_options.ip = config.storage.ip;
-  vortex_options.port = config.storage.tcp_port;
-  vortex_options.fast_open = config.storage.tcp_fastopen;
-  auto served = vortex::Server::Start(vortex_options, io, *pieces, upload_limiter);
-  if (!served.ok()) return Annotate(served.status(), "storage.server");
-  vortex_server = *std::move(served);
-  identity.vortex_port = vortex_server->port();
-  vortex::QuicServerOptions quic_options;
-  quic_options.ip = config.storage.ip;
-  quic_options.port = config.storage.quic_port;
-  auto served_by_quic = vortex::QuicServer::Start(quic_options, io, *pieces, upload_limiter);
-  if (!served_by_quic.ok()) return Annotate(served_by_quic.status(), "storage.server.quicPort");
-  quic_server = *std::move(served_by_quic);
-  identity.quic_port = quic_server->port();
-
-  UploadServiceOptions upload;
-  upload.identity = identity;
-  upload.fill_host = [this](common::v2::Host& out) {
-    if (HostInfo* const known = host.load()) known->FillNetwork(out);
-  };
-  upload.disable_shared = config.upload.disable_shared;
-  upload.persistent = persistent.get();
-  upload_service = MakeUploadService(*tasks, io, *upload_gate, upload_limiter, std::move(upload));
-  rpc::ServerOptions options;
-  options.addresses = {rpc::HostPort(config.upload.ip, config.upload.port)};
-  options.tls.section = "upload.server";
-  options.tls.ca_cert = config.upload.ca_cert;
-  options.tls.cert = config.upload.cert;
-  options.tls.key = config.upload.key;
-  copies_service = MakePersistentCopiesService(*persistent, io, *upload_gate);
-  options.services = {upload_service->grpc(), copies_service->grpc()};
-  DF_RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
-  options.tracer = tracer.get();
-  options.describe_call = DescribeCalls(identity.host_id);
-  auto listening = rpc::Server::Start(options);
-  if (!listening.ok()) return Annotate(listening.status(), "upload.server");
-  upload_server = *std::move(listening);
-  identity.upload_port = static_cast<uint16_t>(upload_server->port());
-  return absl::OkStatus();
-}
-
-absl::Status Daemon::State::ServeProxy() {
-  proxy::Server::Options options;
-  options.authority_dir = StrCat(config.storage.dir, "/proxy");
-  auto served = proxy::Server::Start(config, std::move(options), io, *tasks, *download_gate);
-  if (!served.ok()) return Annotate(served.status(), "proxy.server");
-  proxy_server = *std::move(served);
-  return absl::OkStatus();
-}
-
 void Daemon::State::Announce() {
   HostInfoOptions info;
   info.identity = identity;
@@ -345,105 +188,6 @@ void Daemon::State::Announce() {
   if (!serves || !Await(loop, announcer_owner->WaitUntilKnown(deadline))) {
     DF_LOG(Warn, "no scheduler knows this host yet: downloads come from their origin until one does");
   }
-}
-
-absl::Status Daemon::State::ServeLocalPrograms() {
-  download_service = MakeDownloadService(*tasks, io, *download_gate, persistent.get());
-  rpc::ServerOptions options;
-  options.addresses = {StrCat("unix:", config.download.socket_path)};
-  options.unix_socket_mode = config.download.socket_mode;
-  diagnosis_service = MakeDiagnosisService(history, config);
-  persistent_service = MakePersistentCacheService(*persistent, io, *download_gate);
-  options.services = {download_service->grpc(), diagnosis_service->grpc(), persistent_service->grpc()};
-  options.tracer = tracer.get();
-  options.describe_call = DescribeCalls(identity.host_id);
-  auto listening = rpc::Server::Start(options);
-  if (!listening.ok()) return Annotate(listening.status(), "download.server");
-  download_server = *std::move(listening);
-  return absl::OkStatus();
-}
-
-std::vector<http::ReadinessCheck> Daemon::State::Readiness() const {
-  using Check = http::ReadinessCheck::State;
-  std::vector<http::ReadinessCheck> checks;
-  checks.push_back({"servers", ready ? Check::kOk : Check::kFailed, ready ? "all serve" : "not all serve"});
-  if (!ready) return checks;  // the parts are on their way, or on their way out
-
-  // Downloads work without a scheduler, from their origin: that is a matter for people, not for a restart.
-  const bool wanted = control->wants_schedulers();
-  const size_t serving = control->schedulers().members().size();
-  if (const absl::Status health = control->dynconfig().health(); !health.ok()) {
-    checks.push_back({"dynconfig", Check::kWarning, StrCat(control->dynconfig().name(), ": ", MessageOf(health))});
-  }
-  checks.push_back({"schedulers", serving > 0 || !wanted ? Check::kOk : Check::kWarning,
-                    serving > 0 ? StrCat(serving, " serve") : "none serves: downloads come from their origin"});
-  for (const auto& [address, result] : control->schedulers().checks()) {
-    if (!result.ok()) {
-      checks.push_back({StrCat("scheduler ", address), Check::kWarning, std::string(MessageOf(result))});
-    }
-  }
-  const std::optional<TimePoint> announced = announcer.load()->last_known();
-  checks.push_back({"announcement", announced || !wanted ? Check::kOk : Check::kWarning,
-                    announced
-                        ? StrCat("taken ", absl::ToInt64Seconds(absl::FromChrono(Clock::now() - *announced)), " s ago")
-                        : "taken by no scheduler yet"});
-  const storage::ContentStore::Usage usage = store->usage();
-  checks.push_back(
-      {"disk", usage.available_bytes > 0 ? Check::kOk : Check::kFailed,
-       StrCat(usage.available_bytes, " of ", usage.total_bytes, " bytes are left in ", config.storage.dir)});
-  if (tracer != nullptr) {
-    const telemetry::Tracer::Counts counts = tracer->counts();
-    checks.push_back({"traces", counts.exported > 0 || counts.failed_exports == 0 ? Check::kOk : Check::kWarning,
-                      StrCat(counts.exported, " spans exported, ", counts.dropped, " dropped")});
-  }
-  return checks;
-}
-
-DaemonStatus Daemon::State::Status() const {
-  DaemonStatus status;
-  if (!ready) return status;  // the parts are on their way, or on their way out
-  status.host_id = identity.host_id;
-  status.seed = identity.seed;
-  status.uptime = absl::FromChrono(Clock::now() - begun);
-  for (const SchedulerSet::Member& member : control->schedulers().members())
-    status.schedulers.push_back(member.address);
-  for (const auto& content : store->List()) {
-    ++status.tasks;
-    if (content->complete()) ++status.complete_tasks;
-  }
-  const storage::ContentStore::Usage usage = store->usage();
-  status.content_bytes = usage.content_bytes;
-  status.available_bytes = usage.available_bytes;
-  status.total_bytes = usage.total_bytes;
-  status.download_limit = config.download.rate_limit;
-  status.upload_limit = config.upload.rate_limit;
-  status.back_to_source_limit = config.download.back_to_source_rate_limit;
-  status.peer_bytes = history.traffic().from_peers;
-  status.origin_bytes = history.traffic().from_origins;
-  status.downloads = history.Latest(kStatusDownloads);
-  return status;
-}
-
-absl::Status Daemon::State::ServeHttp() {
-  const auto serve = [this](const DaemonConfig::HttpServer& where, std::string_view key, http::Router pages,
-                            std::unique_ptr<http::Server>& out) -> absl::Status {
-    http::ServerOptions options;
-    options.ip = where.ip;
-    options.port = where.port;
-    auto served = http::Server::Start(options, io, std::move(pages));
-    if (!served.ok()) return Annotate(served.status(), key);
-    out = *std::move(served);
-    return absl::OkStatus();
-  };
-  http::Router health = http::MakeHealthPages([this] { return ready.load(); }, [this] { return Readiness(); });
-  AddStatusPages(health, [this] { return Status(); });
-  DF_RETURN_IF_ERROR(serve(config.health, "health.server", std::move(health), health_server));
-  DF_RETURN_IF_ERROR(serve(config.metrics, "metrics.server",
-                           http::MakeMetricsPages(metrics, [this] { gauges.Refresh(); }), metrics_server));
-  // Profiles are for engineers: a daemon does its work without them.
-  const absl::Status stats = serve(config.stats, "stats.server", http::MakeStatsPages(blocking), stats_server);
-  if (!stats.ok()) DF_LOG(Warn, "no profiles: {}", MessageOf(stats));
-  return absl::OkStatus();
 }
 
 void Daemon::State::CollectGarbage() {
@@ -493,20 +237,11 @@ absl::Status Daemon::State::Start() {
   Announce();
   DF_RETURN_IF_ERROR(ServeLocalPrograms());
   CollectGarbage();
-  upload_server->SetServing(kUploadService, true);
-  download_server->SetServing(kDownloadService, true);
+  SetServing(true);
   ready = true;
   DF_LOG(Info, "dfdaemon {} serves on {}, {} and {}", identity.host_id, config.download.socket_path,
          rpc::HostPort(identity.ip, identity.upload_port), rpc::HostPort(identity.ip, identity.vortex_port));
   return absl::OkStatus();
-}
-
-// The two servers together, since each may use the whole time.
-void Daemon::State::StopServers(TimePoint deadline) {
-  std::thread local;
-  if (download_server != nullptr) local = std::thread([&] { download_server->Shutdown(deadline); });
-  if (upload_server != nullptr) upload_server->Shutdown(deadline);
-  if (local.joinable()) local.join();
 }
 
 void Daemon::State::LeaveSchedulers(TimePoint deadline) {
@@ -522,8 +257,7 @@ void Daemon::State::LeaveSchedulers(TimePoint deadline) {
 absl::Status Daemon::State::Stop(TimePoint deadline) {
   if (std::exchange(stopped, true)) return absl::OkStatus();
   ready = false;
-  if (upload_server != nullptr) upload_server->SetServing(kUploadService, false);
-  if (download_server != nullptr) download_server->SetServing(kDownloadService, false);
+  SetServing(false);
 
   // First the books, so that nobody is sent here any more.
   if (garbage != nullptr) Await(loop, garbage->Stop());
