@@ -2,29 +2,26 @@
 #include "daemon/task_manager.h"
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "base/backend_error.h"
 #include "base/status.h"
 #include "base/task_id.h"
 #include "base/text.h"
-#include "base/url.h"
 #include "common/v2/common.pb.h"
 #include "daemon/caller.h"
 #include "daemon/copy_announcement.h"
-#include "daemon/lane.h"
+#include "daemon/lanes.h"
 #include "daemon/origin_access.h"
+#include "daemon/origin_listing.h"
+#include "daemon/prefetcher.h"
 #include "daemon/revalidation.h"
 #include "daemon/task_download.h"
 #include "runtime/run_on.h"
 #include "runtime/timeout.h"
-#include "source/plugin_set.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -33,88 +30,16 @@ namespace asio = boost::asio;
 
 namespace {
 
-// A download under way takes some 150 KiB beside its blocks, mostly of the gRPC library. So many begin at once; a burst
-// of more is worked off a part at a time, and what is slow holds up others for moments only.
-constexpr size_t kDownloadsAtOnce = 64;
-constexpr auto kDownloadPace = std::chrono::milliseconds(100);
 // How often a caller may meet downloads that fail for the sake of somebody else.
 constexpr int kAttemptsMax = 3;
-// Connections to origins are kept this long without use, at most twice as long.
-constexpr auto kOriginIdle = std::chrono::seconds(30);
-
-source::SourceOptions MakeSourceOptions(const DaemonConfig& config) {
-  source::SourceOptions options;
-  options.request_header.insert(config.backend.request_header.begin(), config.backend.request_header.end());
-  options.retries = static_cast<int>(std::min<uint64_t>(config.backend.retries, 100));
-  options.verify_tls = config.backend.verify_tls;
-  options.ca_file = config.backend.ca_file;
-  // The authority of the registry holds for what the proxy passes on and for what becomes a download alike.
-  if (options.ca_file.empty()) options.ca_file = config.proxy.registry_cert;
-  // The reader of the configuration and the proxy refuse what is no network.
-  const absl::StatusOr<http::Networks> forbidden = http::Networks::Parse(config.proxy.forbidden_networks);
-  options.forbidden = forbidden.ok() ? *forbidden : *http::Networks::Parse({"0.0.0.0/0", "::/0"});
-  options.redirect_cache_ttl = std::chrono::seconds(0);
-  if (config.backend.cache_temporary_redirect) {
-    const absl::Duration ttl = std::min(config.backend.cache_temporary_redirect_ttl, absl::Hours(24));
-    options.redirect_cache_ttl = absl::ToChronoSeconds(ttl);
-  }
-  if (!config.server.plugin_dir.empty()) {
-    options.plugins = source::PluginSet::Load(StrCat(config.server.plugin_dir, "/backend"));
-  }
-  return options;
-}
-
-PieceFetcher::Options MakeFetcherOptions(const TaskManagerParts& parts) {
-  PieceFetcher::Options options;
-  options.host_id = parts.identity.host_id;
-  const std::string& protocol = parts.config.download.protocol;
-  options.prefer = protocol == "grpc" ? PieceWay::kGrpc : protocol == "quic" ? PieceWay::kQuic : PieceWay::kTcp;
-  options.piece_timeout =
-      absl::ToChronoNanoseconds(std::min(parts.config.download.piece_timeout, absl::Hours(24 * 30)));
-  options.stall_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
-      absl::ToChronoMilliseconds(std::min(parts.config.download.collected_piece_timeout, absl::Seconds(10))));
-  return options;
-}
-
-// Connections to origins that nobody needs any more.
-asio::awaitable<void> CloseIdleOrigins(Lane& lane) {
-  for (;;) {
-    co_await runtime::SleepUntil(Clock::now() + kOriginIdle);
-    lane.sources->CloseIdle();
-  }
-}
 
 }  // namespace
 
 struct TaskManager::State {
-  explicit State(TaskManagerParts p)
-      : parts(std::move(p)), loads(parts.io.Next().get_executor(), parts.channels, parts.identity.host_id) {
-    const source::SourceOptions source_options = MakeSourceOptions(parts.config);
-    for (size_t index = 0; index < parts.io.size(); ++index) {
-      auto lane = std::make_unique<Lane>(parts.io.At(index));
-      lane->vortex = std::make_unique<vortex::Client>(lane->io, parts.limiters.download, vortex::Client::Options());
-      lane->quic =
-          std::make_unique<vortex::QuicClient>(lane->io, parts.limiters.download, vortex::QuicClient::Options());
-      lane->fetcher = std::make_unique<PieceFetcher>(*lane->vortex, *lane->quic, parts.channels,
-                                                     parts.limiters.download, MakeFetcherOptions(parts));
-      lane->sources = source::MakeSources(lane->io, source_options);
-      lane->loads = &loads;
-      lane->downloads = &downloads;
-      lanes.push_back(std::move(lane));
-    }
-    for (const auto& lane : lanes) {
-      lane->group.Spawn(CloseIdleOrigins(*lane));
-      for (const auto& other : lanes) {
-        if (other != lane) lane->others.push_back(other.get());
-      }
-    }
-  }
+  State(TaskManagerParts p, TaskManager& manager)
+      : parts(std::move(p)), lanes(parts), prefetcher(manager, lanes, parts.probe) {}
 
-  Lane& LaneFor(const TaskId& id) { return LaneFor(id.str()); }
-  Lane& LaneFor(std::string_view key) {
-    asio::io_context& io = parts.io.For(key);
-    return **std::find_if(lanes.begin(), lanes.end(), [&io](const auto& lane) { return &lane->io == &io; });
-  }
+  Lane& LaneFor(const TaskId& id) { return lanes.For(id.str()); }
 
   struct Joined {
     std::shared_ptr<TaskDownload> download;
@@ -134,21 +59,17 @@ struct TaskManager::State {
   asio::awaitable<absl::Status> AskForAccess(Caller& caller, const TaskId& id);
   asio::awaitable<absl::Status> FollowOnce(Caller& caller, Joined joined, bool ask);
   asio::awaitable<absl::Status> FollowShaped(Caller& caller, TaskDownload& download, Wishes::Id wish);
-  void StartPrefetch(TaskManager& manager, const TaskId& id, const Caller& caller);
   // Of a caller that wants the bytes in memory.
   asio::awaitable<void> ReadAhead(std::shared_ptr<storage::TaskContent> content) const;
-  asio::awaitable<void> Prefetch(TaskManager& manager, TaskId id, DownloadRequest request);
   // Serves `caller` from what is here, or by the task's running download.
   asio::awaitable<absl::Status> Serve(Caller& caller, TaskId id, std::shared_ptr<storage::TaskContent> here);
 
   const TaskManagerParts parts;
-  ParentLoads loads;
-  runtime::SoftLimit downloads{kDownloadsAtOnce, kDownloadPace};
-  std::vector<std::unique_ptr<Lane>> lanes;
+  Lanes lanes;
+  Prefetcher prefetcher;
   mutable absl::Mutex mutex;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
   absl::flat_hash_map<TaskId, std::shared_ptr<TaskDownload>> running ABSL_GUARDED_BY(mutex);
-  absl::flat_hash_set<TaskId> prefetching ABSL_GUARDED_BY(mutex);
 };
 
 absl::StatusOr<TaskManager::State::Joined> TaskManager::State::Join(const TaskId& id, const Caller& caller) {
@@ -272,78 +193,6 @@ asio::awaitable<absl::Status> TaskManager::State::Follow(Caller& caller, const T
   }
 }
 
-namespace {
-
-// The caller of a prefetch: nobody looks at the pieces.
-class NobodyLooks final : public DownloadObserver {
- public:
-  asio::awaitable<absl::Status> Started(const DownloadStarted&) override { co_return absl::OkStatus(); }
-  asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord&) override { co_return absl::OkStatus(); }
-};
-
-TaskLabels LabelsOf(const common::v2::Download& wire) {
-  TaskLabels labels;
-  labels.tag = wire.tag();
-  labels.application = wire.application();
-  labels.priority = wire.priority();
-  return labels;
-}
-
-}  // namespace
-
-asio::awaitable<void> TaskManager::State::Prefetch(TaskManager& manager, TaskId id, DownloadRequest request) {
-  // However it ends, the next range may start another.
-  struct Turn {
-    State& state;
-    const TaskId& id;
-    ~Turn() {
-      absl::MutexLock lock(&state.mutex);
-      state.prefetching.erase(id);
-    }
-  };
-  const Turn turn{*this, id};
-  const TaskLabels labels = LabelsOf(*request.wire);
-  telemetry::Span span = parts.probe.Under(request.trace).Start("prefetch_task");
-  span.Set("task_id", id.str());
-  request.trace = span.context();
-  span.AsParent().Start("prefetch_task_started").End();
-  parts.probe.PrefetchStarted(labels);
-  NobodyLooks observer;
-  const absl::Status status = co_await manager.Download(std::move(request), observer);
-  span.SetStatus(status);
-  if (status.ok()) co_return;
-  telemetry::Span failed = span.AsParent().Start("prefetch_task_failed");
-  failed.SetStatus(status);
-  parts.probe.PrefetchFailed(labels);
-  DF_LOG(Warn, "task {}: prefetch: {}", id.str(), status.ToString());
-}
-
-// A range of the file is asked for, and the rest is expected to be soon.
-void TaskManager::State::StartPrefetch(TaskManager& manager, const TaskId& id, const Caller& caller) {
-  {
-    absl::MutexLock lock(&mutex);
-    if (stopped || !prefetching.insert(id).second) return;
-  }
-  auto whole = std::make_shared<common::v2::Download>(*caller.wire());
-  whole->clear_range();
-  whole->clear_output_path();
-  whole->set_force_hard_link(false);
-  whole->clear_timeout();
-  whole->set_prefetch(false);
-  whole->set_is_prefetch(true);
-  whole->set_need_piece_content(false);
-  auto& header = *whole->mutable_request_header();
-  for (auto it = header.begin(); it != header.end();) {
-    it = EqualsIgnoreCase(it->first, "range") ? header.erase(it) : std::next(it);
-  }
-  DownloadRequest request;
-  request.wire = std::move(whole);
-  request.local = true;
-  request.origin = caller.origin();
-  request.trace = caller.trace();
-  LaneFor(id).group.Spawn(Prefetch(manager, id, std::move(request)));
-}
-
 asio::awaitable<void> TaskManager::State::ReadAhead(std::shared_ptr<storage::TaskContent> content) const {
   const uint64_t limit = parts.config.storage.cache_capacity;
   const std::function<absl::Status()> read = [content, limit] { return content->ReadAhead(limit); };
@@ -351,7 +200,7 @@ asio::awaitable<void> TaskManager::State::ReadAhead(std::shared_ptr<storage::Tas
   if (!status.ok()) DF_LOG(Debug, "task {}: read ahead: {}", content->id().str(), MessageOf(status));
 }
 
-TaskManager::TaskManager(TaskManagerParts parts) : state_(std::make_shared<State>(std::move(parts))) {}
+TaskManager::TaskManager(TaskManagerParts parts) : state_(std::make_shared<State>(std::move(parts), *this)) {}
 TaskManager::~TaskManager() = default;
 
 absl::StatusOr<TaskId> TaskManager::IdOf(const common::v2::Download& download) {
@@ -420,7 +269,7 @@ asio::awaitable<absl::Status> TaskManager::Download(DownloadRequest request, Dow
     if (complete) DF_CO_RETURN_IF_ERROR(resolved);
   }
   DF_CO_RETURN_IF_ERROR(co_await caller.CheckOutput(content));
-  if (wire->prefetch() && caller.wants_range() && !complete) state->StartPrefetch(*this, id, caller);
+  if (wire->prefetch() && caller.wants_range() && !complete) state->prefetcher.Start(id, caller);
   if (!here) content = nullptr;
   const TimePoint deadline = DeadlineOf(*wire);
   absl::Status status;
@@ -470,27 +319,14 @@ asio::awaitable<absl::Status> TaskManager::Delete(TaskId id) {
   co_return deleted;
 }
 
-namespace {
-
-// The clients belong to the thread of their lane, their end included.
-asio::awaitable<void> CloseLane(Lane& lane) {
-  lane.fetcher.reset();
-  lane.vortex.reset();
-  lane.quic.reset();
-  lane.sources.reset();
-  co_return;
-}
-
-}  // namespace
-
 asio::awaitable<void> TaskManager::Stop() {
   const std::shared_ptr<State> state = state_;
   {
     absl::MutexLock lock(&state->mutex);
     state->stopped = true;
   }
-  for (const auto& lane : state->lanes) co_await lane->group.Stop();
-  co_await state->loads.Stop();
+  state->prefetcher.Stop();
+  co_await state->lanes.Stop();
   std::vector<std::shared_ptr<TaskDownload>> never_begun;
   {
     absl::MutexLock lock(&state->mutex);
@@ -498,42 +334,12 @@ asio::awaitable<void> TaskManager::Stop() {
     state->running.clear();
   }
   for (const auto& download : never_begun) download->End(absl::CancelledError("the daemon is stopping"));
-  for (const auto& lane : state->lanes) {
-    co_await asio::co_spawn(lane->executor, CloseLane(*lane), asio::use_awaitable);
-  }
+  co_await state->lanes.Close();
 }
-
-namespace {
-
-asio::awaitable<absl::StatusOr<OriginListing>> ListOn(Lane& lane, source::OriginRequest request) {
-  OriginListing listing;
-  DF_CO_ASSIGN_OR_RETURN(const Url url, Url::Parse(request.url));
-  DF_CO_ASSIGN_OR_RETURN(source::Source* const source, lane.sources->For(request.url));
-  if (!url.path.ends_with('/')) {
-    absl::StatusOr<source::OriginStat> stat = co_await source->Stat(request);
-    if (stat.ok()) {
-      listing.stat = *std::move(stat);
-      co_return listing;
-    }
-    // A directory all the same, when the source says that the URL names no file.
-    if (!absl::IsInvalidArgument(stat.status())) co_return stat.status();
-  }
-  absl::StatusOr<std::vector<source::OriginEntry>> entries = co_await source->List(request, kOriginEntriesMax);
-  if (entries.ok()) {
-    listing.entries = *std::move(entries);
-    co_return listing;
-  }
-  // Where there are no directories, a slash at the end of a URL means nothing.
-  if (!absl::IsUnimplemented(entries.status())) co_return entries.status();
-  DF_CO_ASSIGN_OR_RETURN(listing.stat, co_await source->Stat(std::move(request)));
-  co_return listing;
-}
-
-}  // namespace
 
 asio::awaitable<absl::StatusOr<OriginListing>> TaskManager::ListOrigin(source::OriginRequest request) {
-  Lane& lane = state_->LaneFor(std::string_view(request.url));
-  co_return co_await runtime::RunOn(lane.executor, ListOn(lane, std::move(request)));
+  Lane& lane = state_->lanes.For(request.url);
+  co_return co_await runtime::RunOn(lane.executor, daemon::ListOrigin(*lane.sources, std::move(request)));
 }
 
 const HostIdentity& TaskManager::identity() const { return state_->parts.identity; }
