@@ -75,6 +75,12 @@ class PersistentDownloadCalls : public UnservedDownloadCalls {
 #undef DF_CALL
 #undef DF_STREAM
 
+// Imports the file that `request` names, when the manager does not block it. `tasks`, `gate`, `request` and `observer`,
+// which may be null, must outlive the call. Errors: those of PersistentTasks::Import(); PERMISSION_DENIED.
+boost::asio::awaitable<absl::StatusOr<PersistentImported>> ImportPersistent(
+    PersistentTasks& tasks, const CallGate& gate, const ::dfdaemon::v2::UploadPersistentCacheTaskRequest& request,
+    bool hard_link, ImportObserver* observer);
+
 // dragonfly.ext.v1.PersistentCache, for programs on this host. All must outlive the service.
 std::unique_ptr<Service> MakePersistentCacheService(PersistentTasks& tasks, runtime::IoThreads& io, CallGate& gate);
 

@@ -147,7 +147,6 @@ class UploadService final : public PersistentUploadCalls, public Service {
   asio::awaitable<absl::Status> SendPiece(telemetry::SpanContext trace, const wire::DownloadPieceRequest& request,
                                           wire::DownloadPieceResponse* response);
   asio::awaitable<absl::Status> SendHost(std::shared_ptr<rpc::ResponseWriter<common::v2::Host>> writer);
-  wire::SyncPiecesResponse NewsOf(const storage::PieceRecord& record) const;
 
   TaskManager& tasks_;
   runtime::TokenBucket& limiter_;
@@ -155,19 +154,6 @@ class UploadService final : public PersistentUploadCalls, public Service {
   Admission admission_{kPiecesInMemoryMax};
   ServiceCalls calls_;
 };
-
-wire::SyncPiecesResponse UploadService::NewsOf(const storage::PieceRecord& record) const {
-  wire::SyncPiecesResponse response;
-  response.set_number(record.number.value());
-  response.set_offset(record.range.offset);
-  response.set_length(record.range.length);
-  if (options_.identity.vortex_port != 0) {
-    response.set_ip(options_.identity.ip);
-    response.set_tcp_port(options_.identity.vortex_port);
-    if (options_.identity.quic_port != 0) response.set_quic_port(options_.identity.quic_port);
-  }
-  return response;
-}
 
 PieceSet InterestedPieces(const wire::SyncPiecesRequest& request) {
   uint32_t count = 0;
@@ -202,7 +188,10 @@ asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContex
     const absl::Status failure = content->failure();
     for (const storage::PieceRecord& record : content->FinishedSince(next)) {
       ++next;
-      if (wanted.Erase(record.number)) DF_CO_RETURN_IF_ERROR(co_await writer->Write(NewsOf(record)));
+      if (!wanted.Erase(record.number)) continue;
+      wire::SyncPiecesResponse news;
+      SetNews(record, options_.identity, &news);
+      DF_CO_RETURN_IF_ERROR(co_await writer->Write(std::move(news)));
     }
     if (content->complete()) break;
     if (!failure.ok() && (!running || tasks_.store().Find(id) != content)) {
