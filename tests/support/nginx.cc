@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/nginx.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -12,27 +10,15 @@
 #include <fstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "base/unique_fd.h"
+#include "tests/support/loopback.h"
 
 namespace dragonfly::testing {
 namespace {
 
 constexpr const char* kBinary = "/usr/sbin/nginx";
-
-UniqueFd ListenOnLoopback(uint16_t& port) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));  // inherited by nginx
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(fd.get(), 512) != 0 || ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error("no port on loopback");
-  }
-  port = ntohs(address.sin_port);
-  return fd;
-}
 
 std::string WithPorts(std::string text, const std::vector<uint16_t>& ports) {
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -50,9 +36,10 @@ Nginx::Nginx(const std::vector<ServerBlock>& servers) {
   std::vector<UniqueFd> listeners;
   std::string inherited = "NGINX=";
   for (const ServerBlock& server : servers) {
-    uint16_t port = 0;
-    listeners.push_back(ListenOnLoopback(port));
-    ports_.push_back(port);
+    BoundSocket bound = BindOnLoopback(SOCK_NONBLOCK);  // inherited by nginx
+    if (::listen(bound.fd.get(), 512) != 0) throw std::runtime_error("cannot listen on loopback");
+    ports_.push_back(bound.port);
+    listeners.push_back(std::move(bound.fd));
     tls_.push_back(server.tls);
     inherited += std::to_string(listeners.back().get()) + ";";
   }

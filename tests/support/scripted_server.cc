@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/scripted_server.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -11,8 +10,10 @@
 #include <array>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 
 #include "base/text.h"
+#include "tests/support/loopback.h"
 
 namespace dragonfly::testing {
 
@@ -39,17 +40,10 @@ void ScriptedServer::Connection::AwaitClientGone() {
 }
 
 ScriptedServer::ScriptedServer(Script script) : script_(std::move(script)) {
-  listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (!listener_.valid() || ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(listener_.get(), 64) != 0 ||
-      ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error("no port on loopback");
-  }
-  port_ = ntohs(address.sin_port);
+  BoundSocket bound = BindOnLoopback(SOCK_CLOEXEC);
+  if (::listen(bound.fd.get(), 64) != 0) throw std::runtime_error("cannot listen on loopback");
+  port_ = bound.port;
+  listener_ = std::move(bound.fd);
   acceptor_ = std::thread([this] { Accept(); });
 }
 

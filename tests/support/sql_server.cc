@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/sql_server.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,27 +15,13 @@
 #include <utility>
 #include <vector>
 
-#include "base/unique_fd.h"
+#include "tests/support/loopback.h"
 
 namespace dragonfly::testing {
 namespace {
 
 constexpr char kPostgresBin[] = "/usr/lib/postgresql/15/bin/";
 constexpr std::chrono::seconds kStartTimeout{60};
-
-// Free at this moment: the servers take no listening socket.
-uint16_t FreePort() {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error("no port on loopback");
-  }
-  return ntohs(address.sin_port);
-}
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);

@@ -28,7 +28,7 @@ HostInfoOptions SeedInfo() {
   return info;
 }
 
-class AnnouncerTest : public testing::Test {
+class AnnouncerTest : public ::testing::Test {
  protected:
   ~AnnouncerTest() override {
     if (announcer_ != nullptr) Await(io_.At(0), announcer_->Stop());

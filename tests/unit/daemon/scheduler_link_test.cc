@@ -94,7 +94,7 @@ ScriptedScheduler::Script Answering(std::vector<AnnouncePeerResponse> answers) {
   };
 }
 
-class SchedulerLinkTest : public testing::Test {
+class SchedulerLinkTest : public ::testing::Test {
  protected:
   ~SchedulerLinkTest() override {
     link_.reset();

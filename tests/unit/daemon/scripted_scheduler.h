@@ -23,9 +23,9 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "base/text.h"
-#include "rpc/server.h"
 #include "runtime/clock.h"
 #include "scheduler/v2/scheduler.grpc.pb.h"
+#include "tests/support/played_service.h"
 
 namespace dragonfly::daemon::test {
 
@@ -45,7 +45,7 @@ T Await(boost::asio::io_context& io, boost::asio::awaitable<T> work) {
   return result.get();
 }
 
-class ScriptedScheduler final : public ::scheduler::v2::Scheduler::Service {
+class ScriptedScheduler final : public ::dragonfly::testing::PlayedService<::scheduler::v2::Scheduler::Service> {
  public:
   using Request = ::scheduler::v2::AnnouncePeerRequest;
   using Response = ::scheduler::v2::AnnouncePeerResponse;
@@ -55,23 +55,6 @@ class ScriptedScheduler final : public ::scheduler::v2::Scheduler::Service {
 
   explicit ScriptedScheduler(Script script = nullptr) : script_(std::move(script)) { Start(0); }
   ~ScriptedScheduler() override { Stop(); }
-
-  // Serves, again, on the port of before (0: any).
-  void Start(int port) {
-    rpc::ServerOptions options;
-    options.addresses = {StrCat("127.0.0.1:", port)};
-    options.services = {this};
-    auto server = rpc::Server::Start(options);
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-    port_ = server_->port();
-  }
-  void Stop() {
-    if (server_ != nullptr) server_->Shutdown(Clock::now());
-    server_.reset();
-  }
-  int port() const { return port_; }
-  std::string address() const { return StrCat("127.0.0.1:", port_); }
 
   bool Read(Stream& stream, Request* request) {
     if (!stream.Read(request)) return false;
@@ -157,8 +140,6 @@ class ScriptedScheduler final : public ::scheduler::v2::Scheduler::Service {
 
  private:
   const Script script_;
-  std::unique_ptr<rpc::Server> server_;
-  int port_ = 0;
   mutable absl::Mutex mutex_;
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);
   std::vector<::scheduler::v2::AnnounceHostRequest> announcements_ ABSL_GUARDED_BY(mutex_);
