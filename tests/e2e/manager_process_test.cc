@@ -18,6 +18,7 @@
 #include "base/unique_fd.h"
 #include "tests/e2e/harness/cluster.h"
 #include "tests/e2e/harness/process.h"
+#include "tests/e2e/harness/program_test.h"
 #include "tests/support/sql_server.h"
 
 namespace dragonfly::e2e {
@@ -61,21 +62,9 @@ HttpReply HttpCall(int port, const std::string& method, const std::string& targe
   return reply;
 }
 
-class ManagerProgram : public ::testing::Test {
+class ManagerProgram : public ProgramTest {
  protected:
-  std::string Path(const std::string& name) const { return dir_.path() + "/" + name; }
-  std::string Write(const std::string& name, const std::string& text) const {
-    std::ofstream(Path(name)) << text;
-    return Path(name);
-  }
-  Process Run(std::vector<std::string> arguments, const std::map<std::string, std::string>& environment = {}) {
-    arguments.insert(arguments.begin(), Program("manager"));
-    return Process(std::move(arguments), Path("out" + std::to_string(++runs_)), environment);
-  }
-
- private:
-  TempDir dir_;
-  int runs_ = 0;
+  ManagerProgram() : ProgramTest("manager") {}
 };
 
 TEST_F(ManagerProgram, TellsVersionAndHelp) {

@@ -11,6 +11,7 @@
 #include "tests/e2e/harness/cluster.h"
 #include "tests/e2e/harness/origin.h"
 #include "tests/e2e/harness/process.h"
+#include "tests/e2e/harness/program_test.h"
 
 namespace dragonfly::e2e {
 namespace {
@@ -21,21 +22,9 @@ using ::testing::StartsWith;
 
 constexpr auto kTimeout = std::chrono::seconds(30);
 
-class SchedulerProgram : public ::testing::Test {
+class SchedulerProgram : public ProgramTest {
  protected:
-  std::string Path(const std::string& name) const { return dir_.path() + "/" + name; }
-  std::string Write(const std::string& name, const std::string& text) const {
-    std::ofstream(Path(name)) << text;
-    return Path(name);
-  }
-  Process Run(std::vector<std::string> arguments, const std::map<std::string, std::string>& environment = {}) {
-    arguments.insert(arguments.begin(), Program("scheduler"));
-    return Process(std::move(arguments), Path("out" + std::to_string(++runs_)), environment);
-  }
-
- private:
-  TempDir dir_;
-  int runs_ = 0;
+  SchedulerProgram() : ProgramTest("scheduler") {}
 };
 
 TEST_F(SchedulerProgram, TellsVersionAndHelp) {
