@@ -151,17 +151,10 @@ void TaskContent::StartWriteback(const ByteRange& range) {
 absl::Status TaskContent::Verify() {
   State& task = *state_;
   const State::Use use(state_);
-  std::optional<PieceLayout> layout;
-  {
-    const absl::MutexLock lock(&task.mutex);
-    if (!task.CompleteLocked()) {
-      return absl::FailedPreconditionError(StrCat("task ", task.identity.id.str(), " is not complete"));
-    }
-    layout = task.layout;
-  }
-  if (layout->piece_count() == 0) return absl::OkStatus();
+  DF_ASSIGN_OR_RETURN(const PieceLayout layout, task.CompleteLayout());
+  if (layout.piece_count() == 0) return absl::OkStatus();
   DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> file, task.ContentFile());
-  return task.CheckPieces(PieceNumber(0), PieceNumber(layout->piece_count() - 1), file->get());
+  return task.CheckPieces(PieceNumber(0), PieceNumber(layout.piece_count() - 1), file->get());
 }
 
 }  // namespace dragonfly::storage

@@ -69,21 +69,14 @@ absl::Status CheckOutput(const std::string& output_path, const ExportOptions& op
 absl::StatusOr<ExportMethod> TaskContent::ExportTo(const std::string& output_path, const ExportOptions& options) {
   State& task = *state_;
   const State::Use use(state_);
-  std::optional<PieceLayout> layout;
-  {
-    const absl::MutexLock lock(&task.mutex);
-    if (!task.CompleteLocked()) {
-      return absl::FailedPreconditionError(StrCat("task ", task.identity.id.str(), " is not complete"));
-    }
-    layout = task.layout;
-  }
+  DF_ASSIGN_OR_RETURN(const PieceLayout layout, task.CompleteLayout());
   DF_ASSIGN_OR_RETURN(const OutputPath output, OutputPath::Open(output_path));
   DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> file, task.ContentFile());
   const int fd = file->get();
   DF_ASSIGN_OR_RETURN(const OutputPath::Occupant occupant, output.OccupantFor(fd));
   if (occupant == OutputPath::Occupant::kOtherFile && !options.overwrite) return output.AlreadyExists();
-  if (layout->piece_count() > 0) {
-    DF_RETURN_IF_ERROR(task.CheckPieces(PieceNumber(0), PieceNumber(layout->piece_count() - 1), fd));
+  if (layout.piece_count() > 0) {
+    DF_RETURN_IF_ERROR(task.CheckPieces(PieceNumber(0), PieceNumber(layout.piece_count() - 1), fd));
   }
   task.Touch();
   if (occupant == OutputPath::Occupant::kSameFile) return ExportMethod::kAlreadyLinked;
@@ -96,7 +89,7 @@ absl::StatusOr<ExportMethod> TaskContent::ExportTo(const std::string& output_pat
   ExportMethod method = ExportMethod::kReflink;
   if (!made.Reflink(fd).ok()) {
     method = ExportMethod::kCopy;
-    DF_RETURN_IF_ERROR(made.Copy(fd, {0, layout->content_length()}));
+    DF_RETURN_IF_ERROR(made.Copy(fd, {0, layout.content_length()}));
   }
   DF_RETURN_IF_ERROR(made.Publish(options.overwrite));
   return method;

@@ -225,6 +225,12 @@ void TaskContent::State::Close(const absl::Status& why, bool pin) {
   changes.Notify();
 }
 
+absl::StatusOr<PieceLayout> TaskContent::State::CompleteLayout() const {
+  const absl::MutexLock lock(&mutex);
+  if (!CompleteLocked()) return absl::FailedPreconditionError(StrCat("task ", identity.id.str(), " is not complete"));
+  return *layout;
+}
+
 bool TaskContent::State::ReplaceableBy(const std::optional<uint64_t>& content_length, uint64_t piece_length) const {
   const absl::MutexLock lock(&mutex);
   std::optional<uint64_t> own_length;

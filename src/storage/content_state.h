@@ -144,6 +144,8 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   bool CompleteLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex) {
     return layout && table.count() == layout->piece_count();
   }
+  // Errors: FAILED_PRECONDITION while it is not complete.
+  absl::StatusOr<PieceLayout> CompleteLayout() const ABSL_LOCKS_EXCLUDED(mutex);
   bool HasRangeLocked(const ByteRange& range) const ABSL_SHARED_LOCKS_REQUIRED(mutex);
   // How a wait for `number` that began after `failures_before` calls of Fail() ends; nullopt: not yet.
   std::optional<absl::Status> OutcomeOf(PieceNumber number, uint64_t failures_before) const;
