@@ -124,7 +124,7 @@ struct Scheduler::State {
         seed_channels(ChannelsWith(rpc::FilesOf(config.seed_peer.tls, "seedPeer.tls"))),
         peer_channels(ChannelsWith(rpc::FilesOf(config.peer.tls, "peer.tls"))),
         manager_channels(ChannelsWith(rpc::FilesOf(config.manager.tls, "manager.tls"))),
-        service(shards, hosts, probe, cluster, config.server.request_rate_limit),
+        service(shards, hosts, probe, cluster, blocking, config.server.request_rate_limit),
         host_collection(threads.At(0).get_executor()) {}
 
   absl::Status Identify();

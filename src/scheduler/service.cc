@@ -65,8 +65,9 @@ ShardRunner& Shards::For(std::string_view task_id) const {
   return *runners_[absl::HashOf(ToAbsl(task_id)) % runners_.size()];
 }
 
-Service::Service(Shards& shards, HostTable& hosts, Probe& probe, const ClusterConfigs& cluster, double calls_per_second)
-    : shards_(shards), hosts_(hosts), probe_(probe), cluster_(cluster), gate_(calls_per_second) {}
+Service::Service(Shards& shards, HostTable& hosts, Probe& probe, const ClusterConfigs& cluster,
+                 runtime::BlockingPool& blocking, double calls_per_second)
+    : shards_(shards), hosts_(hosts), probe_(probe), cluster_(cluster), blocking_(blocking), gate_(calls_per_second) {}
 
 Service::~Service() = default;
 
@@ -196,15 +197,23 @@ grpc::ServerUnaryReactor* Service::AnnounceHost(grpc::CallbackServerContext* con
 
 grpc::ServerUnaryReactor* Service::ListHosts(grpc::CallbackServerContext* context, const api::ListHostsRequest* request,
                                              api::ListHostsResponse* response) {
-  return Serve(context, shards_.At(0).group(), [this, request, response] {
-    absl::Status status = Admit("ListHosts");
-    if (status.ok()) {
-      const auto type = request->has_type() ? std::optional<uint32_t>(request->type()) : std::nullopt;
-      for (const std::shared_ptr<Host>& host : hosts_.List(type)) *response->add_hosts() = *host->facts()->announced;
-    }
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto end = [this, reactor](const absl::Status& status) {
     probe_.Count(Call::kListHosts, status);
-    return status;
+    reactor->Finish(rpc::ToGrpc(status));
+  };
+  if (const absl::Status admitted = Admit("ListHosts"); !admitted.ok()) {
+    end(admitted);
+    return reactor;
+  }
+  // Copying and serialising all hosts takes as long as there are many: neither a shard nor gRPC shall wait for it.
+  const bool queued = blocking_.Post([this, end, request, response] {
+    const auto type = request->has_type() ? std::optional<uint32_t>(request->type()) : std::nullopt;
+    for (const std::shared_ptr<Host>& host : hosts_.List(type)) *response->add_hosts() = *host->facts()->announced;
+    end(absl::OkStatus());
   });
+  if (!queued) end(absl::ResourceExhaustedError("too many calls of ListHosts at once, please retry later."));
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* Service::DeleteHost(grpc::CallbackServerContext* context,

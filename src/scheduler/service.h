@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/blocking_pool.h"
 #include "runtime/rate_gate.h"
 #include "scheduler/cluster_config.h"
 #include "scheduler/host_table.h"
@@ -34,7 +35,8 @@ class PreheatService;
 // service, and the service the server that offers it.
 class Service final : public ::scheduler::v2::Scheduler::CallbackService {
  public:
-  Service(Shards& shards, HostTable& hosts, Probe& probe, const ClusterConfigs& cluster, double calls_per_second);
+  Service(Shards& shards, HostTable& hosts, Probe& probe, const ClusterConfigs& cluster,
+          runtime::BlockingPool& blocking, double calls_per_second);
   ~Service() override;
 
   // Who serves persistent cache tasks; without it their calls answer FAILED_PRECONDITION. Before the server starts; it
@@ -139,6 +141,7 @@ class Service final : public ::scheduler::v2::Scheduler::CallbackService {
   HostTable& hosts_;
   Probe& probe_;
   const ClusterConfigs& cluster_;
+  runtime::BlockingPool& blocking_;
   runtime::RateGate gate_;
   PersistentService* persistent_ = nullptr;
   PreheatService* preheat_ = nullptr;

@@ -279,6 +279,8 @@ class Cluster {
   }
 
   Scheduler& scheduler() { return *scheduler_; }
+  // Which its shards run on.
+  runtime::IoThreads& io() { return io_; }
   api::Scheduler::Stub& stub() { return *stub_; }
 
   // Calls `method` of the stub with a deadline.

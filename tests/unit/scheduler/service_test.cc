@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The scheduler over real gRPC.
 #include <array>
+#include <boost/asio/post.hpp>
+#include <future>
 
 #include "rpc/more_parents.h"
 #include "tests/unit/scheduler/cluster.h"
@@ -512,6 +514,19 @@ TEST(Unary, ListHostsByType) {
   EXPECT_THAT(list(std::nullopt), UnorderedElementsAre("normal", "super"));
   EXPECT_THAT(list(0), UnorderedElementsAre("normal"));
   EXPECT_THAT(list(1), UnorderedElementsAre("super"));
+}
+
+TEST(Unary, ListHostsKeepsNoShardBusy) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.Announce(MakeHost("normal")).ok());
+  // It is answered while all shards are busy with something else.
+  std::promise<void> go_on;
+  const std::shared_future<void> late = go_on.get_future().share();
+  for (size_t i = 0; i < cluster.io().size(); ++i) boost::asio::post(cluster.io().At(i), [late] { late.wait(); });
+  api::ListHostsResponse response;
+  EXPECT_TRUE(cluster.Call(&api::Scheduler::Stub::ListHosts, api::ListHostsRequest(), &response).ok());
+  EXPECT_EQ(response.hosts_size(), 1);
+  go_on.set_value();
 }
 
 TEST(Unary, DeleteHostTakesItsPeersAlongAtOnce) {
