@@ -27,6 +27,7 @@ absl::StatusOr<AdoptMethod> TaskContent::AdoptFile(int source, bool hard_link) {
   const absl::WriterMutexLock blocks(&task.blocks_mutex);
   const absl::MutexLock log_lock(&task.log_mutex);
   uint64_t length = 0;
+  bool exposed = false;
   {
     const absl::MutexLock lock(&task.mutex);
     if (task.closed) return task.ended;
@@ -34,6 +35,7 @@ absl::StatusOr<AdoptMethod> TaskContent::AdoptFile(int source, bool hard_link) {
       return absl::FailedPreconditionError(StrCat("task ", task.identity.id.str(), " has bytes of its own"));
     }
     length = task.layout->content_length();
+    exposed = task.exposed;
   }
   DF_ASSIGN_OR_RETURN(const FileStamp before, StampOf(source));
   if (before.size != length) {
@@ -41,13 +43,16 @@ absl::StatusOr<AdoptMethod> TaskContent::AdoptFile(int source, bool hard_link) {
         StrCat("task ", task.identity.id.str(), ": the file has ", before.size, " instead of ", length, " bytes"));
   }
 
-  DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> own, task.ContentFile());
-  if (::ioctl(own->get(), FICLONE, source) == 0) {
-    const absl::MutexLock lock(&task.mutex);
-    task.reserved = Reservation();
-    task.promised.ClearAll();
-    task.allocated = false;
-    return AdoptMethod::kReflink;
+  if (!exposed) {
+    DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> own, task.ContentFile());
+    if (::ioctl(own->get(), FICLONE, source) == 0) {
+      const absl::MutexLock lock(&task.mutex);
+      task.reserved = Reservation();
+      task.promised.ClearAll();
+      task.allocated = false;
+      task.adopted_generation = task.file_generation;
+      return AdoptMethod::kReflink;
+    }
   }
   if (!hard_link) return AdoptMethod::kNone;
 
@@ -63,7 +68,7 @@ absl::StatusOr<AdoptMethod> TaskContent::AdoptFile(int source, bool hard_link) {
   }
   const absl::StatusOr<FileStamp> after = StampOf(linked->get());
   const absl::MutexLock lock(&task.mutex);
-  ++task.file_generation;
+  task.adopted_generation = ++task.file_generation;
   task.store->content_files.Close(task.content_file);
   task.store->content_files.Put(task.content_file, *std::move(linked));
   task.reserved = Reservation();
@@ -88,6 +93,9 @@ absl::StatusOr<PieceRecord> TaskContent::AddPieceInPlace(PieceNumber number, std
     if (task.closed) return task.ended;
     DF_ASSIGN_OR_RETURN(record.range, task.RangeOf(number));
     if (task.table.Has(number)) return absl::AlreadyExistsError(StrCat(task.Describe(number), " is finished"));
+    if (task.adopted_generation != task.file_generation) {
+      return absl::AbortedError(StrCat(task.Describe(number), ": the content file was replaced"));
+    }
     if (!task.writers.insert(number.value()).second) {
       return absl::FailedPreconditionError(StrCat(task.Describe(number), " is being written"));
     }

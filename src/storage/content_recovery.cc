@@ -114,7 +114,7 @@ absl::Status TaskContent::State::NoticeForeignChanges(int fd) {
     if (age_ns >= kStampSettlesNs) known_stamp = stamp;
     if (!layout || stamp.size == layout->content_length()) return absl::OkStatus();
   }
-  ResetContent(generation);
+  ResetContent(generation).IgnoreError();  // logged; the next writer tries again
   return absl::DataLossError(StrCat("task ", identity.id.str(), ": an output linked to it was given another length"));
 }
 
@@ -137,7 +137,7 @@ absl::Status TaskContent::State::CheckPiece(const PieceRecord& record, uint64_t 
   const std::string what = StrCat(Describe(record.number), " is damaged on disk");
   DF_LOG(Warn, "storage: {}{}", what, shared ? "; an output linked to it was modified" : "");
   if (shared) {
-    ResetContent(generation);
+    ResetContent(generation).IgnoreError();  // logged; the next writer tries again
   } else {
     DropPiece(record.number, generation);
   }
@@ -162,13 +162,15 @@ void TaskContent::State::DropPiece(PieceNumber number, uint64_t generation) {
   changes.Notify();
 }
 
-void TaskContent::State::ResetContent(uint64_t generation) {
+absl::Status TaskContent::State::ResetContent(uint64_t generation) {
+  absl::Status made;
   {
     const absl::MutexLock log_lock(&log_mutex);
     uint64_t length = 0;
     {
       const absl::MutexLock lock(&mutex);
-      if (closed || generation != file_generation) return;
+      if (closed) return ended;
+      if (generation != file_generation) return absl::OkStatus();
       length = layout ? layout->content_length() : 0;
     }
     // The log still says that the file is shared, so a crash in here leaves pieces that the next start checks.
@@ -179,20 +181,36 @@ void TaskContent::State::ResetContent(uint64_t generation) {
     if (fresh.ok()) {
       if (!AppendLog(EncodeContentReset()).ok()) log_misses_drop = true;
     } else {
-      DF_LOG(Error, "storage: {}", fresh.status().ToString());
+      made = fresh.status();
+      DF_LOG(Error, "storage: {}", made.ToString());
     }
     const absl::MutexLock lock(&mutex);
-    if (closed) return;
+    if (closed) return ended;
     ++file_generation;
     store->content_files.Close(content_file);
     if (fresh.ok()) store->content_files.Put(content_file, *std::move(fresh));
     store->space.RemoveContent(table.bytes());
     table.DropAll();
-    exposed = false;
+    // Without a new file the name may still lead to the user's.
+    exposed = !made.ok();
     known_stamp.reset();
     allocated = false;
   }
   changes.Notify();
+  return made;
+}
+
+absl::Status TaskContent::State::LeaveExposedFile(PieceNumber for_piece) {
+  uint64_t generation = 0;
+  {
+    const absl::MutexLock lock(&mutex);
+    // With a writer, its pieces are being taken over in place; see AddPieceInPlace().
+    if (!exposed || closed || !writers.empty() || !RangeOf(for_piece).ok() || table.Has(for_piece)) {
+      return absl::OkStatus();
+    }
+    generation = file_generation;
+  }
+  return ResetContent(generation);
 }
 
 void TaskContent::State::SyncInBackground() {

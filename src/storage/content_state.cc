@@ -97,6 +97,8 @@ absl::Status TaskContent::State::ReserveWanted(const std::optional<ByteRange>& w
     reserved.Add(std::move(reservation));
     extent.offset = layout->RangeOf(interval.first).offset;
     extent.length = layout->RangeOf(interval.last).end() - extent.offset;
+    // The pieces will be in another file: see LeaveExposedFile().
+    if (exposed) return absl::OkStatus();
   }
 
   DF_ASSIGN_OR_RETURN(const std::shared_ptr<const UniqueFd> file, ContentFile());

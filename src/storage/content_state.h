@@ -119,8 +119,13 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   // CheckPiece() for the finished pieces [first, last], after NoticeForeignChanges().
   absl::Status CheckPieces(PieceNumber first, PieceNumber last, int fd);
   void DropPiece(PieceNumber number, uint64_t generation);
-  // Leaves the file to whoever else has a link to it, and begins with an empty one.
-  void ResetContent(uint64_t generation);
+  // Leaves the file to whoever else has a link to it, and begins with an empty one; does nothing when that was done
+  // since `generation`. After an error of making the new one the pieces are forgotten as well, but the content stays
+  // exposed.
+  absl::Status ResetContent(uint64_t generation);
+  // Before a piece is written: ResetContent() when others may have a link to the file, unless the piece is not to be
+  // written anyway. Errors: of ResetContent().
+  absl::Status LeaveExposedFile(PieceNumber for_piece);
 
   // Gives the file one more name, outside; foreign changes are looked for from then on.
   absl::Status LinkTo(const OutputPath& output, bool overwrite, int fd);
@@ -186,11 +191,12 @@ struct TaskContent::State final : Syncable, std::enable_shared_from_this<TaskCon
   absl::flat_hash_set<uint32_t> writers ABSL_GUARDED_BY(mutex);
   PieceBitmap promised ABSL_GUARDED_BY(mutex);  // pieces whose bytes are in `reserved`
   Reservation reserved ABSL_GUARDED_BY(mutex);
-  bool allocated ABSL_GUARDED_BY(mutex) = false;                  // blocks may be set aside for unfinished pieces
-  absl::Status ended ABSL_GUARDED_BY(mutex);                      // Fail() or Close()
-  uint64_t failures ABSL_GUARDED_BY(mutex) = 0;                   // calls of Fail()
-  uint64_t file_generation ABSL_GUARDED_BY(mutex) = 0;            // counts ResetContent()
-  bool exposed ABSL_GUARDED_BY(mutex) = false;                    // others may have a link to the file
+  bool allocated ABSL_GUARDED_BY(mutex) = false;                      // blocks may be set aside for unfinished pieces
+  absl::Status ended ABSL_GUARDED_BY(mutex);                          // Fail() or Close()
+  uint64_t failures ABSL_GUARDED_BY(mutex) = 0;                       // calls of Fail()
+  uint64_t file_generation ABSL_GUARDED_BY(mutex) = 0;                // counts ResetContent()
+  std::optional<uint64_t> adopted_generation ABSL_GUARDED_BY(mutex);  // of the file that AdoptFile() has taken
+  bool exposed ABSL_GUARDED_BY(mutex) = false;                        // others may have a link to the file: never write
   std::optional<FileStamp> known_stamp ABSL_GUARDED_BY(mutex);    // of the exposed file, when trust was last renewed
   std::shared_ptr<const UniqueFd> pinned ABSL_GUARDED_BY(mutex);  // of a deleted content: its name is gone
 };

@@ -242,6 +242,7 @@ absl::StatusOr<PieceRecord> PieceWriter::Commit(const std::optional<Digest>& exp
 }
 
 absl::StatusOr<PieceWriter> TaskContent::BeginPiece(PieceNumber number) {
+  DF_RETURN_IF_ERROR(state_->LeaveExposedFile(number));
   absl::StatusOr<PieceWriter> piece = TryBeginPiece(number);
   if (absl::IsResourceExhausted(piece.status()) &&
       state_->store->MakeRoom(state_->identity.id, state_->identity.piece_length)) {
@@ -264,6 +265,9 @@ absl::StatusOr<PieceWriter> TaskContent::TryBeginPiece(PieceNumber number) {
     if (task.table.Has(number)) return absl::AlreadyExistsError(StrCat(task.Describe(number), " is finished"));
     if (task.writers.contains(number.value())) {
       return absl::FailedPreconditionError(StrCat(task.Describe(number), " is being written"));
+    }
+    if (task.exposed) {
+      return absl::AbortedError(StrCat(task.Describe(number), ": the content file is linked to a file of a user"));
     }
     if (task.promised.Test(number)) {
       task.promised.Clear(number);

@@ -113,7 +113,8 @@ class TaskContent {
 
   // At most one writer per piece. Errors: ALREADY_EXISTS when the piece is finished; FAILED_PRECONDITION when another
   // writer has it (wait with WhenFinished()); OUT_OF_RANGE when the content has no such piece; RESOURCE_EXHAUSTED when
-  // its bytes were not reserved by FindOrCreate() and do not fit; CANCELLED after deletion.
+  // its bytes were not reserved by FindOrCreate() and do not fit; CANCELLED after deletion. Where a user may have a
+  // link to the file, the content begins anew with an empty one first; errors of open(2) then.
   absl::StatusOr<PieceWriter> BeginPiece(PieceNumber number);
 
   // For a content of unknown length: the last piece was committed, the whole is `content_length` bytes. Commit()
@@ -128,7 +129,8 @@ class TaskContent {
   absl::StatusOr<AdoptMethod> AdoptFile(int source, bool hard_link);
 
   // Finishes a piece whose bytes lie in the file since AdoptFile(). They are read once for their checksum, unless that
-  // is known. Several threads may add different pieces. Errors: as BeginPiece(), and of pread(2).
+  // is known. Several threads may add different pieces. Errors: as BeginPiece(), and of pread(2); ABORTED when the
+  // content has begun anew since AdoptFile().
   absl::StatusOr<PieceRecord> AddPieceInPlace(PieceNumber number, std::optional<uint32_t> crc32);
 
   // Has the kernel begin to write `range` to the disk, so that a later Sync() waits for less.

@@ -128,6 +128,26 @@ TEST_F(AdoptionTest, AChangeOfTheFileIsNoticed) {
   EXPECT_EQ(ReadFile(source_), changed) << "the user's file is left alone";
 }
 
+TEST_F(AdoptionTest, APieceThatIsNotTakenInPlaceIsNotWrittenIntoTheUsersFile) {
+  Age(source_);
+  const auto content = Make(1, kSize);
+  ASSERT_EQ(*Adopt(*content, true, source_), AdoptMethod::kHardLink);
+  ASSERT_TRUE(content->AddPieceInPlace(PieceNumber(0), std::nullopt).ok());
+  EXPECT_EQ(content->BeginPiece(PieceNumber(0)).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(content->BeginPiece(PieceNumber(4)).status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(content->finished_piece_count(), 1u);
+
+  const std::string other = BytesOf(2, kSize);
+  for (const uint32_t n : {1u, 2u, 3u, 0u}) {
+    // What lies in the new file is nobody's.
+    if (n == 2) EXPECT_EQ(content->AddPieceInPlace(PieceNumber(n), 7).status().code(), absl::StatusCode::kAborted);
+    ASSERT_TRUE(WritePiece(*content, n, std::string_view(other).substr(n * kPiece, kPiece)).ok()) << n;
+  }
+  EXPECT_TRUE(BytesIn(*content) == other);
+  EXPECT_TRUE(ReadFile(source_) == BytesOf(1, kSize)) << "the user's file is left alone";
+  EXPECT_EQ(std::filesystem::hard_link_count(source_), 1u);
+}
+
 TEST_F(AdoptionTest, ALinkedContentIsReadAgainAfterARestart) {
   Age(source_);
   {

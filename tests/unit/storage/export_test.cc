@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/statfs.h>
 
 #include "tests/unit/storage/store_fixture.h"
@@ -194,6 +195,53 @@ TEST_F(ExportTest, NoticesWhenAUserCutsALinkedOutput) {
   EXPECT_TRUE(absl::IsDataLoss(content->ExportTo(dir_ / "second", ExportOptions()).status()));
   EXPECT_FALSE(content->complete());
   EXPECT_EQ(std::filesystem::file_size(dir_ / "output"), 3 * kPiece + 1);
+}
+
+// While it lives, the process can open no file.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit none{0, before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  }
+  NoMoreFiles(const NoMoreFiles&) = delete;
+  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
+  ~NoMoreFiles() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before_), 0); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(ExportTest, NeverWritesIntoTheUsersFileWhenItCannotMakeOneOfItsOwn) {
+  const auto content = MakeComplete(1, 3 * kPiece);
+  const std::string output = dir_ / "output";
+  ASSERT_EQ(*content->ExportTo(output, ExportOptions()), ExportMethod::kHardLink);
+  std::string theirs = BytesOf(1, 3 * kPiece);
+  theirs.replace(kPiece, 4, "mine");
+  const UniqueFd user(::open(output.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_EQ(::pwrite(user.get(), "mine", 4, kPiece), 4);
+  const timespec later[2] = {{0, UTIME_OMIT}, {absl::ToTimeT(absl::Now()) + 5, 0}};
+  ASSERT_EQ(::futimens(user.get(), later), 0);
+  {
+    const NoMoreFiles no_more_files;
+    EXPECT_TRUE(absl::IsDataLoss(content->OpenPiece(PieceNumber(1)).status()));
+    EXPECT_EQ(content->finished_piece_count(), 0u);
+    const absl::Status refused = content->BeginPiece(PieceNumber(0)).status();
+    EXPECT_FALSE(refused.ok());
+    EXPECT_NE(refused.message().find(content->path()), std::string::npos) << refused;
+  }
+  EXPECT_TRUE(ReadFile(output) == theirs);
+  EXPECT_EQ(store_->usage().content_bytes, 0u);
+
+  const std::string bytes = BytesOf(1, 3 * kPiece);
+  for (uint32_t n = 0; n < 3; ++n) {
+    ASSERT_TRUE(WritePiece(*content, n, std::string_view(bytes).substr(n * kPiece, kPiece)).ok());
+  }
+  EXPECT_TRUE(ReadFile(output) == theirs);
+  EXPECT_TRUE(ReadFile(content->path()) == bytes);
+  OpenStore();
+  EXPECT_TRUE(store_->Find(IdOf(1))->complete());
 }
 
 TEST_F(ExportTest, ChecksALinkedContentAfterARestart) {
