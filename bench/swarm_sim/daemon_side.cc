@@ -11,6 +11,8 @@ namespace dragonfly::swarm {
 namespace {
 
 constexpr int kSchedulesMax = 5;  // as the daemon's scheduler.maxScheduleCount
+// Word of given pieces is gathered for as long (src/daemon/upload_service.cc).
+constexpr double kGivenSeconds = 0.01;
 
 }  // namespace
 
@@ -88,7 +90,8 @@ void Swarm::BetweenPeers(const Event& event) {
         After(back, Kind::kParentLost, event.a, event.b, 0, event.more);
         break;
       }
-      if (parent.phase != Phase::kComplete) parent.subscribers.push_back({event.a, event.b, event.more});
+      (parent.phase == Phase::kComplete ? parent.followers : parent.subscribers)
+          .push_back({event.a, event.b, event.more});
       After(back, Kind::kTold, event.a, event.b, 0, event.more);
       break;
     }
@@ -98,6 +101,7 @@ void Swarm::BetweenPeers(const Event& event) {
       if (parent.phase == Phase::kDead) break;
       for (auto piece = parent.has.NextFrom(PieceNumber(0)); piece; piece = parent.has.NextFrom(piece->next())) {
         child.batch->Announce(event.b, *piece);
+        if (Follow() && parent.given.Contains(*piece)) child.batch->NoteGiven(event.b, *piece);
       }
       if (parent.phase == Phase::kComplete) child.batch->SetNewsOpen(event.b, false);
       Pump(event.a);
@@ -106,6 +110,9 @@ void Swarm::BetweenPeers(const Event& event) {
     case Kind::kNews:
       peers_[event.a].batch->Announce(event.b, PieceNumber(event.c));
       Pump(event.a);
+      break;
+    case Kind::kGiven:
+      peers_[event.a].batch->NoteGiven(event.b, PieceNumber(event.c));
       break;
     case Kind::kParentLost:
       DropParent(event.a, event.b);
@@ -120,8 +127,9 @@ void Swarm::BetweenPeers(const Event& event) {
 
 void Swarm::Begin(const Event& event) {
   SimPeer& child = peers_[event.a];
-  const SimPeer& parent = peers_[child.parents[event.b]];
+  SimPeer& parent = peers_[child.parents[event.b]];
   if (parent.phase == Phase::kDead) return;
+  if (Follow() && parent.phase == Phase::kComplete) TellGiven(parent, event.c);
   const Host& from = hosts_[parent.host];
   const Host& to = hosts_[child.host];
   for (Transfer& transfer : child.transfers) {
@@ -131,6 +139,19 @@ void Swarm::Begin(const Event& event) {
         from.up, to.down, far ? wan_[from.site].first : Network::kNone, far ? wan_[to.site].second : Network::kNone,
         static_cast<double>(layout_.RangeOf(PieceNumber(event.c)).length), uint64_t{event.a} << 32 | event.c, now_);
     return;
+  }
+}
+
+void Swarm::TellGiven(SimPeer& parent, uint32_t piece) {
+  if (parent.given.piece_count() == 0) parent.given = daemon::PieceSet(layout_.piece_count());
+  if (!parent.given.Insert(PieceNumber(piece))) return;
+  std::erase_if(parent.followers, [&](const Subscriber& follower) {
+    const SimPeer& child = peers_[follower.child];
+    return child.generation != follower.generation || child.phase != Phase::kDownloading;
+  });
+  for (const Subscriber& follower : parent.followers) {
+    After(Latency(parent.host, peers_[follower.child].host) + kGivenSeconds, Kind::kGiven, follower.child,
+          follower.index, piece, follower.generation);
   }
 }
 
@@ -220,7 +241,7 @@ void Swarm::Complete(uint32_t index) {
     After(Latency(peer.host, peers_[subscriber.child].host), Kind::kTold, subscriber.child, subscriber.index, 0,
           subscriber.generation);
   }
-  peer.subscribers.clear();
+  peer.followers = std::exchange(peer.subscribers, {});
   peer.batch.reset();
 }
 

@@ -27,6 +27,7 @@ enum class Kind : uint8_t {
   kSubscribe,    // child, index of its parent, generation: at the parent
   kTold,         // child, index, generation: all that the parent has
   kNews,         // child, index, piece (generation in `more`)
+  kGiven,        // child, index, piece (generation in `more`)
   kParentLost,   // child, index, generation
   kBegin,        // child, index, piece (generation in `more`)
   kLook,         // peer

@@ -141,6 +141,7 @@ void Swarm::Handle(const Event& event) {
     case Kind::kSubscribe:
     case Kind::kTold:
     case Kind::kNews:
+    case Kind::kGiven:
     case Kind::kParentLost:
     case Kind::kBegin:
       // What was meant for a batch that is over is dropped.

@@ -75,8 +75,10 @@ struct SimPeer {
   int schedules = 0;
   std::vector<uint32_t> parents;  // of the batch
   std::vector<Transfer> transfers;
-  std::vector<Subscriber> subscribers;
-  std::deque<Given> inbox;  // answers under way
+  std::vector<Subscriber> subscribers;  // that do not know yet all that it has
+  std::vector<Subscriber> followers;    // that are told what it gives; of a complete peer
+  daemon::PieceSet given;               // since it is complete
+  std::deque<Given> inbox;              // answers under way
   std::shared_ptr<scheduler::PeerStream> stream;
   double arrived = 0;
   double done = 0;
@@ -130,6 +132,8 @@ class Swarm : public scheduler::SeedLauncher {
   void DropParent(uint32_t peer, uint32_t index);
   void StopTransfer(SimPeer& peer, size_t at);
   void Begin(const Event& event);
+  bool Follow() const { return options_.rules == Rules::kWide; }
+  void TellGiven(SimPeer& parent, uint32_t piece);
   void Die();
 
   const Scenario scenario_;

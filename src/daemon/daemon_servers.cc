@@ -21,7 +21,7 @@ constexpr char kDownloadService[] = "dfdaemon.v2.DfdaemonDownload";
 }  // namespace
 
 absl::Status Daemon::State::ServePeers() {
-  pieces = MakePieceProvider(*store, probe, config.upload.disable_shared, &persistent->store());
+  pieces = MakePieceProvider(*store, given, probe, config.upload.disable_shared, &persistent->store());
   vortex::ServerOptions vortex_options;
   vortex_options.ip = config.storage.ip;
   vortex_options.port = config.storage.tcp_port;
@@ -45,7 +45,7 @@ absl::Status Daemon::State::ServePeers() {
   };
   upload.disable_shared = config.upload.disable_shared;
   upload.persistent = persistent.get();
-  upload_service = MakeUploadService(*tasks, io, *upload_gate, upload_limiter, std::move(upload));
+  upload_service = MakeUploadService(*tasks, io, *upload_gate, upload_limiter, given, std::move(upload));
   rpc::ServerOptions options;
   options.addresses = {rpc::HostPort(config.upload.ip, config.upload.port)};
   options.tls.section = "upload.server";

@@ -16,6 +16,7 @@
 #include "daemon/control_plane.h"
 #include "daemon/daemon.h"
 #include "daemon/garbage_collector.h"
+#include "daemon/given_pieces.h"
 #include "daemon/grpc_scheduler_link.h"
 #include "daemon/host_gauges.h"
 #include "daemon/host_info.h"
@@ -90,6 +91,7 @@ struct Daemon::State {
   std::unique_ptr<CallGate> download_gate;
   rpc::ChannelPool channels;  // to peers
   std::unique_ptr<storage::ContentStore> store;
+  GivenPieces given;
   std::unique_ptr<ControlPlane> control;
   std::unique_ptr<GrpcSchedulerLink> link;
   TaskHistory history;

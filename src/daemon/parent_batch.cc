@@ -168,7 +168,7 @@ void ParentBatch::UpdateWishes() {
     if (numbers.empty()) continue;
     ++parents_[index].open_streams;
     dispatcher_.SetNewsOpen(index, true);
-    group_.Spawn(FollowNews(index, std::move(numbers)));
+    group_.Spawn(FollowParent(index, std::move(numbers)));
   }
 }
 
@@ -198,23 +198,30 @@ bool ParentBatch::TakeNews(size_t index, const PieceNews& news) {
   return true;
 }
 
-// Until the news end or the parent is dropped.
-asio::awaitable<void> ParentBatch::FollowNews(size_t index, std::vector<PieceNumber> numbers) {
-  co_await RunUntil(ReadNews(index, std::move(numbers)), parents_[index].dropped, 0);
+// Until the stream ends or the parent is dropped.
+asio::awaitable<void> ParentBatch::FollowParent(size_t index, std::vector<PieceNumber> numbers) {
+  bool news_open = true;
+  co_await RunUntil(ReadNews(index, std::move(numbers), news_open), parents_[index].dropped, 0);
+  if (news_open) EndNews(index);
+}
+
+// One of the parent's streams tells of no more pieces.
+void ParentBatch::EndNews(size_t index) {
   parents_[index].heard = true;
   if (--parents_[index].open_streams == 0) dispatcher_.SetNewsOpen(index, false);
   events_.Notify();
 }
 
-asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers) {
+asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumber> numbers, bool& news_open) {
   const std::string address = parents_[index].address.grpc;
-  const std::unique_ptr<PieceNewsStream> stream = OpenPieceNews(channels_, address, options_.host_id, content_->id(),
-                                                                numbers, options_.trace.context(), options_.type);
+  const bool follow = numbers.size() >= kPiecesWorthWatching;
+  const std::unique_ptr<PieceNewsStream> stream = OpenPieceNews(
+      channels_, address, options_.host_id, content_->id(), numbers, options_.trace.context(), options_.type, follow);
   bool tag_seen = false;
   while (dispatcher_.live(index)) {
     absl::StatusOr<std::optional<PieceNews>> news = co_await stream->Next(Clock::now() + options_.news_timeout);
     if (!news.ok()) {
-      AddCause(index, news.status());
+      if (news_open) AddCause(index, news.status());
       // A broken connection must not be met again by the next task.
       if (absl::IsUnavailable(news.status())) channels_.Drop(address);
       break;
@@ -224,6 +231,9 @@ asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumbe
       DropParent(index, absl::FailedPreconditionError("has another version of the object"));
       break;
     }
+    if ((*news)->all_told && std::exchange(news_open, false)) EndNews(index);
+    for (const PieceNumber number : (*news)->given) dispatcher_.NoteGiven(index, number);
+    if ((*news)->all_told || !(*news)->given.empty()) continue;
     if (!TakeNews(index, **news)) {
       DropParent(index, absl::DataLossError(StrCat("announced piece ", (*news)->number.value(), " at ",
                                                    (*news)->range.offset, " of ", (*news)->range.length,

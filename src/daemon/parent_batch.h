@@ -73,9 +73,9 @@ class ParentBatch {
   struct Parent {
     CandidateParent candidate;
     ParentAddress address;
-    PieceSet asked;  // pieces whose news were asked for
-    int open_streams = 0;
-    int failures = 0;  // pieces that it did not have after all
+    PieceSet asked;        // pieces whose news were asked for
+    int open_streams = 0;  // that may tell of more pieces
+    int failures = 0;      // pieces that it did not have after all
     std::unique_ptr<ParentLoads::Watch> load;
     bool helper = false;      // given while the batch ran
     bool heard = false;       // its news have begun or ended
@@ -86,7 +86,8 @@ class ParentBatch {
   // Pieces that may be missing at a parent that announced them before it is dropped.
   static constexpr int kFailuresMax = 3;
   static constexpr size_t kCausesMax = 8;
-  // With fewer pieces to get, a choice by load is over before the loads are known.
+  // With fewer pieces to get, a choice by load is over before the loads are known, and parents give them all too soon
+  // to be followed.
   static constexpr size_t kPiecesWorthWatching = 8;
   // How long the first news of a helper are waited for when nobody else can give anything. Bounded, since helpers may
   // wait for this host in turn.
@@ -98,8 +99,9 @@ class ParentBatch {
   boost::asio::awaitable<void> Loop();
   boost::asio::awaitable<void> ForwardWishes(uint64_t seen);
   boost::asio::awaitable<void> TakeMoreParents();
-  boost::asio::awaitable<void> FollowNews(size_t index, std::vector<PieceNumber> numbers);
-  boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers);
+  boost::asio::awaitable<void> FollowParent(size_t index, std::vector<PieceNumber> numbers);
+  boost::asio::awaitable<void> ReadNews(size_t index, std::vector<PieceNumber> numbers, bool& news_open);
+  void EndNews(size_t index);
   boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, uint64_t serial,
                                         runtime::Signal cancel);
   boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "base/host_port.h"
@@ -15,6 +16,7 @@
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/capability.h"
 #include "rpc/client_call.h"
+#include "rpc/given_pieces.h"
 #include "rpc/trace_metadata.h"
 
 namespace dragonfly::daemon {
@@ -46,6 +48,10 @@ class GrpcPieceNewsStream final : public PieceNewsStream {
     if (!message->has_value()) co_return std::nullopt;
     const Response& response = **message;
     PieceNews news;
+    if constexpr (std::is_same_v<Response, wire::SyncPiecesResponse>) {
+      news.all_told = rpc::IsAllTold(response);
+      news.given = rpc::GivenIn(response);
+    }
     news.number = PieceNumber(response.number());
     news.range = ByteRange{response.offset(), response.length()};
     if (response.has_tcp_port()) news.endpoint = EndpointAt(response.ip(), response.tcp_port());
@@ -81,13 +87,12 @@ bool NotServed(const absl::Status& status) { return absl::IsUnavailable(status) 
 
 namespace {
 
-// `open(stub, context, request, reactor)` begins the call.
+// `request` is complete but for what every such call tells; `open(stub, context, request, reactor)` begins the call.
 template <typename Request, typename Response, typename Open>
 std::unique_ptr<PieceNewsStream> StartPieceNews(rpc::ChannelPool& channels, const std::string& address,
                                                 const std::string& host_id, const TaskId& task,
                                                 const std::vector<PieceNumber>& numbers,
-                                                const telemetry::SpanContext& trace, Open open) {
-  Request request;
+                                                const telemetry::SpanContext& trace, Request request, Open open) {
   request.set_host_id(host_id);
   request.set_task_id(task.str());
   request.mutable_interested_piece_numbers()->Reserve(static_cast<int>(numbers.size()));
@@ -108,16 +113,20 @@ std::unique_ptr<PieceNewsStream> StartPieceNews(rpc::ChannelPool& channels, cons
 std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
                                                const std::string& host_id, const TaskId& task,
                                                const std::vector<PieceNumber>& numbers,
-                                               const telemetry::SpanContext& trace, TaskType type) {
+                                               const telemetry::SpanContext& trace, TaskType type, bool follow) {
   using Stub = wire::DfdaemonUpload::Stub;
   if (type == TaskType::kPersistentCache) {
     return StartPieceNews<wire::SyncPersistentCachePiecesRequest, wire::SyncPersistentCachePiecesResponse>(
-        channels, address, host_id, task, numbers, trace, [](Stub& stub, auto* context, auto* message, auto* reactor) {
+        channels, address, host_id, task, numbers, trace, {},
+        [](Stub& stub, auto* context, auto* message, auto* reactor) {
           stub.async()->SyncPersistentCachePieces(context, message, reactor);
         });
   }
+  wire::SyncPiecesRequest request;
+  if (follow) rpc::SetFollowsGiven(request);
   return StartPieceNews<wire::SyncPiecesRequest, wire::SyncPiecesResponse>(
-      channels, address, host_id, task, numbers, trace, [](Stub& stub, auto* context, auto* message, auto* reactor) {
+      channels, address, host_id, task, numbers, trace, std::move(request),
+      [](Stub& stub, auto* context, auto* message, auto* reactor) {
         stub.async()->SyncPieces(context, message, reactor);
       });
 }

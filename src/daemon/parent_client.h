@@ -25,12 +25,14 @@
 
 namespace dragonfly::daemon {
 
-// One message of a SyncPieces stream.
+// One message of a SyncPieces stream: news of a piece that the parent has, unless one of the last two fields is set.
 struct PieceNews {
   PieceNumber number;
   ByteRange range;                           // as the parent says
   std::optional<vortex::Endpoint> endpoint;  // of its piece server
   std::optional<vortex::Endpoint> quic;      // of its piece server over QUIC
+  bool all_told = false;                     // no more news of pieces will come
+  std::vector<PieceNumber> given;            // pieces that the parent has given to somebody (rpc/given_pieces.h)
 };
 
 // An open SyncPieces stream; destroying it cancels the call.
@@ -45,12 +47,12 @@ class PieceNewsStream {
 };
 
 // Asks the parent at `address` (its upload service) which of `numbers` it has and gets, of a standard or a persistent
-// cache task. `numbers` is not empty.
+// cache task. `numbers` is not empty. `follow`: to be told what it gives as well, if it can (standard tasks only).
 std::unique_ptr<PieceNewsStream> OpenPieceNews(rpc::ChannelPool& channels, const std::string& address,
                                                const std::string& host_id, const TaskId& task,
                                                const std::vector<PieceNumber>& numbers,
                                                const telemetry::SpanContext& trace = {},
-                                               TaskType type = TaskType::kStandard);
+                                               TaskType type = TaskType::kStandard, bool follow = false);
 
 // What a parent says about the whole of a task.
 struct TaskAtParent {

@@ -31,7 +31,8 @@ PieceDispatcher::PieceDispatcher(const PieceLayout& layout, const DispatcherOpti
       options_(options),
       random_(options.seed),
       open_(layout.piece_count()),
-      suppliers_(layout.piece_count(), 0) {}
+      suppliers_(layout.piece_count(), 0),
+      given_(layout.piece_count(), 0) {}
 
 void PieceDispatcher::Want(PieceNumber piece) {
   if (auto it = assigned_.find(piece.value()); it != assigned_.end()) {
@@ -51,6 +52,7 @@ void PieceDispatcher::Forget(PieceNumber piece) {
 PieceDispatcher::Parent PieceDispatcher::AddParent() {
   ParentState parent;
   parent.has = PieceSet(layout_.piece_count());
+  parent.given = PieceSet(layout_.piece_count());
   parent.taken_over = PieceSet(layout_.piece_count());
   parent.asked_again = PieceSet(layout_.piece_count());
   parents_.push_back(std::move(parent));
@@ -66,6 +68,10 @@ PieceDispatcher::Parent PieceDispatcher::AddHelper() {
 void PieceDispatcher::Announce(Parent parent, PieceNumber piece) {
   ParentState& state = parents_[parent];
   if (state.live && state.has.Insert(piece)) ++suppliers_[piece.value()];
+}
+
+void PieceDispatcher::NoteGiven(Parent parent, PieceNumber piece) {
+  if (parents_[parent].given.Insert(piece)) ++given_[piece.value()];
 }
 
 void PieceDispatcher::SetPrior(Parent parent, double bytes_per_second) {
@@ -198,7 +204,7 @@ PieceNumber PieceDispatcher::Rarest(const ParentState& parent) {
   if (!readers_.empty()) lookahead = live > 1 ? options_.lookahead_of_readers : options_.lookahead_alone;
   for (auto piece = PieceSet::NextCommon(open_, parent.has, PieceNumber(0)); piece && seen < lookahead;
        piece = PieceSet::NextCommon(open_, parent.has, piece->next()), ++seen) {
-    const uint32_t suppliers = suppliers_[piece->value()];
+    const uint32_t suppliers = uint32_t{suppliers_[piece->value()]} + given_[piece->value()];
     if (suppliers < chosen_suppliers) {
       chosen = *piece;
       chosen_suppliers = suppliers;

@@ -6,7 +6,7 @@
 //   1. wanted     pieces that somebody waits for;
 //   2. open       wanted pieces that nobody is fetching now;
 //   3. assigned   pieces being fetched, each from exactly one parent;
-//   4. suppliers  how many live parents have a piece (its rarity);
+//   4. suppliers  how many live parents have a piece, and how many have given it to somebody (its rarity);
 //   5. per parent which pieces it has, its measured rate, its outstanding bytes, and whether more news may come.
 //
 // How it chooses:
@@ -77,6 +77,9 @@ class PieceDispatcher {
   void SetReaders(std::vector<PieceLayout::Interval> readers) { readers_ = std::move(readers); }
   // `parent` has `piece`. Numbers outside the layout are ignored.
   void Announce(Parent parent, PieceNumber piece);
+  // `parent` has given `piece` to somebody, who passes it on: as if one more had it when the rarest is looked for.
+  // Numbers outside the layout are ignored.
+  void NoteGiven(Parent parent, PieceNumber piece);
   // `parent` is said to have so many bytes a second to spare (more than 0). Counts until its rate was measured.
   void SetPrior(Parent parent, double bytes_per_second);
   // No news of `parent` will come any more, or again some.
@@ -114,6 +117,7 @@ class PieceDispatcher {
  private:
   struct ParentState {
     PieceSet has;
+    PieceSet given;       // to others
     PieceSet taken_over;  // pieces that it has, but was too slow with
     PieceSet asked_again;
     bool live = true;
@@ -160,6 +164,7 @@ class PieceDispatcher {
   std::mt19937_64 random_;
   PieceSet open_;
   std::vector<uint16_t> suppliers_;
+  std::vector<uint16_t> given_;  // by how many parents
   std::vector<ParentState> parents_;
   absl::btree_map<uint32_t, Transfer> assigned_;
   size_t wanted_assigned_ = 0;

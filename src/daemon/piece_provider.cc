@@ -27,8 +27,9 @@ vortex::ContentMetadata MetadataOf(const storage::PieceRecord& record) {
 
 class StorePieceProvider final : public vortex::PieceProvider {
  public:
-  StorePieceProvider(storage::ContentStore& store, storage::ContentStore* persistent, Probe& probe, bool disable_shared)
-      : store_(store), persistent_(persistent), probe_(probe), disable_shared_(disable_shared) {}
+  StorePieceProvider(storage::ContentStore& store, storage::ContentStore* persistent, GivenPieces& given, Probe& probe,
+                     bool disable_shared)
+      : store_(store), persistent_(persistent), given_(given), probe_(probe), disable_shared_(disable_shared) {}
 
   asio::awaitable<absl::StatusOr<vortex::ServedPiece>> Provide(vortex::Tag tag, vortex::Request request,
                                                                TimePoint deadline) override {
@@ -58,6 +59,7 @@ class StorePieceProvider final : public vortex::PieceProvider {
     if (!content) co_return absl::NotFoundError(name);
     DF_CO_RETURN_IF_ERROR(co_await content->WhenFinished(request.number, deadline));
     DF_CO_ASSIGN_OR_RETURN(storage::PieceBytes bytes, content->OpenPiece(request.number));
+    if (store == &store_) given_.Begun(*content, bytes.record);
     vortex::ServedPiece served;
     served.file = std::move(bytes.file);
     served.metadata = MetadataOf(bytes.record);
@@ -66,15 +68,16 @@ class StorePieceProvider final : public vortex::PieceProvider {
 
   storage::ContentStore& store_;
   storage::ContentStore* const persistent_;
+  GivenPieces& given_;
   Probe& probe_;
   const bool disable_shared_;
 };
 
 }  // namespace
 
-std::unique_ptr<vortex::PieceProvider> MakePieceProvider(storage::ContentStore& store, Probe& probe,
+std::unique_ptr<vortex::PieceProvider> MakePieceProvider(storage::ContentStore& store, GivenPieces& given, Probe& probe,
                                                          bool disable_shared, storage::ContentStore* persistent) {
-  return std::make_unique<StorePieceProvider>(store, persistent, probe, disable_shared);
+  return std::make_unique<StorePieceProvider>(store, persistent, given, probe, disable_shared);
 }
 
 }  // namespace dragonfly::daemon

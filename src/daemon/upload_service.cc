@@ -17,6 +17,7 @@
 #include "daemon/traced.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
 #include "rpc/capability.h"
+#include "rpc/given_pieces.h"
 #include "rpc/trace_metadata.h"
 #include "runtime/timeout.h"
 
@@ -34,6 +35,9 @@ constexpr size_t kPiecesInMemoryMax = 16;
 constexpr Clock::duration kTaskWait = std::chrono::seconds(8);
 constexpr Clock::duration kPieceWait = std::chrono::seconds(30);
 constexpr Clock::duration kHostInterval = std::chrono::seconds(1);
+// Word of given pieces is gathered for so long; and it ends when none was given for the first time for this long.
+constexpr Clock::duration kGivenInterval = std::chrono::milliseconds(10);
+constexpr Clock::duration kGivenQuiet = std::chrono::seconds(60);
 
 // Counts a piece served by DownloadPiece.
 class UploadCount {
@@ -57,8 +61,8 @@ class UploadCount {
 class UploadService final : public PersistentUploadCalls, public Service {
  public:
   UploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate, runtime::TokenBucket& limiter,
-                UploadServiceOptions options)
-      : tasks_(tasks), limiter_(limiter), options_(std::move(options)), calls_(io, gate) {
+                GivenPieces& given, UploadServiceOptions options)
+      : tasks_(tasks), limiter_(limiter), given_(given), options_(std::move(options)), calls_(io, gate) {
     PersistentCallParts parts;
     parts.tasks = options_.persistent;
     parts.calls = &calls_;
@@ -150,6 +154,7 @@ class UploadService final : public PersistentUploadCalls, public Service {
 
   TaskManager& tasks_;
   runtime::TokenBucket& limiter_;
+  GivenPieces& given_;
   const UploadServiceOptions options_;
   Admission admission_{kPiecesInMemoryMax};
   ServiceCalls calls_;
@@ -165,7 +170,46 @@ PieceSet InterestedPieces(const wire::SyncPiecesRequest& request) {
   return pieces;
 }
 
-// Tells a child of the pieces that it wants as they get finished, until it knows all or no more will come.
+// What a child that follows is told about the pieces that were given (rpc/given_pieces.h).
+class GivenNews {
+ public:
+  // `log`: null when it does not follow. `wanted`: what it has asked for.
+  GivenNews(std::shared_ptr<const GivenPieces::Log> log, const PieceSet& wanted)
+      : log_(std::move(log)), untold_(log_ ? wanted : PieceSet()) {}
+
+  bool follows() const { return log_ != nullptr; }
+  // Nothing was told since the last message or StartClock() for so long that little will come, or all is told.
+  bool over(TimePoint now) const { return (untold_.empty() && fresh_.empty()) || now >= quiet_at_; }
+  void StartClock(TimePoint now) { quiet_at_ = now + kGivenQuiet; }
+  // When to look again though nothing has changed.
+  TimePoint next_look() const { return fresh_.empty() ? quiet_at_ : next_at_; }
+
+  // The next message, if one is due.
+  std::optional<wire::SyncPiecesResponse> Next(TimePoint now) {
+    if (!log_) return std::nullopt;
+    for (const PieceNumber number : log_->Since(seen_)) {
+      ++seen_;
+      if (untold_.Erase(number)) fresh_.push_back(number);
+    }
+    if (fresh_.empty() || now < next_at_) return std::nullopt;
+    wire::SyncPiecesResponse message;
+    rpc::SetGiven(std::exchange(fresh_, {}), message);
+    next_at_ = now + kGivenInterval;
+    if (quiet_at_ != kNoDeadline) StartClock(now);
+    return message;
+  }
+
+ private:
+  const std::shared_ptr<const GivenPieces::Log> log_;
+  PieceSet untold_;
+  size_t seen_ = 0;                 // of the log
+  std::vector<PieceNumber> fresh_;  // not told yet
+  TimePoint next_at_ = TimePoint::min();
+  TimePoint quiet_at_ = kNoDeadline;
+};
+
+// Tells a child of the pieces that it wants as they get finished, until it knows all or no more will come; one that
+// follows then goes on to hear what is given.
 asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContext* context,
                                                       wire::SyncPiecesRequest request,
                                                       std::shared_ptr<NewsWriter> writer) {
@@ -181,7 +225,9 @@ asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContex
   if (!tag.empty()) context->AddInitialMetadata(rpc::kObjectMetadata, tag);
   writer->SendHeaders();
 
-  for (size_t next = 0; !wanted.empty();) {
+  GivenNews given(rpc::FollowsGiven(request) ? given_.Follow(*content) : nullptr, wanted);
+  bool all_told = false;
+  for (size_t next = 0;;) {
     const uint64_t seen = content->changes().version();
     // Looked at before the pieces, so that none that came before the end is missed.
     const bool running = tasks_.Running(id);
@@ -193,12 +239,26 @@ asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContex
       SetNews(record, options_.identity, &news);
       DF_CO_RETURN_IF_ERROR(co_await writer->Write(std::move(news)));
     }
-    if (content->complete()) break;
-    if (!failure.ok() && (!running || tasks_.store().Find(id) != content)) {
-      co_return absl::InternalError(StrCat(name, " failed: ", MessageOf(failure)));
+    if (!all_told && (wanted.empty() || content->complete())) {
+      if (!given.follows()) break;
+      wire::SyncPiecesResponse message;
+      rpc::SetAllTold(message);
+      DF_CO_RETURN_IF_ERROR(co_await writer->Write(std::move(message)));
+      all_told = true;
+      given.StartClock(Clock::now());
     }
-    if (!running) break;
-    co_await content->changes().Wait(seen);
+    if (std::optional<wire::SyncPiecesResponse> message = given.Next(Clock::now())) {
+      DF_CO_RETURN_IF_ERROR(co_await writer->Write(*std::move(message)));
+    }
+    if (all_told) {
+      if (!failure.ok() || given.over(Clock::now())) break;
+    } else {
+      if (!failure.ok() && (!running || tasks_.store().Find(id) != content)) {
+        co_return absl::InternalError(StrCat(name, " failed: ", MessageOf(failure)));
+      }
+      if (!running) break;
+    }
+    co_await content->changes().Wait(seen, given.next_look());
   }
   co_return absl::OkStatus();
 }
@@ -234,6 +294,7 @@ asio::awaitable<absl::Status> UploadService::SendPiece(telemetry::SpanContext tr
   UploadCount count(tasks_.probe());
   DF_CO_ASSIGN_OR_RETURN(storage::PieceBytes bytes, content->OpenPiece(number));
   const storage::PieceRecord record = bytes.record;
+  given_.Begun(*content, record);
   co_await limiter_.TakeInChunks(record.range.length);
   common::v2::Piece& piece = *response->mutable_piece();
   telemetry::Span span = tasks_.probe().Under(std::move(trace)).Start("upload_from_local_into_async_read");
@@ -261,8 +322,9 @@ asio::awaitable<absl::Status> UploadService::SendHost(std::shared_ptr<rpc::Respo
 }  // namespace
 
 std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate,
-                                           runtime::TokenBucket& upload_limiter, UploadServiceOptions options) {
-  return std::make_unique<UploadService>(tasks, io, gate, upload_limiter, std::move(options));
+                                           runtime::TokenBucket& upload_limiter, GivenPieces& given,
+                                           UploadServiceOptions options) {
+  return std::make_unique<UploadService>(tasks, io, gate, upload_limiter, given, std::move(options));
 }
 
 }  // namespace dragonfly::daemon

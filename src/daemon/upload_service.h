@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "daemon/call_gate.h"
+#include "daemon/given_pieces.h"
 #include "daemon/service.h"
 #include "daemon/task_manager.h"
 
@@ -29,8 +30,10 @@ struct UploadServiceOptions {
   PersistentTasks* persistent = nullptr;  // null: persistent cache tasks are not served
 };
 
-// `tasks`, `io`, `gate` and `upload_limiter` must outlive the service.
+// `tasks`, `io`, `gate`, `upload_limiter` and `given` must outlive the service. Children follow `given`, which is told
+// what DownloadPiece gives.
 std::unique_ptr<Service> MakeUploadService(TaskManager& tasks, runtime::IoThreads& io, CallGate& gate,
-                                           runtime::TokenBucket& upload_limiter, UploadServiceOptions options);
+                                           runtime::TokenBucket& upload_limiter, GivenPieces& given,
+                                           UploadServiceOptions options);
 
 }  // namespace dragonfly::daemon

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What programs of this project tell one another on AnnouncePeer streams beyond the original's API: a peer that takes
 // parents while it downloads, and answers that nobody has asked for. See docs/scheduling.md.
-//
-// Each is a field whose number the original does not use, in a message that it knows; protobuf lets programs that do
-// not know a field pass it over. Only who has said the one is ever sent the other.
+// Only who has said the one is ever sent the other.
 #pragma once
 
 #include "scheduler/v2/scheduler.pb.h"

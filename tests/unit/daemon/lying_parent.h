@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "base/piece.h"
 #include "daemon/scheduler_link.h"
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/given_pieces.h"
 
 namespace dragonfly::daemon {
 
@@ -28,6 +30,8 @@ class LyingParent final : public dfdaemon::v2::DfdaemonUpload::Service {
     std::function<grpc::Status(dfdaemon::v2::DownloadPieceResponse&)> piece;
     bool silent_news = false;  // no message, no end
     bool keeps_news_open = false;
+    // After the announcements: these are given to others, no more will come, and the stream stays open.
+    std::optional<std::vector<PieceNumber>> given;
     bool silent_pieces = false;  // DownloadPiece does not answer
     uint32_t first_piece = 0;    // announced and served: [first, last]
     uint32_t last_piece = UINT32_MAX;
@@ -71,6 +75,15 @@ class LyingParent final : public dfdaemon::v2::DfdaemonUpload::Service {
       response.set_length(range.length);
       if (lies_.news) lies_.news(response);
       writer->Write(response);
+    }
+    if (lies_.given) {
+      dfdaemon::v2::SyncPiecesResponse given;
+      rpc::SetGiven(*lies_.given, given);
+      writer->Write(given);
+      dfdaemon::v2::SyncPiecesResponse all_told;
+      rpc::SetAllTold(all_told);
+      writer->Write(all_told);
+      return WaitForEnd(context);
     }
     return lies_.keeps_news_open ? WaitForEnd(context) : grpc::Status::OK;
   }

@@ -59,6 +59,26 @@ TEST(PieceDispatcher, GivesASingleParentTheWholeConcurrency) {
   EXPECT_EQ(pieces.size(), 1u + 8u);
 }
 
+TEST(PieceDispatcher, LeavesToTheSwarmWhatAParentHasGivenToOthers) {
+  PieceDispatcher dispatcher = Wanting(100);
+  const auto seed = ParentWith(dispatcher, 0, 99);
+  for (uint32_t n = 0; n < 100; ++n) {
+    if (n != 57) dispatcher.NoteGiven(seed, PieceNumber(n));
+  }
+  dispatcher.NoteGiven(seed, PieceNumber(100));
+  EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(57));
+}
+
+TEST(PieceDispatcher, CountsWhatAParentHasGivenOnce) {
+  PieceDispatcher dispatcher = Wanting(3);
+  const auto seed = ParentWith(dispatcher, 0, 2);
+  const auto other = ParentWith(dispatcher, 0, 2);
+  // 1 is given by one parent, which says so three times, the others by both.
+  for (const uint32_t n : {0u, 1u, 1u, 1u, 2u}) dispatcher.NoteGiven(seed, PieceNumber(n));
+  for (const uint32_t n : {0u, 2u}) dispatcher.NoteGiven(other, PieceNumber(n));
+  EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(1));
+}
+
 TEST(PieceDispatcher, BeginsWithTheParentThatIsSaidToHaveMostToSpare) {
   for (const size_t best : {size_t{0}, size_t{1}, size_t{2}}) {
     PieceDispatcher dispatcher = Wanting(3);

@@ -20,6 +20,7 @@
 
 #include "common/v2/common.pb.h"
 #include "daemon/download_service.h"
+#include "daemon/given_pieces.h"
 #include "daemon/piece_provider.h"
 #include "daemon/task_manager.h"
 #include "daemon/upload_service.h"
@@ -131,7 +132,7 @@ class TestPeer {
                          .limiters = {unlimited_, unlimited_, unlimited_, prefetch_bucket},
                          .channels = channels_,
                          .probe = probe});
-    provider_ = MakePieceProvider(*store_, probe);
+    provider_ = MakePieceProvider(*store_, given_, probe);
     if (options_.serves_vortex) {
       vortex::ServerOptions vortex_options;
       vortex_options.ip = "127.0.0.1";
@@ -147,7 +148,7 @@ class TestPeer {
     UploadServiceOptions upload_options;
     upload_options.identity = identity;
     upload_options.fill_host = options_.fill_host;
-    upload_ = MakeUploadService(*tasks_, io_, gate_, unlimited_, std::move(upload_options));
+    upload_ = MakeUploadService(*tasks_, io_, gate_, unlimited_, given_, std::move(upload_options));
     download_ = MakeDownloadService(*tasks_, io_, gate_);
     rpc::ServerOptions server_options;
     server_options.addresses = {"127.0.0.1:0"};
@@ -241,6 +242,7 @@ class TestPeer {
   rpc::ChannelPool channels_;
   std::unique_ptr<storage::ContentStore> store_;
   std::unique_ptr<TaskManager> tasks_;
+  GivenPieces given_;
   std::unique_ptr<vortex::PieceProvider> provider_;
   std::unique_ptr<vortex::Server> vortex_;
   std::unique_ptr<vortex::QuicServer> quic_;
