@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/rename.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -79,9 +80,13 @@ absl::Status OutputFile::Publish(const std::optional<Digest>& digest, bool overw
           StrCat("digest mismatch expected: ", digest->ToString(), ", actual: ", actual.ToString()));
     }
   }
-  const unsigned flags = overwrite ? 0 : RENAME_NOREPLACE;
-  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), flags) != 0) {
-    if (errno == EEXIST) return absl::AlreadyExistsError(StrCat("output path ", path_, " is already exists"));
+  if (!overwrite) {
+    const absl::Status renamed = RenameWithoutReplacing(AT_FDCWD, temporary_, path_);
+    if (absl::IsAlreadyExists(renamed)) {
+      return absl::AlreadyExistsError(StrCat("output path ", path_, " is already exists"));
+    }
+    DF_RETURN_IF_ERROR(renamed);
+  } else if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     return ErrnoStatus(errno, StrCat("rename ", temporary_, " to ", path_));
   }
   temporary_.clear();

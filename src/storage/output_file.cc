@@ -13,6 +13,7 @@
 #include <random>
 #include <utility>
 
+#include "base/rename.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "storage/file_io.h"
@@ -169,14 +170,13 @@ absl::Status OutputFile::CopyData(int source, uint64_t from, uint64_t to, uint64
 absl::Status OutputFile::Publish(bool overwrite) {
   if (temporary_name_.empty()) return path_->LinkFrom(fd_.get(), overwrite);
   const int directory = path_->directory();
-  const char* const from = temporary_name_.c_str();
-  const char* const to = path_->name().c_str();
-  int error = ::renameat2(directory, from, directory, to, overwrite ? 0 : RENAME_NOREPLACE) == 0 ? 0 : errno;
-  // Not every file system can refuse to replace; a hard link does.
-  if (error == EINVAL && !overwrite) error = ::linkat(directory, from, directory, to, 0) == 0 ? 0 : errno;
-  if (error == EEXIST) return path_->AlreadyExists();
-  if (error != 0) return ErrnoStatus(error, StrCat("name output path ", path_->path()));
-  return absl::OkStatus();
+  if (!overwrite) {
+    const absl::Status renamed = RenameWithoutReplacing(directory, temporary_name_, path_->name());
+    return absl::IsAlreadyExists(renamed) ? path_->AlreadyExists()
+                                          : Annotate(renamed, StrCat("output path ", path_->path()));
+  }
+  if (::renameat(directory, temporary_name_.c_str(), directory, path_->name().c_str()) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, StrCat("name output path ", path_->path()));
 }
 
 }  // namespace dragonfly::storage

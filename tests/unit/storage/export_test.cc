@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/statfs.h>
 
+#include "tests/support/fuse_mirror.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace dragonfly::storage {
@@ -148,6 +149,24 @@ TEST_F(ExportTest, CopiesARange) {
   EXPECT_TRUE(absl::IsInvalidArgument(content->ExportRangeTo(dir_ / "other", {kPiece, 1}, ForceHardLink())));
   EXPECT_TRUE(absl::IsFailedPrecondition(content->ExportRangeTo(dir_ / "other", {UINT64_MAX, 2}, ExportOptions())));
   EXPECT_EQ(EntriesIn(dir_.path()), 2u);
+}
+
+TEST_F(ExportTest, ReplacesNothingOnAFileSystemThatCannotRefuseTo) {
+  const testing::FuseMirror mirror(dir_ / "behind", dir_ / "mirror");
+  if (!mirror.mounted()) GTEST_SKIP() << "no file system can be mounted by bindfs here";
+  const auto content = MakeComplete(1, 3 * kPiece);
+  const std::string output = mirror.path() + "/output";
+  const auto method = content->ExportTo(output, ExportOptions());
+  ASSERT_TRUE(method.ok()) << method.status();
+  EXPECT_EQ(*method, ExportMethod::kCopy);
+  EXPECT_TRUE(ReadFile(output) == BytesOf(1, 3 * kPiece));
+  EXPECT_EQ(EntriesIn(mirror.path()), 1u);
+  const auto other = MakeComplete(2, kPiece);
+  EXPECT_TRUE(absl::IsAlreadyExists(other->ExportTo(output, ExportOptions()).status()));
+  EXPECT_TRUE(ReadFile(output) == BytesOf(1, 3 * kPiece));
+  ASSERT_TRUE(other->ExportTo(output, Overwrite()).ok());
+  EXPECT_TRUE(ReadFile(output) == BytesOf(2, kPiece));
+  EXPECT_EQ(EntriesIn(mirror.path()), 1u);
 }
 
 TEST_F(ExportTest, RefusesPathsThatNameNoFile) {
