@@ -65,8 +65,12 @@ void Connection::Watch::Arm(const std::shared_ptr<Watch>& watch) {
   });
 }
 
-Connection::Connection(asio::io_context& io, UniqueFd fd)
-    : socket_(io, fd.Release()), watch_(std::make_shared<Watch>(io, socket_)) {}
+Connection::Connection(asio::io_context& io, UniqueFd fd) : socket_(io), watch_(std::make_shared<Watch>(io, socket_)) {
+  if (!fd.valid()) return;
+  boost::system::error_code error;
+  socket_.assign(fd.get(), error);
+  if (!error) (void)fd.Release();
+}
 
 Connection::~Connection() {
   watch_->socket = nullptr;

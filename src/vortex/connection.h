@@ -24,7 +24,8 @@ void SetConnectionOptions(int fd);
 // Thread rule: the thread of the io_context. One wait at a time.
 class Connection {
  public:
-  // Takes a connected, or connecting, non-blocking stream socket.
+  // Takes a connected, or connecting, non-blocking stream socket. One that is none, as after a failed dup(2), or that
+  // the kernel cannot watch makes a connection that is broken: all that is done with it fails.
   Connection(boost::asio::io_context& io, UniqueFd fd);
   ~Connection();
   Connection(const Connection&) = delete;

@@ -185,11 +185,13 @@ absl::StatusOr<UniqueFd> QuicSocket::Connect(const SocketAddress& remote) {
   return fd;
 }
 
-QuicSocket::QuicSocket(asio::io_context& io, UniqueFd fd, bool connected)
-    : socket_(io, fd.Release()), connected_(connected) {
-  if (absl::StatusOr<SocketAddress> bound = SocketAddress::OfSocket(socket_.native_handle()); bound.ok()) {
+QuicSocket::QuicSocket(asio::io_context& io, UniqueFd fd, bool connected) : socket_(io), connected_(connected) {
+  if (absl::StatusOr<SocketAddress> bound = SocketAddress::OfSocket(fd.get()); bound.ok()) {
     bound_ = *bound;
   }
+  boost::system::error_code error;
+  socket_.assign(fd.get(), error);
+  if (!error) (void)fd.Release();
 }
 
 void QuicSocket::WhenReadable(std::function<void()> ready) {

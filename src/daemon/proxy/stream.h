@@ -35,6 +35,9 @@ class Stream {
   void SetPatience(Clock::duration patience) { patience_ = patience; }
   void SetDeadline(TimePoint deadline) { deadline_ = deadline; }
 
+  // What waits now, and what will, has the whole patience again.
+  void RenewPatience() { Arm(); }
+
   // Returns when there is something to read, the end included. No memory is held meanwhile.
   virtual boost::asio::awaitable<absl::Status> WaitReadable();
   // Reads at least one byte; 0 at the orderly end. Errors: UNAVAILABLE when the connection broke.

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // CONNECT: tunnels that are passed through, and those that are opened since a rule may want what goes through them.
-#include <poll.h>
 #include <sys/socket.h>
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <cerrno>
 #include <utility>
-#include <vector>
 
 #include "base/status.h"
 #include "base/text.h"
 #include "daemon/proxy/handler.h"
 #include "daemon/proxy/http2_session.h"
 #include "daemon/proxy/http_error.h"
+#include "daemon/proxy/pump.h"
 #include "runtime/timeout.h"
 #include "telemetry/log.h"
 
@@ -23,7 +22,6 @@ namespace {
 
 // A tunnel in which nothing moves.
 constexpr std::chrono::minutes kTunnelIdle{60};
-constexpr size_t kTunnelStep = 64 << 10;
 // How long a client has for its first byte before a tunnel to another port than 443 counts as something else than TLS.
 constexpr std::chrono::milliseconds kFirstByteTime{500};
 constexpr std::chrono::seconds kHandshakeTime{10};
@@ -33,31 +31,6 @@ constexpr unsigned char kTlsHandshake = 22;
 asio::awaitable<absl::Status> Established(ClientTurn& turn) {
   turn.status = 200;
   co_return co_await turn.stream.Write(std::string_view("HTTP/1.1 200 Connection Established\r\n\r\n"));
-}
-
-// One direction. The end of what comes is passed on, so that a side may go on talking.
-asio::awaitable<absl::Status> Pump(Stream& from, Stream& to) {
-  std::vector<std::byte> buffer;
-  for (;;) {
-    DF_CO_RETURN_IF_ERROR(co_await from.WaitReadable());
-    if (buffer.empty()) buffer.resize(kTunnelStep);
-    DF_CO_ASSIGN_OR_RETURN(const size_t got, co_await from.ReadSome(buffer));
-    if (got == 0) break;
-    const std::span<const std::byte> bytes(buffer.data(), got);
-    DF_CO_RETURN_IF_ERROR(co_await to.Write(bytes));
-  }
-  ::shutdown(to.fd(), SHUT_WR);
-  co_return absl::OkStatus();
-}
-
-// Ends both directions as soon as one has failed.
-asio::awaitable<absl::Status> PumpOrCut(Stream& from, Stream& to) {
-  const absl::Status status = co_await Pump(from, to);
-  if (!status.ok()) {
-    ::shutdown(from.fd(), SHUT_RDWR);
-    ::shutdown(to.fd(), SHUT_RDWR);
-  }
-  co_return status;
 }
 
 // Whether the client begins with TLS. Looks at its first byte and leaves it where it is.
@@ -79,7 +52,6 @@ asio::awaitable<void> ServeStream(Handler& handler, Stream& stream) {
 }  // namespace
 
 asio::awaitable<absl::Status> Handler::BlindTunnel(ClientTurn& turn, const Authority& authority) {
-  using namespace asio::experimental::awaitable_operators;
   const std::string where = StrCat(authority.host, ":", authority.port);
   absl::StatusOr<OriginTunnel> tunnel = co_await origin_.Connect(authority.host, authority.port);
   if (!tunnel.ok()) {
@@ -94,16 +66,17 @@ asio::awaitable<absl::Status> Handler::BlindTunnel(ClientTurn& turn, const Autho
   const std::string ahead = turn.reader.TakeBytes();
   if (!ahead.empty()) DF_CO_RETURN_IF_ERROR(co_await origin.Write(ahead));
   if (!tunnel->ahead.empty()) DF_CO_RETURN_IF_ERROR(co_await turn.stream.Write(tunnel->ahead));
-  const auto [up, down] = co_await (PumpOrCut(turn.stream, origin) && PumpOrCut(origin, turn.stream));
-  co_return up.ok() ? down : up;
+  co_return co_await PumpBothWays(turn.stream, origin);
 }
 
 asio::awaitable<absl::Status> Handler::OpenTunnel(ClientTurn& turn, const Authority& authority,
                                                   const telemetry::SpanParent& trace) {
   telemetry::Span span = trace.Start("upgraded_tunnel");
+  UniqueFd fd = turn.stream.Release();
+  if (!fd.valid()) co_return ErrnoStatus(errno, StrCat("open the tunnel to ", authority.host));
   SSL* const ssl = parts_.certificates->NewConnection(authority.host);
   if (ssl == nullptr) co_return absl::InternalError(StrCat("no certificate can be made for ", authority.host));
-  TlsStream inside(io_, turn.stream.Release(), ssl);
+  TlsStream inside(io_, std::move(fd), ssl);
   inside.SetDeadline(Clock::now() + kHandshakeTime);
   if (const absl::Status shaken = co_await inside.Handshake(); !shaken.ok()) {
     DF_LOG(Info,
