@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -258,26 +259,32 @@ TunnelCertificates::Context TunnelCertificates::MakeContext(const std::string& h
   return context;
 }
 
-TunnelCertificates::Context TunnelCertificates::For(const std::string& host) {
+TunnelCertificates::Context TunnelCertificates::For(const std::string& host, TimePoint now) {
   // Held while it is made: a second tunnel to the host waits instead of making another. It takes well under a ms.
   absl::MutexLock lock(&mutex_);
   if (const auto it = kept_.find(host); it != kept_.end()) {
     recent_.splice(recent_.begin(), recent_, it->second);
-    return it->second->second;
+    Kept& kept = *it->second;
+    if (now - kept.made_at < std::chrono::seconds(kLeafSeconds / 2)) return kept.context;
+    Context renewed = MakeContext(host);
+    if (renewed == nullptr) return kept.context;
+    kept.context = std::move(renewed);
+    kept.made_at = now;
+    return kept.context;
   }
   Context made = MakeContext(host);
   if (made == nullptr) return nullptr;
-  recent_.emplace_front(host, made);
+  recent_.push_front(Kept{host, made, now});
   kept_[host] = recent_.begin();
   if (recent_.size() > kKeptMax) {
-    kept_.erase(recent_.back().first);
+    kept_.erase(recent_.back().host);
     recent_.pop_back();
   }
   return made;
 }
 
-SSL* TunnelCertificates::NewConnection(const std::string& host) {
-  const Context context = For(host);
+SSL* TunnelCertificates::NewConnection(const std::string& host, TimePoint now) {
+  const Context context = For(host, now);
   if (context == nullptr) return nullptr;
   SSL* const ssl = SSL_new(context.get());
   if (ssl != nullptr) SSL_set_accept_state(ssl);

@@ -9,7 +9,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "daemon/proxy/target.h"
+#include "runtime/clock.h"
 
 namespace dragonfly::daemon::proxy {
 
@@ -63,21 +63,26 @@ class TunnelCertificates {
 
   // The server side of a tunnel to `host` (a name, or an IP literal; IPv6 in brackets): TLS 1.2 and later; by ALPN
   // "h2", else "http/1.1".
-  // Null when no certificate can be made.
-  SSL* NewConnection(const std::string& host);
+  // Null when no certificate can be made. A certificate is made anew when half of its life is over at `now`.
+  SSL* NewConnection(const std::string& host, TimePoint now = Clock::now());
   size_t kept() const;
 
  private:
   struct Authority;
   explicit TunnelCertificates(std::unique_ptr<Authority> authority);
   using Context = std::shared_ptr<SSL_CTX>;
-  Context For(const std::string& host);
+  struct Kept {
+    std::string host;
+    Context context;
+    TimePoint made_at;
+  };
+  Context For(const std::string& host, TimePoint now);
   Context MakeContext(const std::string& host) const;
 
   const std::unique_ptr<Authority> authority_;
   mutable absl::Mutex mutex_;
-  std::list<std::pair<std::string, Context>> recent_ ABSL_GUARDED_BY(mutex_);  // last used first
-  absl::flat_hash_map<std::string, std::list<std::pair<std::string, Context>>::iterator> kept_ ABSL_GUARDED_BY(mutex_);
+  std::list<Kept> recent_ ABSL_GUARDED_BY(mutex_);  // last used first
+  absl::flat_hash_map<std::string, std::list<Kept>::iterator> kept_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dragonfly::daemon::proxy

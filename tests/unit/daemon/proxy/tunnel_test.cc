@@ -2,6 +2,7 @@
 // Tunnels through the proxy of a whole daemon, with curl as the client and nginx behind TLS as the origin.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -237,6 +238,30 @@ TEST_F(ProxyTunnel, ItsAuthorityIsKept) {
   options.ca_cert = certificates_.ca_file();
   options.ca_key = certificates_.server_key();
   EXPECT_THAT(std::string(TunnelCertificates::Make(options).status().message()), HasSubstr("is not the key of"));
+}
+
+TEST_F(ProxyTunnel, CertificatesAreRenewedBeforeTheyRunOut) {
+  const dragonfly::testing::TempDir dir;
+  TunnelCertificates::Options options;
+  options.own_dir = dir.path() / "proxy";
+  const auto made = TunnelCertificates::Make(options);
+  ASSERT_TRUE(made.ok()) << made.status();
+  TunnelCertificates& certificates = **made;
+  const TimePoint now = Clock::now();
+  const auto serial = [&](TimePoint when) {
+    const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(certificates.NewConnection("h.example", when), SSL_free);
+    const X509* const leaf = ssl == nullptr ? nullptr : SSL_get_certificate(ssl.get());
+    if (leaf == nullptr) return std::string();
+    const ASN1_INTEGER* const number = X509_get0_serialNumber(leaf);
+    return std::string(reinterpret_cast<const char*>(number->data), static_cast<size_t>(number->length));
+  };
+  const std::string first = serial(now);
+  ASSERT_NE(first, "");
+  EXPECT_EQ(serial(now + std::chrono::hours(24 * 30)), first);
+  const std::string second = serial(now + std::chrono::hours(24 * 60));
+  EXPECT_NE(second, first) << "a daemon that runs for longer than certificates live still opens tunnels";
+  EXPECT_EQ(serial(now + std::chrono::hours(24 * 90)), second);
+  EXPECT_EQ(certificates.kept(), 1u);
 }
 
 TEST_F(ProxyTunnel, WhatIsNoTlsIsPassedThrough) {
