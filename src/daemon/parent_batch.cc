@@ -52,6 +52,9 @@ absl::Status OwnFailure(absl::Status status) {
 }
 bool IsOwnFailure(const absl::Status& status) { return status.GetPayload(kOwnFailure).has_value(); }
 
+// The connection broke when a part of the piece had come.
+constexpr char kBrokeOff[] = "dragonfly.daemon/broke-off";
+
 }  // namespace
 
 ParentBatch::ParentBatch(Lane& lane, std::shared_ptr<storage::TaskContent> content, const PieceLayout& layout,
@@ -294,7 +297,11 @@ asio::awaitable<absl::StatusOr<storage::PieceRecord>> ParentBatch::Move(size_t i
   WriterSink sink(*writer);
   const absl::StatusOr<std::optional<Digest>> digest = co_await Receive(index, number, sink);
   if (!sink.own_error().ok()) co_return OwnFailure(sink.own_error());
-  if (!digest.ok()) co_return digest.status();
+  if (!digest.ok()) {
+    absl::Status failed = digest.status();
+    if (absl::IsUnavailable(failed) && writer->written() > 0) failed.SetPayload(kBrokeOff, absl::Cord());
+    co_return failed;
+  }
   absl::StatusOr<storage::PieceRecord> record =
       writer->Commit(*digest, parents_[index].candidate.peer_id, storage::TrafficType::kRemotePeer);
   if (record.ok()) {
@@ -303,6 +310,20 @@ asio::awaitable<absl::StatusOr<storage::PieceRecord>> ParentBatch::Move(size_t i
     co_return OwnFailure(record.status());
   }
   co_return record;
+}
+
+// A reset says nothing about the parent: what lies between may be the reason. All transfers of a moment break together,
+// and count as one; who breaks off what began after that is not there any more.
+bool ParentBatch::ForgiveBreak(size_t index, PieceNumber number, TimePoint begun, const absl::Status& why) {
+  Parent& parent = parents_[index];
+  const bool was_there = parent.given > 0 || why.GetPayload(kBrokeOff).has_value();
+  if (!absl::IsUnavailable(why) || !was_there || !dispatcher_.live(index)) return false;
+  if (parent.broke_at && begun >= *parent.broke_at) return false;
+  const TimePoint now = Clock::now();
+  if (!dispatcher_.Broke(index, number, now)) return false;
+  if (!parent.broke_at) parent.broke_at = now;
+  AddCause(index, Annotate(why, StrCat("piece ", number.value())));
+  return true;
 }
 
 void ParentBatch::BlamePiece(size_t index, PieceNumber number, const absl::Status& why) {
@@ -324,6 +345,7 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
   telemetry::Span span = options_.trace.Start("download_from_parent");
   NamePiece(span, content_->id().str(), number.value());
   span.Set("parent_id", parents_[index].candidate.peer_id);
+  const TimePoint begun = Clock::now();
   const std::optional<absl::StatusOr<storage::PieceRecord>> record =
       co_await RunUntil(Traced(std::move(span), Move(index, number)), cancel, 0);
   const auto running = running_.find({number.value(), index});
@@ -335,6 +357,8 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
     DF_LOG(Debug, "task {}: piece {} is taken from parent {}", content_->id().str(), number.value(),
            parents_[index].candidate.peer_id);
   } else if (record->ok()) {
+    ++parents_[index].given;
+    parents_[index].broke_at.reset();
     parents_[index].useful_at = Clock::now();
     dispatcher_.Finished(index, number, parents_[index].useful_at);
   } else if (IsOwnFailure(record->status())) {
@@ -342,7 +366,7 @@ asio::awaitable<void> ParentBatch::Transfer(PieceDispatcher::Assignment assignme
       fatal_ = record->status();
       fatal_.ErasePayload(kOwnFailure);
     }
-  } else {
+  } else if (!ForgiveBreak(index, number, begun, record->status())) {
     BlamePiece(index, number, record->status());
   }
   events_.Notify();

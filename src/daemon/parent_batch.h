@@ -76,6 +76,9 @@ class ParentBatch {
     PieceSet asked;        // pieces whose news were asked for
     int open_streams = 0;  // that may tell of more pieces
     int failures = 0;      // pieces that it did not have after all
+    int given = 0;         // pieces that came from it
+    // When a transfer broke off last, after which it has not given a piece yet.
+    std::optional<TimePoint> broke_at;
     std::unique_ptr<ParentLoads::Watch> load;
     bool helper = false;      // given while the batch ran
     bool heard = false;       // its news have begun or ended
@@ -105,6 +108,9 @@ class ParentBatch {
   boost::asio::awaitable<void> Transfer(PieceDispatcher::Assignment assignment, uint64_t serial,
                                         runtime::Signal cancel);
   boost::asio::awaitable<absl::StatusOr<storage::PieceRecord>> Move(size_t index, PieceNumber number);
+  // Whether a transfer that began at `begun` and ended with `why` broke off for a reason that may be over by now; the
+  // piece is then open again.
+  bool ForgiveBreak(size_t index, PieceNumber number, TimePoint begun, const absl::Status& why);
   boost::asio::awaitable<absl::StatusOr<std::optional<Digest>>> Receive(size_t index, PieceNumber number,
                                                                         ByteSink& sink);
   size_t IdlestLane() const;

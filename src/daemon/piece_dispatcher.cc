@@ -54,6 +54,7 @@ PieceDispatcher::Parent PieceDispatcher::AddParent() {
   parent.has = PieceSet(layout_.piece_count());
   parent.given = PieceSet(layout_.piece_count());
   parent.taken_over = PieceSet(layout_.piece_count());
+  parent.broke = PieceSet(layout_.piece_count());
   parent.asked_again = PieceSet(layout_.piece_count());
   parents_.push_back(std::move(parent));
   return parents_.size() - 1;
@@ -271,20 +272,23 @@ std::optional<PieceDispatcher::Assignment> PieceDispatcher::TakeOver(TimePoint n
   return std::nullopt;
 }
 
-std::optional<PieceNumber> PieceDispatcher::SecondChance(const ParentState& parent, PieceNumber from) const {
-  if (!parent.live || parent.taken_over.empty()) return std::nullopt;
-  for (auto piece = PieceSet::NextCommon(open_, parent.taken_over, from); piece;
-       piece = PieceSet::NextCommon(open_, parent.taken_over, piece->next())) {
+std::optional<PieceNumber> PieceDispatcher::SecondChance(const ParentState& parent, const PieceSet& failed,
+                                                         PieceNumber from) const {
+  if (!parent.live || failed.empty()) return std::nullopt;
+  for (auto piece = PieceSet::NextCommon(open_, failed, from); piece;
+       piece = PieceSet::NextCommon(open_, failed, piece->next())) {
     if (suppliers_[piece->value()] == 0 && !parent.asked_again.Contains(*piece)) return piece;
   }
   return std::nullopt;
 }
 
-void PieceDispatcher::TakeSecondChances() {
+void PieceDispatcher::TakeSecondChances(PieceSet ParentState::* failed) {
   std::vector<std::pair<Parent, PieceNumber>> chances;
   for (Parent parent = 0; parent < parents_.size(); ++parent) {
     const ParentState& state = parents_[parent];
-    for (auto piece = SecondChance(state, PieceNumber(0)); piece; piece = SecondChance(state, piece->next())) {
+    const PieceSet& pieces = state.*failed;
+    for (auto piece = SecondChance(state, pieces, PieceNumber(0)); piece;
+         piece = SecondChance(state, pieces, piece->next())) {
       chances.emplace_back(parent, *piece);
     }
   }
@@ -295,8 +299,9 @@ void PieceDispatcher::TakeSecondChances() {
 }
 
 std::optional<PieceDispatcher::Assignment> PieceDispatcher::Next(TimePoint now) {
-  if (!open_.empty()) TakeSecondChances();
   if (!open_.empty()) {
+    TakeSecondChances(&ParentState::taken_over);
+    TakeSecondChances(&ParentState::broke);
     if (const std::optional<PieceNumber> next = NextOfReaders()) {
       const std::optional<Parent> parent = ChooseParent(/*suspects=*/false, next);
       if (parent) return Begin(*parent, *next, now);
@@ -346,11 +351,19 @@ void PieceDispatcher::Failed(Parent parent, PieceNumber piece, TimePoint now) {
   if (wanted) open_.Insert(piece);
 }
 
+bool PieceDispatcher::Broke(Parent parent, PieceNumber piece, TimePoint now) {
+  Failed(parent, piece, now);
+  parents_[parent].broke.Insert(piece);
+  return !parents_[parent].asked_again.Contains(piece);
+}
+
 bool PieceDispatcher::hopeless() const {
   if (!assigned_.empty() || open_.empty()) return false;
   for (const ParentState& parent : parents_) {
     if (parent.live && ((parent.news_open && !parent.helper) || HasOpen(parent))) return false;
-    if (SecondChance(parent, PieceNumber(0))) return false;
+    if (SecondChance(parent, parent.taken_over, PieceNumber(0)) || SecondChance(parent, parent.broke, PieceNumber(0))) {
+      return false;
+    }
   }
   return true;
 }

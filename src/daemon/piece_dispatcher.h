@@ -27,8 +27,7 @@
 //   - When nothing is open and an assigned piece is overdue, an idle parent that has it takes it over. The caller
 //     cancels the first transfer, so that a piece is never written twice.
 //   - Who was too slow with a piece still has it: when those that took it over have failed, and nobody else has it, it
-//   is
-//     asked a second time.
+//     is asked a second time. So is, when even that helps no more, a parent whose connection broke on the way.
 #pragma once
 
 #include <cstddef>
@@ -102,6 +101,9 @@ class PieceDispatcher {
   void Finished(Parent parent, PieceNumber piece, TimePoint now);
   // It has not; another parent gets the piece. A report about a transfer that was taken over changes nothing.
   void Failed(Parent parent, PieceNumber piece, TimePoint now);
+  // The same, but for no fault of the piece: when nobody else has it, the parent is asked once more. False when it was
+  // asked a second time already.
+  bool Broke(Parent parent, PieceNumber piece, TimePoint now);
 
   // Every wanted piece is there.
   bool satisfied() const { return open_.empty() && wanted_assigned_ == 0; }
@@ -119,6 +121,7 @@ class PieceDispatcher {
     PieceSet has;
     PieceSet given;       // to others
     PieceSet taken_over;  // pieces that it has, but was too slow with
+    PieceSet broke;       // pieces that it has, but broke off in the middle of
     PieceSet asked_again;
     bool live = true;
     bool news_open = true;
@@ -152,9 +155,10 @@ class PieceDispatcher {
   std::optional<PieceNumber> NextOfReaders() const;
   std::optional<Assignment> TakeOver(TimePoint now);
   Assignment Begin(Parent parent, PieceNumber piece, TimePoint now);
-  // The first open piece at or behind `from` that only parents have which were too slow with it, `parent` among them.
-  std::optional<PieceNumber> SecondChance(const ParentState& parent, PieceNumber from) const;
-  void TakeSecondChances();
+  // The first open piece at or behind `from` that nobody is left for, of those in `failed` (a set of `parent`) that it
+  // was not asked for again.
+  std::optional<PieceNumber> SecondChance(const ParentState& parent, const PieceSet& failed, PieceNumber from) const;
+  void TakeSecondChances(PieceSet ParentState::* failed);
   // Takes the transfer off the books of its parent.
   void End(Parent parent, PieceNumber piece, TimePoint now);
   void Withdraw(Parent parent, PieceNumber piece);

@@ -211,7 +211,11 @@ asio::awaitable<absl::Status> Client::State::ReadContent(Connection& connection,
     while (missing > 0 || filled > 0) {
       if (block.data() == nullptr) block = Block::Take();
       const absl::StatusOr<size_t> n = connection.ReceiveSome(block.span().subspan(filled, missing));
-      if (!n.ok()) co_return n.status();
+      if (!n.ok()) {
+        // Whoever asks another way, or anew, goes by whether anything had come.
+        if (filled > 0) DF_CO_RETURN_IF_ERROR(sink.Append(block.span().first(filled)));
+        co_return n.status();
+      }
       filled += *n;
       missing -= *n;
       const bool pause = *n == 0;

@@ -493,6 +493,48 @@ TEST_F(ParentDownload, AsksASlowParentAgainWhenTheOneThatTookOverDies) {
   EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
 }
 
+TEST_F(ParentDownload, AsksItsOnlyParentAgainWhenAConnectionBreaksInTheMiddleOfAPiece) {
+  std::atomic<int> asked = 0;
+  vortex::ForeignParent server([&](vortex::Wire& wire, int) {
+    const uint32_t number = PieceAskedFor(wire);
+    if (number == UINT32_MAX) return;
+    const std::string answer = PieceAnswer(origin_.content(), number);
+    wire.Send(number == 5 && asked++ == 0 ? answer.substr(0, answer.size() / 2) : answer);
+  });
+  LyingParent::Lies lies;
+  lies.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(server.port());
+  };
+  LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
+  child_.link.Set({CandidateParents{{parent.AsParent()}}, NeedBackToSource{"nobody else"}});
+  ExpectFromPeers();
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(parent.pieces_asked(), 0) << "the piece server answers: the unary call is no better";
+  EXPECT_EQ(child_.link.CountOf("failed at"), 0);
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 0);
+}
+
+TEST_F(ParentDownload, LeavesAnOnlyParentThatBreaksOffAgain) {
+  vortex::ForeignParent server([&](vortex::Wire& wire, int) {
+    const uint32_t number = PieceAskedFor(wire);
+    if (number != UINT32_MAX) wire.Send(PieceAnswer(origin_.content(), number).substr(0, kTestPieceLength / 2));
+  });
+  LyingParent::Lies lies;
+  lies.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
+    news.set_ip("127.0.0.1");
+    news.set_tcp_port(server.port());
+  };
+  LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
+  child_.link.Set({CandidateParents{{parent.AsParent()}}, NeedBackToSource{"nobody else"}});
+  wire_.set_concurrent_piece_count(1);
+  ASSERT_TRUE(child_.Download(wire_, observer_).ok());
+  EXPECT_EQ(child_.BytesOf(id()), origin_.content());
+  EXPECT_EQ(child_.link.CountOf("reschedule"), 1);
+  EXPECT_GE(child_.link.CountOf("failed at parent"), 1);
+  EXPECT_LE(server.connections(), 6);
+}
+
 TEST_F(ParentDownload, AsksACompleteHelperBeforeTheOriginWhenItsParentDies) {
   absl::Notification given;
   // Dies as soon as the child has heard of somebody else, who has not said yet what it has.

@@ -346,6 +346,40 @@ TEST(PieceDispatcher, GivesNoMoreThanOneSecondChance) {
   EXPECT_TRUE(dispatcher.hopeless());
 }
 
+TEST(PieceDispatcher, AsksAParentOnceMoreWhoseConnectionBroke) {
+  PieceDispatcher dispatcher = Wanting(2);
+  const auto only = ParentWith(dispatcher, 0, 1);
+  dispatcher.SetNewsOpen(only, false);
+  const auto first = dispatcher.Next(kStart);
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(dispatcher.Broke(only, first->piece, kStart + seconds(1)));
+  EXPECT_FALSE(dispatcher.hopeless());
+  std::vector<uint32_t> asked;
+  while (const auto next = dispatcher.Next(kStart + seconds(1))) asked.push_back(next->piece.value());
+  EXPECT_THAT(asked, ::testing::UnorderedElementsAre(0u, 1u));
+  EXPECT_FALSE(dispatcher.Broke(only, first->piece, kStart + seconds(2)));
+  dispatcher.Finished(only, PieceNumber(1 - first->piece.value()), kStart + seconds(2));
+  EXPECT_FALSE(dispatcher.Next(kStart + seconds(2)));
+  EXPECT_TRUE(dispatcher.hopeless());
+}
+
+TEST(PieceDispatcher, ABrokenConnectionIsTheLastThatIsTriedAgain) {
+  PieceDispatcher dispatcher = Wanting(1);
+  const auto slow = ParentWith(dispatcher, 0, 0);
+  ASSERT_EQ(dispatcher.Next(kStart)->parent, slow);
+  const auto breaking = ParentWith(dispatcher, 0, 0);
+  for (const auto parent : {slow, breaking}) dispatcher.SetNewsOpen(parent, false);
+  ASSERT_EQ(dispatcher.Next(kStart + seconds(3))->parent, breaking);
+  EXPECT_TRUE(dispatcher.Broke(breaking, PieceNumber(0), kStart + seconds(3)));
+  const auto again = dispatcher.Next(kStart + seconds(3));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->parent, slow) << "it still has the piece under way";
+  dispatcher.Failed(slow, PieceNumber(0), kStart + seconds(4));
+  const auto last = dispatcher.Next(kStart + seconds(4));
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->parent, breaking);
+}
+
 TEST(PieceDispatcher, APieceThatArrivesWhileItIsTakenOverIsThere) {
   PieceDispatcher dispatcher = Wanting(1);
   const auto slow = ParentWith(dispatcher, 0, 0);
