@@ -128,10 +128,11 @@ ContentStore::~ContentStore() {
 
 std::shared_ptr<TaskContent> ContentStore::Find(const TaskId& id) { return state_->Find(id); }
 
-absl::StatusOr<std::shared_ptr<TaskContent>> ContentStore::FindOrCreate(const TaskId& id, const ContentShape& shape) {
+absl::StatusOr<std::shared_ptr<TaskContent>> ContentStore::FindOrCreate(const TaskId& id, const ContentShape& shape,
+                                                                        Room room) {
   DF_RETURN_IF_ERROR(Annotate(CheckShape(shape), StrCat("task ", id.str())));
   absl::StatusOr<std::shared_ptr<TaskContent>> content = state_->FindOrCreate(id, shape);
-  if (absl::IsResourceExhausted(content.status()) && state_->context->MakeRoom(id, BytesOf(shape))) {
+  if (room == Room::kMade && LacksSpace(content.status()) && state_->context->MakeRoom(id, BytesOf(shape))) {
     content = state_->FindOrCreate(id, shape);
   }
   return content;

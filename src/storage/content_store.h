@@ -62,7 +62,10 @@ class ContentStore {
   // layout(). Reserves the bytes still to be written (of an unknown length: as each piece begins). Errors:
   // RESOURCE_EXHAUSTED "no space left on device: ..." when they do not fit; INVALID_ARGUMENT when the shape is no
   // file's.
-  absl::StatusOr<std::shared_ptr<TaskContent>> FindOrCreate(const TaskId& id, const ContentShape& shape);
+  // `room`: whether the room maker is asked first when they do not fit.
+  enum class Room { kMade, kAsItIs };
+  absl::StatusOr<std::shared_ptr<TaskContent>> FindOrCreate(const TaskId& id, const ContentShape& shape,
+                                                            Room room = Room::kMade);
 
   // Removes the content; who reads it keeps its open file, who writes or waits gets CANCELLED.
   // Errors: NOT_FOUND "task <id> not found".

@@ -231,7 +231,7 @@ void PieceWriter::Restart() {
 absl::StatusOr<PieceRecord> PieceWriter::Commit(const std::optional<Digest>& expected, std::string_view parent_id,
                                                 TrafficType traffic_type) {
   absl::StatusOr<PieceRecord> record = state_->Finish(expected, parent_id, traffic_type);
-  if (absl::IsResourceExhausted(record.status())) {
+  if (LacksSpace(record.status())) {
     // The bytes are there; the log found no room for its record.
     const TaskContent::State& task = *state_->content;
     if (task.store->MakeRoom(task.identity.id, kRecordRoom)) record = state_->Finish(expected, parent_id, traffic_type);
@@ -244,8 +244,7 @@ absl::StatusOr<PieceRecord> PieceWriter::Commit(const std::optional<Digest>& exp
 absl::StatusOr<PieceWriter> TaskContent::BeginPiece(PieceNumber number) {
   DF_RETURN_IF_ERROR(state_->LeaveExposedFile(number));
   absl::StatusOr<PieceWriter> piece = TryBeginPiece(number);
-  if (absl::IsResourceExhausted(piece.status()) &&
-      state_->store->MakeRoom(state_->identity.id, state_->identity.piece_length)) {
+  if (LacksSpace(piece.status()) && state_->store->MakeRoom(state_->identity.id, state_->identity.piece_length)) {
     piece = TryBeginPiece(number);
   }
   return piece;

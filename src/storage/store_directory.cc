@@ -22,6 +22,7 @@ namespace {
 constexpr mode_t kDirectoryMode = 0755;
 // Outputs are hard links to contents, so contents have the mode that users expect of a downloaded file.
 constexpr mode_t kContentMode = 0644;
+constexpr const char* kOtherShortage = "dragonfly/storage/other_shortage";
 constexpr const char* kPartNames[] = {"content", "metadata"};
 
 // Deep enough for <part>/tasks/<prefix>/<id> and for what a RocksDB of client v1.0.0 leaves in metadata/.
@@ -32,6 +33,15 @@ std::string_view PrefixOf(const TaskId& id) { return std::string_view(id.str()).
 std::string RelativePath(const TaskId& id) { return StrCat(PrefixOf(id), "/", id.str()); }
 
 std::string AsidePath(const TaskId& id) { return StrCat(RelativePath(id), ".link"); }
+
+// ErrnoStatus(), but LacksSpace() can tell what is no matter of the disk.
+absl::Status OpenStatus(int error_number, std::string_view context) {
+  absl::Status status = ErrnoStatus(error_number, context);
+  if (error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM) {
+    status.SetPayload(kOtherShortage, absl::Cord());
+  }
+  return status;
+}
 
 // The names in a directory, without "." and "..".
 std::vector<std::string> NamesIn(int fd) {
@@ -81,6 +91,10 @@ absl::StatusOr<UniqueFd> MakeDirectory(int at, const std::string& name, const st
 }
 
 }  // namespace
+
+bool LacksSpace(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) && !status.GetPayload(kOtherShortage);
+}
 
 absl::StatusOr<std::unique_ptr<StoreDirectory>> StoreDirectory::Open(const std::string& dir, bool keep) {
   if (dir.empty() || dir[0] != '/') {
@@ -135,13 +149,13 @@ absl::StatusOr<UniqueFd> StoreDirectory::Create(Part part, const TaskId& id, int
       break;
     }
   }
-  return ErrnoStatus(errno, StrCat("create ", Describe(part, id)));
+  return OpenStatus(errno, StrCat("create ", Describe(part, id)));
 }
 
 absl::StatusOr<UniqueFd> StoreDirectory::OpenFile(Part part, const TaskId& id, int flags) const {
   UniqueFd fd(::openat(parts_[part].get(), RelativePath(id).c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat st;
-  if (!fd.valid() || ::fstat(fd.get(), &st) != 0) return ErrnoStatus(errno, StrCat("open ", Describe(part, id)));
+  if (!fd.valid() || ::fstat(fd.get(), &st) != 0) return OpenStatus(errno, StrCat("open ", Describe(part, id)));
   if (!S_ISREG(st.st_mode)) return absl::DataLossError(StrCat(Describe(part, id), " is not a regular file"));
   return fd;
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -73,6 +74,25 @@ class SpaceTest : public StoreTest {
 
 #define MOUNT_OR_SKIP(condition) \
   if (!(condition)) GTEST_SKIP() << "mounting a file system is not permitted here (needs root)"
+
+TEST_F(SpaceTest, NothingIsEvictedForWantOfADescriptor) {
+  OpenStore();
+  bool asked = false;
+  store_->SetRoomMaker([&](const TaskId&, uint64_t) -> uint64_t {
+    asked = true;
+    return 0;
+  });
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status refused = store_->FindOrCreate(IdOf(1), Shape(kMiB, kMiB)).status();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_FALSE(asked);
+  EXPECT_TRUE(store_->FindOrCreate(IdOf(1), Shape(kMiB, kMiB)).ok());
+}
 
 TEST_F(SpaceTest, RefusesWhatDoesNotFitBeforeAByteIsWritten) {
   MOUNT_OR_SKIP(OpenOnTmpfs(8 * kMiB));
