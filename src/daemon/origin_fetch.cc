@@ -63,11 +63,6 @@ TimePoint OriginFetch::DeadlineOf(uint32_t pieces) const {
   return Clock::now() + options_.piece_timeout * std::min<uint32_t>(pieces, 1000);
 }
 
-runtime::TokenBucket& OriginFetch::Bucket() const {
-  runtime::TokenBucket* const other = options_.limiter();
-  return other != nullptr ? *other : limiter_;
-}
-
 // The next run of neighbouring missing pieces. Runs shrink as less is left, so that the workers end together.
 std::optional<OriginFetch::PieceRun> OriginFetch::NextRun() {
   const std::optional<PieceNumber> first = missing_.NextFrom(PieceNumber(0));
@@ -98,7 +93,7 @@ asio::awaitable<absl::Status> OriginFetch::ReadRun(PieceRun run) {
   SendTrace(span, request.header);
   request.deadline = DeadlineOf(run.pieces);
   source::ObjectVersion version = source::VersionOf(origin_.stat);
-  auto call = origin_.source->Read(std::move(request), run.range, std::move(version), splitter, Bucket());
+  auto call = origin_.source->Read(std::move(request), run.range, std::move(version), splitter, limiter_);
   co_return co_await Measured(std::move(call), std::move(span));
 }
 
@@ -159,7 +154,7 @@ asio::awaitable<absl::Status> OriginFetch::ReadWhole() {
   SendTrace(span, request.header);
   if (layout_) request.deadline = DeadlineOf(layout_->piece_count());
   source::ObjectVersion version = source::VersionOf(origin_.stat);
-  auto call = origin_.source->ReadAll(std::move(request), std::move(version), splitter, Bucket());
+  auto call = origin_.source->ReadAll(std::move(request), std::move(version), splitter, limiter_);
   const absl::StatusOr<uint64_t> length = co_await Measured(std::move(call), std::move(span));
   if (!length.ok()) {
     if (layout_ && absl::IsCancelled(length.status()) && wishes_.Satisfied(*content_)) co_return absl::OkStatus();

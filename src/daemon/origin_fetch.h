@@ -33,9 +33,7 @@ class OriginFetch {
     Clock::duration piece_timeout{};    // a request may take this long for each of its pieces; at most 30 days
     std::string scheme;                 // label of the metrics
     uint32_t skip_pieces = 0;           // the first ones, which another request brings
-    // Asked for each request: the bandwidth that it counts against; null: `limiter`.
-    std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
-    telemetry::SpanParent trace;  // of the spans of its requests
+    telemetry::SpanParent trace;        // of the spans of its requests
   };
   struct Origin {
     Origin() = default;
@@ -65,7 +63,6 @@ class OriginFetch {
   boost::asio::awaitable<absl::Status> ReadWhole();
   std::optional<PieceRun> NextRun();
   TimePoint DeadlineOf(uint32_t pieces) const;
-  runtime::TokenBucket& Bucket() const;
   template <typename T>
   boost::asio::awaitable<T> Measured(boost::asio::awaitable<T> call, telemetry::Span span);
 

@@ -273,7 +273,7 @@ asio::awaitable<absl::StatusOr<std::optional<Digest>>> ParentBatch::Receive(size
   const Count count(receiving_[chosen]);
   Lane& lane = *lanes_[chosen];
   asio::awaitable<absl::StatusOr<std::optional<Digest>>> fetch = lane.fetcher->Fetch(
-      parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink, options_.limiter());
+      parents_[index].address, content_->id(), number, layout_.RangeOf(number), sink, options_.limiter);
   if (chosen == 0) co_return co_await std::move(fetch);
   // Cancellation is handed over to the other thread, and the wait lasts until the transfer has ended there.
   co_return co_await runtime::RunOn(lane.executor, std::move(fetch));

@@ -42,13 +42,12 @@ class ParentBatch {
     size_t concurrency = 8;
     Clock::duration news_timeout = std::chrono::seconds(360);  // between two messages of a parent
     uint64_t seed = 1;                                         // of the order of pieces
-    std::string object_tag;        // of the version that is wanted (daemon/object_tag.h); empty: any
-    bool provisional = false;      // the layout is longer than the file, whose length is not known
-    ParentLoads* loads = nullptr;  // of the parents' hosts; null: not looked at
-    std::string peer_id;           // own
-    // Asked for each piece: the bandwidth that it counts against; null: that of downloads.
-    std::function<runtime::TokenBucket*()> limiter = [] { return nullptr; };
-    telemetry::SpanParent trace;  // of the spans of pieces, and sent along with SyncPieces
+    std::string object_tag;                   // of the version that is wanted (daemon/object_tag.h); empty: any
+    bool provisional = false;                 // the layout is longer than the file, whose length is not known
+    ParentLoads* loads = nullptr;             // of the parents' hosts; null: not looked at
+    std::string peer_id;                      // own
+    runtime::TokenBucket* limiter = nullptr;  // the bandwidth that pieces count against; null: that of downloads
+    telemetry::SpanParent trace;              // of the spans of pieces, and sent along with SyncPieces
     // Waits for parents that are given while the batch runs, at least one; asked again and again until it ends with an
     // error. Null: there are none. They may wait for this host in turn, so the batch ends without waiting for them.
     std::function<boost::asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>>()> more_parents;

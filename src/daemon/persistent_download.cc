@@ -186,14 +186,20 @@ asio::awaitable<absl::Status> PersistentTasks::State::Fetch(const PersistentDown
   storage::ContentShape shape;
   shape.content_length = layout.content_length();
   shape.piece_length = layout.piece_length();
-  absl::StatusOr<std::shared_ptr<storage::TaskContent>> made = store->FindOrCreate(request.id, shape);
-  if (absl::IsResourceExhausted(made.status())) {
-    co_return absl::ResourceExhaustedError(
-        StrCat("no space left on device: not enough space to store the persistent cache task: content_length=",
-               layout.content_length()));
-  }
-  DF_CO_RETURN_IF_ERROR(made.status());
-  const std::shared_ptr<storage::TaskContent> content = *std::move(made);
+  std::shared_ptr<storage::TaskContent> content;
+  // Room may have to be made for it.
+  const std::function<absl::Status()> make = [&]() -> absl::Status {
+    absl::StatusOr<std::shared_ptr<storage::TaskContent>> made = store->FindOrCreate(request.id, shape);
+    if (absl::IsResourceExhausted(made.status())) {
+      return absl::ResourceExhaustedError(
+          StrCat("no space left on device: not enough space to store the persistent cache task: content_length=",
+                 layout.content_length()));
+    }
+    DF_RETURN_IF_ERROR(made.status());
+    content = *std::move(made);
+    return absl::OkStatus();
+  };
+  DF_CO_RETURN_IF_ERROR(co_await parts.blocking.Run(make));
   if (content->layout() != layout) co_return absl::InternalError(StrCat(name, ": its shape has changed"));
   work->SetContent(peer_id, content);
 

@@ -5,6 +5,7 @@
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
+#include <functional>
 #include <utility>
 
 #include "base/status.h"
@@ -42,6 +43,8 @@ TaskDownload::TaskDownload(TaskId id, std::shared_ptr<const common::v2::Download
       lane_(lane),
       predecessor_(std::move(predecessor)),
       terms_(terms),
+      from_parents_([this]() -> runtime::TokenBucket& { return BandwidthOr(parts_.limiters.download); }),
+      from_origin_([this]() -> runtime::TokenBucket& { return BandwidthOr(parts_.limiters.back_to_source); }),
       open_(!BringsCredentials(*wire_, terms_)),
       next_peer_id_(peer_id_) {
   if (parts.history != nullptr) recorder_ = parts.history->Begin(id_, wire_->url(), peer_id_);
@@ -161,12 +164,21 @@ asio::awaitable<void> TaskDownload::EndOpening() {
   opening_.reset();
 }
 
+asio::awaitable<void> TaskDownload::WhenPredecessorEnded() {
+  if (predecessor_) co_await predecessor_->WhenEnded();
+  predecessor_.reset();
+}
+
 asio::awaitable<void> TaskDownload::Run() {
   absl::Status outcome = absl::CancelledError("the daemon is stopping");
   try {
     const std::optional<absl::Status> status = co_await RunUntil(Body(), stop_, 0);
-    absl::MutexLock lock(&mutex_);
-    outcome = status ? *status : cancelled_.value_or(absl::CancelledError("cancelled"));
+    {
+      absl::MutexLock lock(&mutex_);
+      outcome = status ? *status : cancelled_.value_or(absl::CancelledError("cancelled"));
+    }
+    // Whoever waits for the end of this one waits for all before it, too.
+    co_await WhenPredecessorEnded();
   } catch (const boost::system::system_error& error) {
     // The owner stops: the outcome is what was said above.
     if (error.code() != asio::error::operation_aborted) throw;
@@ -192,9 +204,10 @@ bool TaskDownload::NothingMissing() const {
 }
 
 asio::awaitable<absl::Status> TaskDownload::Body() {
-  if (predecessor_) co_await std::exchange(predecessor_, nullptr)->WhenEnded();
+  co_await WhenPredecessorEnded();
   const runtime::SoftLimit::Slot slot = co_await lane_.downloads->Enter();
-  DF_CO_RETURN_IF_ERROR(co_await Traced(span_.AsParent().Start("download_started"), Prepare()));
+  absl::Status prepared = co_await Traced(span_.AsParent().Start("download_started"), Prepare());
+  DF_CO_RETURN_IF_ERROR(co_await WithRoom(std::move(prepared)));
   // Nothing will be fetched, but who waits for this host at the scheduler must learn that the file is empty.
   if (wire_->need_back_to_source() && layout_ && layout_->piece_count() == 0) {
     lane_.group.Spawn(AnnounceCopy(parts_, id_, wire_));
@@ -209,7 +222,7 @@ asio::awaitable<absl::Status> TaskDownload::Body() {
       continue;
     }
     must_report = false;
-    absl::Status fetched = ReserveWanted();
+    absl::Status fetched = co_await ReserveWanted();
     if (fetched.ok()) fetched = co_await Fetch();
     // Nobody had asked the origin; the next download must not go on with the pieces of what it no longer has.
     if (absl::IsDataLoss(fetched) && unasked_ && content_) GiveUp(*content_, MessageOf(fetched));
@@ -252,7 +265,9 @@ absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, u
   shape.piece_length = piece_length;
   shape.response_header = stat_.header;
   if (content_length) shape.wanted = WantedOf(*content_length);
-  DF_ASSIGN_OR_RETURN(content_, parts_.store.FindOrCreate(id_, shape));
+  auto made = parts_.store.FindOrCreate(id_, shape, storage::ContentStore::Room::kAsItIs);
+  if (absl::IsResourceExhausted(made.status())) roomless_ = std::move(shape);
+  DF_ASSIGN_OR_RETURN(content_, std::move(made));
   if (!unasked_) ConfirmContent();
   layout_ = content_->layout();
   piece_length_ = layout_ ? layout_->piece_length() : piece_length;
@@ -268,10 +283,32 @@ absl::Status TaskDownload::MakeContent(std::optional<uint64_t> content_length, u
   return absl::OkStatus();
 }
 
-absl::Status TaskDownload::ReserveWanted() {
-  if (!content_ || !layout_) return absl::OkStatus();
+asio::awaitable<absl::Status> TaskDownload::FindOrCreateInRoom(storage::ContentShape shape) {
+  using Room = storage::ContentStore::Room;
+  const absl::Status found = parts_.store.FindOrCreate(id_, shape, Room::kAsItIs).status();
+  if (!absl::IsResourceExhausted(found)) co_return found;
+  // Many files may have to be looked at, and large ones unlinked.
+  bool begun = false;
+  const std::function<absl::Status()> job = [this, &shape, &begun] {
+    begun = true;
+    return parts_.store.FindOrCreate(id_, shape, Room::kMade).status();
+  };
+  const absl::Status made = co_await parts_.blocking.Run(job);
+  if (begun) co_return made;
+  co_return job();
+}
+
+asio::awaitable<absl::Status> TaskDownload::WithRoom(absl::Status made) {
+  if (!roomless_) co_return made;
+  const storage::ContentShape shape = *std::exchange(roomless_, std::nullopt);
+  DF_CO_RETURN_IF_ERROR(co_await FindOrCreateInRoom(shape));
+  co_return MakeContent(shape.content_length, shape.piece_length);
+}
+
+asio::awaitable<absl::Status> TaskDownload::ReserveWanted() {
+  if (!content_ || !layout_) co_return absl::OkStatus();
   if (parts_.store.Find(id_) != content_) {
-    return absl::CancelledError(StrCat("task ", id_.str(), ": its content was removed"));
+    co_return absl::CancelledError(StrCat("task ", id_.str(), ": its content was removed"));
   }
   storage::ContentShape shape;
   shape.content_length = layout_->content_length();
@@ -280,12 +317,12 @@ absl::Status TaskDownload::ReserveWanted() {
     const uint64_t begin = layout_->RangeOf(hull->first).offset;
     shape.wanted = ByteRange{begin, layout_->RangeOf(hull->last).end() - begin};
   }
-  return parts_.store.FindOrCreate(id_, shape).status();
+  co_return co_await FindOrCreateInRoom(std::move(shape));
 }
 
-absl::Status TaskDownload::Adopt(const storage::TaskContent& content) {
+absl::Status TaskDownload::Adopt(const storage::TaskContent& content, bool unasked) {
   const std::optional<PieceLayout> layout = content.layout();
-  unasked_ = true;
+  unasked_ = unasked;
   asked_origin_ = true;
   stat_.content_length = layout->content_length();
   stat_.header = content.response_header();
@@ -330,10 +367,7 @@ absl::Status TaskDownload::TakeStat(const source::OriginStat& stat) {
   }
   // Perhaps a parent knows: the content is made when the scheduler has answered.
   if (!same) return absl::OkStatus();
-  DF_RETURN_IF_ERROR(Adopt(*old));
-  unasked_ = false;
-  ConfirmContent();
-  return absl::OkStatus();
+  return Adopt(*old, /*unasked=*/false);
 }
 
 bool TaskDownload::WantedWhole() const {
@@ -349,20 +383,22 @@ asio::awaitable<absl::Status> TaskDownload::OpenOrigin() {
   request.deadline = Clock::now() + patience * kOpeningPiecesMax;
   const absl::StatusOr<Url> url = Url::Parse(wire_->url());
   asked_at_ = Clock::now();
-  opening_ = std::make_shared<OriginOpening>(*source_, std::move(request), piece_length_,
-                                             awaited_ ? parts_.limiters.back_to_source : parts_.limiters.prefetch,
-                                             parts_.probe, url.ok() ? url->scheme : "", span_.AsParent());
+  opening_ = std::make_shared<OriginOpening>(*source_, std::move(request), piece_length_, from_origin_, parts_.probe,
+                                             url.ok() ? url->scheme : "", span_.AsParent());
   const auto make_content =
       [this](const source::OriginStat& stat) -> absl::StatusOr<std::shared_ptr<storage::TaskContent>> {
     const uint64_t piece_length = piece_length_;
     origin_accepted_ = true;
-    DF_RETURN_IF_ERROR(TakeStat(stat));
-    if (!content_) DF_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length));
+    absl::Status made = TakeStat(stat);
+    if (made.ok() && !content_) made = MakeContent(std::nullopt, piece_length);
+    // The body cannot wait for room, and is asked for again when there is some.
+    if (roomless_) return std::shared_ptr<storage::TaskContent>();
+    DF_RETURN_IF_ERROR(made);
     return content_->finished_piece_count() == 0 ? content_ : nullptr;
   };
   opening_->Start(lane_, piece_length_, make_content);
   const absl::StatusOr<source::OriginStat> stat = co_await opening_->WhenStat(asked_at_ + patience);
-  co_return stat.status();
+  co_return co_await WithRoom(stat.status());
 }
 
 asio::awaitable<absl::Status> TaskDownload::Prepare() {
@@ -372,7 +408,8 @@ asio::awaitable<absl::Status> TaskDownload::Prepare() {
 
   const std::shared_ptr<storage::TaskContent> old = parts_.store.Find(id_);
   const bool usable = old != nullptr && old->layout().has_value();
-  if (usable && MayUseUnasked(parts_.config.storage, *old, *wire_, Clock::now())) co_return Adopt(*old);
+  if (usable && MayUseUnasked(parts_.config.storage, *old, *wire_, Clock::now()))
+    co_return Adopt(*old, /*unasked=*/true);
   if (old == nullptr && WantedWhole()) {
     // Only who is told to go to the origin takes its body; the others learn of it from the cluster where they can.
     if (wire_->need_back_to_source()) co_return co_await OpenOrigin();
@@ -384,7 +421,7 @@ asio::awaitable<absl::Status> TaskDownload::Prepare() {
   if (!usable || !IsOutOfReach(stat.status())) co_return stat.status();
   DF_LOG(Warn, "task {}: its origin cannot be asked whether it has changed; what is here is used: {}", id_.str(),
          stat.status().ToString());
-  co_return Adopt(*old);
+  co_return Adopt(*old, /*unasked=*/true);
 }
 
 }  // namespace dragonfly::daemon

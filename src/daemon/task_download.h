@@ -83,6 +83,7 @@ class TaskDownload {
 
  private:
   boost::asio::awaitable<absl::Status> Body();
+  boost::asio::awaitable<void> WhenPredecessorEnded();
   boost::asio::awaitable<void> EndOpening();
   boost::asio::awaitable<absl::Status> Prepare();
   boost::asio::awaitable<absl::StatusOr<source::OriginStat>> AskOrigin();
@@ -92,14 +93,19 @@ class TaskDownload {
   boost::asio::awaitable<absl::Status> OpenOrigin();
   // Nobody has asked for a part only.
   bool WantedWhole() const;
-  // Goes on with what is on this host, as if the origin had confirmed it.
-  absl::Status Adopt(const storage::TaskContent& content);
+  // Goes on with what is on this host, as if the origin had confirmed it; `unasked`: it was not asked.
+  absl::Status Adopt(const storage::TaskContent& content, bool unasked);
   // Forgets a content that is not of the object that the origin has now.
   void GiveUp(const storage::TaskContent& content, std::string_view why);
   void ConfirmContent();
+  // RESOURCE_EXHAUSTED when there is no room for it: then WithRoom() must follow.
   absl::Status MakeContent(std::optional<uint64_t> content_length, uint64_t piece_length);
+  // What has ended with `made` may have lacked room: makes it, without holding up this thread, and then the content.
+  boost::asio::awaitable<absl::Status> WithRoom(absl::Status made);
+  // Finds or makes the content, and room for it, without holding up this thread for the latter.
+  boost::asio::awaitable<absl::Status> FindOrCreateInRoom(storage::ContentShape shape);
   // Reserves the space of what is wanted now.
-  absl::Status ReserveWanted();
+  boost::asio::awaitable<absl::Status> ReserveWanted();
   // The bytes that the callers have asked for so far, for a file of that length; nullopt: all.
   std::optional<ByteRange> WantedOf(uint64_t content_length) const;
   bool NothingMissing() const;
@@ -135,8 +141,8 @@ class TaskDownload {
   std::vector<CandidateParent> FittingParents(const std::vector<CandidateParent>& offered);
   std::unique_ptr<common::v2::Download> Registration() const;
   TaskFacts Facts() const;
-  // The bucket of prefetches as long as nobody waits for the bytes, else null.
-  runtime::TokenBucket* PrefetchLimiter() const;
+  // That of prefetches as long as nobody waits for the bytes.
+  runtime::TokenBucket& BandwidthOr(runtime::TokenBucket& awaited) const;
   void PieceDone(PeerSession* session, const storage::PieceRecord& record);
   absl::Status FailureWithoutOrigin() const;
   absl::Status WithCauses(const absl::Status& failure) const;
@@ -155,6 +161,9 @@ class TaskDownload {
   std::atomic<bool> awaited_ = false;          // some caller is no prefetch
   std::atomic<bool> origin_accepted_ = false;  // the request of the first caller
   std::atomic<uint32_t> concurrency_ = 0;      // pieces at once; the most that a caller has asked for
+  // What is read counts against these, also when it had begun before somebody came who waits for it.
+  runtime::TokenBucket from_parents_;
+  runtime::TokenBucket from_origin_;
 
   // The lane's thread only.
   telemetry::Span span_;
@@ -168,9 +177,10 @@ class TaskDownload {
   std::shared_ptr<storage::TaskContent> content_;
   std::optional<PieceLayout> layout_;
   uint64_t piece_length_ = 0;
-  bool open_ = false;            // what the origin has said holds for everybody
-  bool unasked_ = false;         // the content is used without the origin's word
-  bool origin_changed_ = false;  // what parents have may be another version
+  bool open_ = false;                              // what the origin has said holds for everybody
+  bool unasked_ = false;                           // the content is used without the origin's word
+  bool origin_changed_ = false;                    // what parents have may be another version
+  std::optional<storage::ContentShape> roomless_;  // of the content that found no room
   std::string next_peer_id_;
   std::vector<std::string> causes_;
   std::shared_ptr<DownloadRecorder> recorder_;  // null: nothing is remembered

@@ -187,7 +187,8 @@ asio::awaitable<absl::Status> TaskDownload::LearnShape(const std::vector<Candida
 
 asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, std::vector<CandidateParent> offered) {
   if (!content_) {
-    DF_CO_RETURN_IF_ERROR(asked_origin_ ? AdoptShape(offered) : co_await LearnShape(offered));
+    absl::Status shaped = asked_origin_ ? AdoptShape(offered) : co_await LearnShape(offered);
+    DF_CO_RETURN_IF_ERROR(co_await WithRoom(std::move(shaped)));
     if (layout_) co_await WhenDecided();
   }
   std::vector<CandidateParent> parents = FittingParents(offered);
@@ -200,7 +201,7 @@ asio::awaitable<absl::Status> TaskDownload::FromParents(PeerSession& session, st
 // come; the first one that has everything knows the length, and with it the last piece.
 asio::awaitable<absl::Status> TaskDownload::FromParentsWithoutLength(PeerSession& session,
                                                                      std::vector<CandidateParent> parents) {
-  if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
+  if (!content_) DF_CO_RETURN_IF_ERROR(co_await WithRoom(MakeContent(std::nullopt, piece_length_)));
   co_await WhenDecided();
   const uint64_t have = content_->finished_piece_count();
   DF_CO_ASSIGN_OR_RETURN(const PieceLayout longest,
@@ -235,7 +236,7 @@ asio::awaitable<absl::Status> TaskDownload::RunBatch(PeerSession& session, std::
   options.provisional = provisional;
   options.loads = lane_.loads;
   options.peer_id = peer_id_;
-  options.limiter = [this] { return PrefetchLimiter(); };
+  options.limiter = &from_parents_;
   options.more_parents = [this, &session] { return MoreParents(session); };
   ParentBatch::Reports reports;
   reports.finished = [this, &session](const storage::PieceRecord& record) { PieceDone(&session, record); };
@@ -259,7 +260,9 @@ asio::awaitable<absl::StatusOr<std::vector<CandidateParent>>> TaskDownload::More
   }
 }
 
-runtime::TokenBucket* TaskDownload::PrefetchLimiter() const { return awaited_ ? nullptr : &parts_.limiters.prefetch; }
+runtime::TokenBucket& TaskDownload::BandwidthOr(runtime::TokenBucket& awaited) const {
+  return awaited_ ? awaited : parts_.limiters.prefetch;
+}
 
 asio::awaitable<absl::Status> TaskDownload::FetchFromOrigin(PeerSession* session, uint32_t skip_pieces,
                                                             telemetry::SpanParent trace) {
@@ -270,13 +273,12 @@ asio::awaitable<absl::Status> TaskDownload::FetchFromOrigin(PeerSession* session
   options.scheme = url.ok() ? url->scheme : "";
   options.skip_pieces = skip_pieces;
   options.trace = std::move(trace);
-  options.limiter = [this] { return PrefetchLimiter(); };
   OriginFetch::Origin origin;
   origin.source = source_;
   origin.request = request_;
   origin.stat = stat_;
-  OriginFetch fetch(lane_.executor, content_, layout_, piece_length_, std::move(origin), wishes_,
-                    parts_.limiters.back_to_source, parts_.probe, std::move(options),
+  OriginFetch fetch(lane_.executor, content_, layout_, piece_length_, std::move(origin), wishes_, from_origin_,
+                    parts_.probe, std::move(options),
                     [this, session](const storage::PieceRecord& record) { PieceDone(session, record); });
   co_return co_await fetch.Run();
 }
@@ -311,7 +313,7 @@ asio::awaitable<absl::Status> TaskDownload::FromOrigin(PeerSession* session) {
   telemetry::Span span = session != nullptr ? span_.AsParent().Start("download_partial_with_scheduler_from_source")
                                             : span_.AsParent().Start("download_partial_from_source");
   if (!asked_origin_) DF_CO_RETURN_IF_ERROR(co_await OpenOrigin());
-  if (!content_) DF_CO_RETURN_IF_ERROR(MakeContent(std::nullopt, piece_length_));
+  if (!content_) DF_CO_RETURN_IF_ERROR(co_await WithRoom(MakeContent(std::nullopt, piece_length_)));
   if (layout_) co_await WhenDecided();
   if (opening_) DF_CO_RETURN_IF_ERROR(co_await FollowOpening(session, span.AsParent()));
   while (!NothingMissing()) {
@@ -341,7 +343,7 @@ asio::awaitable<TaskDownload::Scheduled> TaskDownload::Converse(PeerSession& ses
       // Who asks the origin first knows that it is not empty, or it would have ended before.
       if (!asked_origin_) {
         const absl::StatusOr<source::OriginStat> stat = co_await AskOrigin();
-        end.status = stat.ok() ? TakeStat(*stat) : stat.status();
+        end.status = co_await WithRoom(stat.ok() ? TakeStat(*stat) : stat.status());
         if (!end.status.ok()) {
           end.ending = Ending::kFailed;
           end.description = std::string(MessageOf(end.status));

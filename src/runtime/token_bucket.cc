@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "runtime/timeout.h"
 
@@ -47,10 +48,16 @@ TokenBucket::TokenBucket(uint64_t rate, uint64_t burst)
       large_(std::max<uint64_t>(rate / 4, 1)),
       small_(std::max<uint64_t>(rate - rate / 4, 1)) {}
 
-uint64_t TokenBucket::chunk() const { return unlimited() ? kChunkMax : std::clamp(rate_ / 64, kChunkMin, kChunkMax); }
+TokenBucket::TokenBucket(std::function<TokenBucket&()> choose)
+    : choose_(std::move(choose)), rate_(0), burst_time_(Clock::duration::zero()), large_(1), small_(1) {}
+
+uint64_t TokenBucket::chunk() const {
+  const uint64_t rate = this->rate();
+  return rate == 0 ? kChunkMax : std::clamp(rate / 64, kChunkMin, kChunkMax);
+}
 
 TransferSize TokenBucket::SizeOf(uint64_t whole) const {
-  return whole <= std::clamp(rate_ / 40, kSmallMin, kSmallMax) ? TransferSize::kSmall : TransferSize::kLarge;
+  return whole <= std::clamp(rate() / 40, kSmallMin, kSmallMax) ? TransferSize::kSmall : TransferSize::kLarge;
 }
 
 Clock::duration TokenBucket::WaitFor(TimePoint full_at, TimePoint now) const {
@@ -58,6 +65,7 @@ Clock::duration TokenBucket::WaitFor(TimePoint full_at, TimePoint now) const {
 }
 
 Clock::duration TokenBucket::Reserve(uint64_t amount, TimePoint now, TransferSize size) {
+  if (choose_) return choose_().Reserve(amount, now, size);
   if (unlimited() || amount == 0) return Clock::duration::zero();
   absl::MutexLock lock(&mutex_);
   full_at_ = Moved(full_at_, now, FillTime(amount, rate_));
@@ -70,6 +78,7 @@ Clock::duration TokenBucket::Reserve(uint64_t amount, TimePoint now, TransferSiz
 }
 
 std::optional<Clock::duration> TokenBucket::ReserveWithin(uint64_t amount, TimePoint now, Clock::duration longest) {
+  if (choose_) return choose_().ReserveWithin(amount, now, longest);
   if (unlimited() || amount == 0) return Clock::duration::zero();
   absl::MutexLock lock(&mutex_);
   const TimePoint full_at = Moved(full_at_, now, FillTime(amount, rate_));

@@ -5,6 +5,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
@@ -25,8 +26,12 @@ class TokenBucket {
   // rate 0 means unlimited. burst 0 means a tenth of a second's worth.
   explicit TokenBucket(uint64_t rate, uint64_t burst = 0);
 
-  bool unlimited() const { return rate_ == 0; }
-  uint64_t rate() const { return rate_; }
+  // For a transfer whose limit may change while it runs: all that is asked of this one is asked of the bucket that
+  // `choose` names just then, on whatever thread asks.
+  explicit TokenBucket(std::function<TokenBucket&()> choose);
+
+  bool unlimited() const { return rate() == 0; }
+  uint64_t rate() const { return choose_ ? choose_().rate() : rate_; }
 
   // How many tokens a transfer should take at a time: about 16 ms worth, at least 16 KiB and at most 4 MiB; when
   // unlimited, the most.
@@ -56,6 +61,7 @@ class TokenBucket {
   };
   Clock::duration WaitFor(TimePoint full_at, TimePoint now) const;
 
+  const std::function<TokenBucket&()> choose_;
   const uint64_t rate_;
   const Clock::duration burst_time_;  // in which the burst fills
   absl::Mutex mutex_;

@@ -2,9 +2,11 @@
 // How few requests a download costs its origin.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include "base/backend_error.h"
 #include "base/status.h"
+#include "runtime/timeout.h"
 #include "tests/unit/daemon/test_peer.h"
 
 namespace dragonfly::daemon {
@@ -78,6 +80,70 @@ TEST_F(OriginCost, TheBodyOfAnOriginWithoutRangesIsReadOnce) {
     ExpectWhole(peer_, origin);
     EXPECT_EQ(origin.stats() + origin.reads(), 1);
   }
+}
+
+TEST_F(OriginCost, WhoWaitsForWhatAPrefetchHasBegunDoesNotWaitForItsBandwidth) {
+  constexpr uint64_t kLength = 40 * kTestPieceLength;
+  ScriptedOrigin::Behaviour one_body;
+  one_body.takes_ranges = one_body.stat_takes_ranges = false;
+  ScriptedOrigin origin(TestContent(kLength), one_body);
+  origin.HoldFrom(kTestPieceLength);
+  auto prefetch = Seeding(origin);
+  prefetch.set_is_prefetch(true);
+  RecordingObserver nobody;
+  auto prefetched = peer_.Begin(prefetch, nobody);
+  ASSERT_TRUE(origin.AwaitHeld());
+  RecordingObserver observer;
+  auto awaited = peer_.Begin(Seeding(origin), observer);
+  // What is there already has been told by the time that the caller takes part.
+  const TimePoint soon = Clock::now() + kTestPatience;
+  while (peer_.metrics.Render().find(
+             "dragonfly_client_download_task_total{app=\"\",priority=\"0\",tag=\"\",type=\"0\"} 2\n") ==
+         std::string::npos) {
+    ASSERT_LT(Clock::now(), soon) << peer_.metrics.Render();
+    RunOn(io_, runtime::SleepUntil(Clock::now() + std::chrono::milliseconds(1)));
+  }
+  origin.Release();
+  ASSERT_TRUE(awaited.get().ok());
+  ASSERT_TRUE(prefetched.get().ok());
+  peer_.Stop();
+  constexpr uint64_t kOfPrefetch = 2 * kTestPieceLength;
+  EXPECT_NE(peer_.prefetch_bucket.ReserveWithin((1 << 30) - kOfPrefetch, Clock::now(), Clock::duration::zero()),
+            std::nullopt)
+      << "the body counted against the bandwidth of prefetches to its end";
+  EXPECT_EQ(origin.reads_of_any_byte(), 1);
+}
+
+// The same threads move everybody's bytes.
+TEST_F(OriginCost, RoomIsNotMadeOnAnIoThread) {
+  constexpr uint64_t kLength = 4 * kTestPieceLength;
+  TestPeer::Options options;
+  options.capacity_bytes = kLength + kTestPieceLength;
+  TestPeer full(io_, "full", options);
+  std::vector<std::string> threads;
+  std::optional<TaskId> last;
+  full.store().SetRoomMaker([&](const TaskId&, uint64_t) -> uint64_t {
+    char name[16] = {};
+    ::pthread_getname_np(::pthread_self(), name, sizeof(name));
+    threads.emplace_back(name);
+    return full.store().Delete(*last).ok() ? kLength : 0;
+  });
+  ScriptedOrigin first(TestContent(kLength, 1));
+  ScriptedOrigin asked(TestContent(kLength, 2));
+  ScriptedOrigin opened(TestContent(kLength, 3));
+  ScriptedOrigin::Behaviour untold;
+  untold.tells_length = false;
+  ScriptedOrigin lengthless(TestContent(kLength, 4), untold);
+  for (const auto& wire : {Wanting(first), Wanting(asked), Seeding(opened), Wanting(lengthless)}) {
+    const absl::Status status = full.Download(wire);
+    ASSERT_TRUE(status.ok()) << status;
+    last = *TaskManager::IdOf(wire);
+  }
+  EXPECT_EQ(full.BytesOf(*last), lengthless.content());
+  EXPECT_LE(opened.reads_of_any_byte(), 2) << "the body does not wait, and is asked for again";
+  ASSERT_GE(threads.size(), 2u);
+  EXPECT_THAT(threads[0], ::testing::StartsWith("blocking-"));
+  EXPECT_THAT(threads[1], ::testing::StartsWith("blocking-"));
 }
 
 TEST_F(OriginCost, ARefusalOfTheFirstRequestReachesTheCaller) {

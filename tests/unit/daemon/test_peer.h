@@ -98,6 +98,7 @@ class TestPeer {
     std::string protocol = "tcp";                      // its own wish, as a child
     std::function<void(common::v2::Host&)> fill_host;  // of SyncHost
     bool seed = false;
+    uint64_t capacity_bytes = 0;  // of its store; 0: what the disk has
   };
   TestPeer(runtime::IoThreads& io, std::string name) : TestPeer(io, std::move(name), Options()) {}
   TestPeer(runtime::IoThreads& io, std::string name, Options options)
@@ -119,6 +120,7 @@ class TestPeer {
     storage::StoreOptions store_options;
     store_options.dir = dir_.path().string();
     store_options.keep = true;
+    store_options.capacity_bytes = options_.capacity_bytes;
     auto opened = storage::ContentStore::Open(store_options);
     if (!opened.ok()) throw std::runtime_error(opened.status().ToString());
     store_ = *std::move(opened);

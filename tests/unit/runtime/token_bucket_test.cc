@@ -184,6 +184,23 @@ TEST_P(TokenBucketLoad, AFloodOfSmallTransfersLeavesAQuarterToLargeOnes) {
 
 INSTANTIATE_TEST_SUITE_P(Rates, TokenBucketLoad, testing::Values(5'000'000, 20'000'000, 125'000'000, 1'250'000'000));
 
+TEST(TokenBucket, OneThatChoosesIsWhicheverIsChosen) {
+  TokenBucket slow(1000, 1000);
+  TokenBucket unlimited(0);
+  TokenBucket* chosen = &slow;
+  TokenBucket bucket([&]() -> TokenBucket& { return *chosen; });
+  EXPECT_EQ(bucket.rate(), slow.rate());
+  EXPECT_EQ(bucket.chunk(), slow.chunk());
+  EXPECT_EQ(bucket.SizeOf(1 << 20), slow.SizeOf(1 << 20));
+  EXPECT_EQ(bucket.Reserve(1000, kStart), Clock::duration::zero());
+  EXPECT_EQ(slow.ReserveWithin(1, kStart, Clock::duration::zero()), std::nullopt) << "its tokens were taken";
+  EXPECT_EQ(bucket.ReserveWithin(1, kStart, Clock::duration::zero()), std::nullopt);
+  chosen = &unlimited;
+  EXPECT_TRUE(bucket.unlimited());
+  EXPECT_EQ(bucket.chunk(), unlimited.chunk());
+  EXPECT_EQ(bucket.Reserve(1 << 30, kStart), Clock::duration::zero());
+}
+
 TEST(TokenBucket, TakeWaitsForItsTokens) {
   IoThreads io(1);
   TokenBucket bucket(1000, 1);
