@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "common/v2/common.pb.h"
 #include "daemon/download_service.h"
 #include "daemon/given_pieces.h"
@@ -70,6 +72,7 @@ class RecordingObserver final : public DownloadObserver {
   boost::asio::awaitable<absl::Status> Started(const DownloadStarted& shape) override {
     EXPECT_FALSE(started) << "told twice";
     started = std::make_unique<DownloadStarted>(shape);
+    begun_.Notify();
     co_return absl::OkStatus();
   }
   boost::asio::awaitable<absl::Status> PieceReady(const storage::PieceRecord& record) override {
@@ -77,6 +80,8 @@ class RecordingObserver final : public DownloadObserver {
     pieces.push_back(record);
     co_return absl::OkStatus();
   }
+  // Waits until the caller knows the shape: from then on it takes part in the download.
+  bool AwaitStarted() { return begun_.WaitForNotificationWithTimeout(absl::FromChrono(kTestPatience)); }
   // Bytes by where they came from.
   uint64_t BytesFrom(storage::TrafficType type) const {
     uint64_t bytes = 0;
@@ -87,6 +92,9 @@ class RecordingObserver final : public DownloadObserver {
   }
   std::unique_ptr<DownloadStarted> started;
   std::vector<storage::PieceRecord> pieces;
+
+ private:
+  absl::Notification begun_;
 };
 
 class TestPeer {
