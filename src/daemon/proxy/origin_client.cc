@@ -12,7 +12,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <functional>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/proxy/http_error.h"
 #include "daemon/proxy/target.h"
+#include "runtime/signal.h"
 #include "runtime/timeout.h"
 
 namespace dragonfly::daemon::proxy {
@@ -31,7 +32,6 @@ namespace {
 
 using Addresses = std::vector<asio::ip::address>;
 
-constexpr std::chrono::seconds kResolveTimeout{10};
 constexpr std::chrono::seconds kTunnelTime{30};
 constexpr size_t kBodyStep = 64 << 10;
 // Addresses of one name that are tried.
@@ -73,6 +73,12 @@ absl::StatusOr<Addresses> LookUp(const std::string& host) {
   return out;
 }
 
+// Shared by the thread that looks up and whoever waits.
+struct Lookup {
+  absl::StatusOr<Addresses> found = absl::UnavailableError("not looked up");  // told by `done`
+  runtime::Signal done;
+};
+
 asio::awaitable<absl::Status> ConnectSocket(tcp::socket& socket, tcp::endpoint endpoint) {
   boost::system::error_code error;
   co_await socket.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
@@ -97,19 +103,29 @@ bool MayRepeat(const std::string& method) {
 
 }  // namespace
 
-OriginClient::OriginClient(asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
+OriginClient::OriginClient(asio::io_context& io, runtime::BlockingPool& resolvers, const OriginTls& tls,
                            const http::Networks& forbidden, Options options)
-    : io_(io), blocking_(blocking), tls_(tls), forbidden_(forbidden), options_(options) {}
+    : io_(io), resolvers_(resolvers), tls_(tls), forbidden_(forbidden), options_(options) {}
 
 asio::awaitable<absl::StatusOr<Addresses>> OriginClient::Resolve(std::string host) {
   host = WithoutBrackets(std::move(host));
   boost::system::error_code error;
   const asio::ip::address literal = asio::ip::make_address(host, error);
   if (!error) co_return Addresses{literal};
-  const std::function<absl::StatusOr<Addresses>()> look_up = [host] { return LookUp(host); };
-  absl::StatusOr<Addresses> found =
-      co_await runtime::WithDeadline(blocking_.Run<Addresses>(look_up), Clock::now() + kResolveTimeout);
-  if (absl::IsDeadlineExceeded(found.status())) co_return HttpError(504, StrCat("resolve ", host, ": no answer"));
+  // Nothing ends a look-up that has begun; one that has not, when nobody waits for it any more, is left out.
+  const auto lookup = std::make_shared<Lookup>();
+  const uint64_t seen = lookup->done.version();
+  const bool queued = resolvers_.Post([waiting = std::weak_ptr<Lookup>(lookup), host] {
+    const std::shared_ptr<Lookup> wanted = waiting.lock();
+    if (wanted == nullptr) return;
+    wanted->found = LookUp(host);
+    wanted->done.Notify();
+  });
+  if (!queued) co_return absl::UnavailableError(StrCat("resolve ", host, ": too many names are looked up"));
+  if (!co_await lookup->done.Wait(seen, Clock::now() + options_.resolve_timeout)) {
+    co_return HttpError(504, StrCat("resolve ", host, ": no answer"));
+  }
+  absl::StatusOr<Addresses> found = std::move(lookup->found);
   if (found.ok() && found->empty()) co_return absl::UnavailableError(StrCat("resolve ", host, ": no address"));
   co_return found;
 }

@@ -65,18 +65,20 @@ class OriginClient {
  public:
   struct Options {
     Options() = default;
-    Clock::duration connect_timeout = std::chrono::seconds(5);  // of one address, TLS included
-    Clock::duration answer_timeout = std::chrono::minutes(5);   // until the head of the answer
-    Clock::duration stall_timeout = std::chrono::seconds(60);   // without a byte
-    Clock::duration idle_timeout = std::chrono::seconds(60);    // of a kept connection
+    Clock::duration resolve_timeout = std::chrono::seconds(10);  // of one name
+    Clock::duration connect_timeout = std::chrono::seconds(5);   // of one address, TLS included
+    Clock::duration answer_timeout = std::chrono::minutes(5);    // until the head of the answer
+    Clock::duration stall_timeout = std::chrono::seconds(60);    // without a byte
+    Clock::duration idle_timeout = std::chrono::seconds(60);     // of a kept connection
     // The same for a request that cannot be sent again should the origin have closed it in this moment.
     Clock::duration idle_timeout_once = std::chrono::seconds(3);
     size_t idle_max = 64;  // kept connections, all origins together
     OwnAddress own;
     std::string via;  // by which this proxy knows itself
   };
-  // All must outlive it.
-  OriginClient(boost::asio::io_context& io, runtime::BlockingPool& blocking, const OriginTls& tls,
+  // All must outlive it. Names are looked up on the threads of `resolvers`, which nothing else should wait for: a
+  // look-up takes minutes when no name server answers.
+  OriginClient(boost::asio::io_context& io, runtime::BlockingPool& resolvers, const OriginTls& tls,
                const http::Networks& forbidden, Options options);
 
   // Sends `request` to the URL (its target and Host are made from it) and returns the head of the answer. A kept
@@ -113,7 +115,7 @@ class OriginClient {
                                                                 bool& begun);
 
   boost::asio::io_context& io_;
-  runtime::BlockingPool& blocking_;
+  runtime::BlockingPool& resolvers_;
   const OriginTls& tls_;
   const http::Networks& forbidden_;
   const Options options_;

@@ -37,6 +37,9 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr int kBacklog = 4096;
+// Names that are looked up at once, and that wait for it.
+constexpr size_t kResolvers = 8;
+constexpr size_t kResolversQueue = 1024;
 
 // A connection in the frame of the coroutine that serves it.
 struct Served {
@@ -47,10 +50,10 @@ struct Served {
 
 // What belongs to one io thread.
 struct Shard {
-  Shard(asio::io_context& context, runtime::BlockingPool& blocking, const Parts& parts, OriginClient::Options options)
+  Shard(asio::io_context& context, runtime::BlockingPool& resolvers, const Parts& parts, OriginClient::Options options)
       : io(context),
         group(context.get_executor()),
-        origin(context, blocking, *parts.origin_tls, parts.forbidden, std::move(options)) {}
+        origin(context, resolvers, *parts.origin_tls, parts.forbidden, std::move(options)) {}
 
   asio::io_context& io;
   runtime::TaskGroup group;  // thread-safe
@@ -149,6 +152,7 @@ struct Server::State {
   Parts parts;
   uint16_t port = 0;
   runtime::Seats seats;
+  runtime::BlockingPool resolvers{kResolvers, kResolversQueue};
   std::vector<std::unique_ptr<Shard>> shards;
   std::unique_ptr<runtime::Acceptor> acceptor;
 };
@@ -189,7 +193,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const DaemonConfig& config
   origins.own.port = state->port;
   origins.own.hosts = {config.host.ip, config.host.hostname, tasks.identity().ip, tasks.identity().hostname};
   for (size_t index = 0; index < io.size(); ++index) {
-    state->shards.push_back(std::make_unique<Shard>(io.At(index), tasks.blocking(), state->parts, origins));
+    state->shards.push_back(std::make_unique<Shard>(io.At(index), state->resolvers, state->parts, origins));
   }
   runtime::Acceptor::Options accepting;
   accepting.report = [](const absl::Status& status) {
