@@ -29,13 +29,16 @@ std::optional<Url> LocationOf(const Url& url, const ResponseHead& head) {
   const std::optional<std::string_view> location = head.fields.Find("location");
   if (!IsRedirect(head.status) || !location || location->empty()) return std::nullopt;
   const std::string origin = StrCat(url.scheme, "://", url.host, url.port < 0 ? "" : StrCat(":", url.port));
+  const size_t end = location->find_first_of(":/?#");  // of a scheme, or of the first segment of a path
   std::string absolute;
-  if (location->starts_with("//")) {
+  if (end != std::string_view::npos && (*location)[end] == ':') {
+    absolute = *location;
+  } else if (location->starts_with("//")) {
     absolute = StrCat(url.scheme, ":", *location);
   } else if (location->starts_with('/')) {
     absolute = StrCat(origin, *location);
-  } else if (location->find("://") != std::string_view::npos) {
-    absolute = *location;
+  } else if (location->starts_with('?')) {
+    absolute = StrCat(origin, url.path, *location);
   } else {
     absolute = StrCat(origin, url.path.substr(0, url.path.rfind('/') + 1), *location);
   }
@@ -79,6 +82,8 @@ asio::awaitable<absl::StatusOr<OriginAnswer>> Handler::AskHeadByGet(Target targe
   ResponseHead& head = answer->head;
   if (const std::optional<uint64_t> length = WholeLength(head.fields)) {
     head.fields.Set("Content-Length", std::to_string(*length));
+  } else if (head.status == 206) {
+    head.fields.Remove("content-length");  // that of one byte
   }
   head.fields.Remove("content-range");
   head.status = 200;

@@ -361,6 +361,52 @@ TEST_F(ProxyTest, AnswersTheHeadOfARedirectedFileAsItsGet) {
   EXPECT_EQ(client.Get(hub.Url("/model"), {}, "HEAD").status, 302);
 }
 
+TEST_F(ProxyTest, AHeadFollowsRelativeLocations) {
+  std::string location;
+  ScriptedServer files([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    const std::string target = request.substr(0, request.find(" HTTP/"));
+    if (target == "HEAD /p2p/a/b?v=1") {
+      connection.Send(StrCat("HTTP/1.1 302 Found\r\nLocation: ", location, "\r\nContent-Length: 0\r\n\r\n"));
+    } else {
+      connection.Send(StrCat("HTTP/1.1 200 OK\r\nX-Target: ", target, "\r\nContent-Length: 7\r\n\r\n"));
+    }
+  });
+  const auto daemon = Start(ProxyConfig());
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  const struct {
+    std::string location, leads_to;
+  } cases[] = {{"/c", "/c"},
+               {"c", "/p2p/a/c"},
+               {"../c?at=http://d/e", "/p2p/c?at=http://d/e"},
+               {"?v=2", "/p2p/a/b?v=2"},
+               {StrCat("//127.0.0.1:", files.port(), "/c"), "/c"},
+               {files.Url("/c:d"), "/c:d"}};
+  for (const auto& c : cases) {
+    location = c.location;
+    const Answer head = client.Get(files.Url("/p2p/a/b?v=1"), {}, "HEAD");
+    EXPECT_EQ(head.status, 200) << location;
+    EXPECT_EQ(head["x-target"], StrCat("HEAD ", c.leads_to)) << location;
+  }
+}
+
+TEST_F(ProxyTest, AHeadTakesNoLengthOfOneByteForTheFiles) {
+  ScriptedServer files([&](ScriptedServer::Connection& connection, const std::string& request, int) {
+    connection.Send(request.starts_with("HEAD") ? "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+                                                : "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/*\r\n"
+                                                  "Content-Length: 1\r\n\r\nc");
+  });
+  ScriptedServer hub([&](ScriptedServer::Connection& connection, const std::string&, int) {
+    connection.Send(StrCat("HTTP/1.1 302 Found\r\nLocation: ", files.Url("/live"), "\r\nContent-Length: 0\r\n\r\n"));
+  });
+  const auto daemon = Start(ProxyConfig());
+  ASSERT_NE(daemon, nullptr);
+  HttpClient client(daemon->proxy_port());
+  const Answer head = client.Get(hub.Url("/p2p/model"), {}, "HEAD");
+  EXPECT_EQ(head.status, 200);
+  EXPECT_EQ(head["content-length"], "");
+}
+
 TEST_F(ProxyTest, AnswersEmptyFilesAndOriginsThatTellNoLength) {
   const Nginx origin({{""}});
   origin.Put("empty.bin", "");
