@@ -85,7 +85,11 @@ void QuicFetch::TakeContent(std::span<const std::byte> bytes) {
 
 void QuicFetch::Broken(const absl::Status& why) {
   const bool complete = head_.wanted().empty() && missing_ == 0;
-  if (status_.ok() && !complete) status_ = why;
+  if (status_.ok() && !complete) {
+    status_ = why;
+    // As over TCP: whoever asks another way, or anew, goes by whether anything had come.
+    if (filling_.size > 0) ready_.push_back(std::exchange(filling_, Filled()));
+  }
   changed_.Notify();
 }
 

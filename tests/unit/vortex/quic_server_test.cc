@@ -43,8 +43,11 @@ TEST_F(QuicTest, TellsThatAPieceEndsEarly) {
   Serve(2);
   provider_->Truncate(kQuicPieceLength + 1'000'000);
   EXPECT_TRUE(FetchStatus(server_->port(), RequestFor(0)).ok());
-  const absl::Status status = FetchStatus(server_->port(), RequestFor(1));
+  MemorySink sink;
+  const absl::Status status = Fetch(server_->port(), RequestFor(1), sink).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_FALSE(sink.bytes().empty()) << "what had come is handed on";
+  EXPECT_TRUE(provider_->Piece(1).starts_with(sink.bytes()));
   const FileProvider::Transfer broken{Tag::kDownloadPiece, 1, 1'000'000, false};
   EXPECT_EQ(provider_->Transfers(2)[1], broken);
 }
