@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "daemon/call_gate.h"
 #include "daemon/io_groups.h"
+#include "rpc/response_writer.h"
 #include "rpc/server_call.h"
 
 namespace dragonfly::daemon {

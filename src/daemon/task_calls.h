@@ -11,7 +11,7 @@
 #include "daemon/call_gate.h"
 #include "daemon/task_manager.h"
 #include "dfdaemon/v2/dfdaemon.pb.h"
-#include "rpc/server_call.h"
+#include "rpc/response_writer.h"
 
 namespace dragonfly::daemon {
 

@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "rpc/server_call.h"
+#include "rpc/bidi_session.h"
+#include "runtime/clock.h"
 #include "scheduler/cluster_config.h"
 #include "scheduler/probe.h"
 #include "scheduler/shard_runner.h"

@@ -16,10 +16,13 @@
 #include <vector>
 
 #include "dfdaemon/v2/dfdaemon.grpc.pb.h"
+#include "rpc/bidi_session.h"
 #include "rpc/channel.h"
 #include "rpc/client_call.h"
+#include "rpc/response_writer.h"
 #include "rpc/server.h"
 #include "rpc/server_call.h"
+#include "runtime/clock.h"
 #include "runtime/io_threads.h"
 #include "runtime/signal.h"
 #include "runtime/task_group.h"
