@@ -37,8 +37,10 @@ fi
 build asan unit_tests
 run asan -L unit -j "$jobs"
 build tsan runtime_test storage_test vortex_test http_test rpc_test scheduler_test scheduler_service_test \
-  source_test daemon_test download_test proxy_test manager_test db_test jobs_test
+  source_test daemon_test download_test proxy_test manager_test manager_service_test manager_jobs_test db_test jobs_test
 DF_MIXED_LOAD_SECONDS=60 run tsan -R '^(runtime|storage|vortex|http|rpc|scheduler|scheduler_service|source|daemon|download|proxy|manager|db|jobs)_test\.' -j "$jobs"
+# The threads are the same over every database; two managers share only a server's.
+run tsan -R '^manager_(service|jobs)_test\..*(SQLite|TwoManagers.*PostgreSQL)' -j "$jobs"
 build fuzz fuzzers
 scripts/fuzz.sh "${DF_FUZZ_SECONDS:-10}"
 build release
