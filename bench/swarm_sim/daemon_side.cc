@@ -101,7 +101,7 @@ void Swarm::BetweenPeers(const Event& event) {
       if (parent.phase == Phase::kDead) break;
       for (auto piece = parent.has.NextFrom(PieceNumber(0)); piece; piece = parent.has.NextFrom(piece->next())) {
         child.batch->Announce(event.b, *piece);
-        if (Follow() && parent.given.Contains(*piece)) child.batch->NoteGiven(event.b, *piece);
+        if (Follow() && parent.given.Contains(*piece)) child.batch->NoteGiven(event.b, *piece, Now());
       }
       if (parent.phase == Phase::kComplete) child.batch->SetNewsOpen(event.b, false);
       Pump(event.a);
@@ -112,7 +112,7 @@ void Swarm::BetweenPeers(const Event& event) {
       Pump(event.a);
       break;
     case Kind::kGiven:
-      peers_[event.a].batch->NoteGiven(event.b, PieceNumber(event.c));
+      peers_[event.a].batch->NoteGiven(event.b, PieceNumber(event.c), Now());
       break;
     case Kind::kParentLost:
       DropParent(event.a, event.b);

@@ -235,7 +235,7 @@ asio::awaitable<void> ParentBatch::ReadNews(size_t index, std::vector<PieceNumbe
       break;
     }
     if ((*news)->all_told && std::exchange(news_open, false)) EndNews(index);
-    for (const PieceNumber number : (*news)->given) dispatcher_.NoteGiven(index, number);
+    for (const PieceNumber number : (*news)->given) dispatcher_.NoteGiven(index, number, Clock::now());
     if ((*news)->all_told || !(*news)->given.empty()) continue;
     if (!TakeNews(index, **news)) {
       DropParent(index, absl::DataLossError(StrCat("announced piece ", (*news)->number.value(), " at ",

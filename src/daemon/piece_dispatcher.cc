@@ -71,8 +71,12 @@ void PieceDispatcher::Announce(Parent parent, PieceNumber piece) {
   if (state.live && state.has.Insert(piece)) ++suppliers_[piece.value()];
 }
 
-void PieceDispatcher::NoteGiven(Parent parent, PieceNumber piece) {
-  if (parents_[parent].given.Insert(piece)) ++given_[piece.value()];
+void PieceDispatcher::NoteGiven(Parent parent, PieceNumber piece, TimePoint now) {
+  ParentState& state = parents_[parent];
+  if (!state.given.Insert(piece)) return;
+  ++given_[piece.value()];
+  // What is open here was not given to this host.
+  if (open_.Contains(piece)) state.shared_until = now + options_.shared_for;
 }
 
 void PieceDispatcher::SetPrior(Parent parent, double bytes_per_second) {
@@ -152,28 +156,28 @@ bool PieceDispatcher::HoldsUpTheEnd(Parent parent, PieceNumber piece) const {
   return FinishSeconds(parents_[parent], LengthOf(piece)) > 2 * others_seconds + kEndSlackSeconds;
 }
 
-std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspects, std::optional<PieceNumber> wanted) {
+std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspects, std::optional<PieceNumber> wanted,
+                                                                     TimePoint now) {
   const auto live = std::count_if(parents_.begin(), parents_.end(), [](const ParentState& p) { return p.live; });
   const bool partial = std::any_of(parents_.begin(), parents_.end(), [&](const ParentState& p) {
     return p.live && p.news_open && p.has.size() < layout_.piece_count();
   });
-  const size_t window_min = live > 1 ? 1 : options_.window_min;
-  const size_t concurrency = live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : options_.concurrency;
+  const size_t concurrency =
+      live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : std::min(options_.concurrency, 1 + finished_);
   std::optional<Parent> best;
   std::pair<size_t, double> best_key;
   uint64_t ties = 0;
   for (Parent parent = 0; parent < parents_.size(); ++parent) {
     const ParentState& state = parents_[parent];
     if (!state.live || Suspect(state) != suspects) continue;
-    const bool starving = state.outstanding < window_min;
-    if (!starving && (assigned_.size() >= concurrency || (partial && state.has.size() == layout_.piece_count())))
-      continue;
+    const bool starving = state.outstanding == 0;
+    const bool spared = now < state.shared_until || (partial && state.has.size() == layout_.piece_count());
+    if (!starving && (spared || assigned_.size() >= concurrency)) continue;
     if (!starving && rate(parent) == 0) continue;
     if (wanted ? !state.has.Contains(*wanted) : !HasOpen(state)) continue;
     const PieceNumber piece = wanted ? *wanted : *PieceSet::NextCommon(open_, state.has, PieceNumber(0));
     if (HoldsUpTheEnd(parent, piece)) continue;
-    const std::pair<size_t, double> key(starving ? state.outstanding : window_min,
-                                        ChoiceSeconds(state, LengthOf(piece)));
+    const std::pair<size_t, double> key(starving ? 0 : 1, ChoiceSeconds(state, LengthOf(piece)));
     if (!best || key < best_key) {
       best = parent;
       best_key = key;
@@ -256,7 +260,7 @@ std::optional<PieceDispatcher::Assignment> PieceDispatcher::TakeOver(TimePoint n
     for (Parent parent = 0; parent < parents_.size(); ++parent) {
       const ParentState& state = parents_[parent];
       if (parent == transfer.parent || !state.live || Suspect(state) || !state.has.Contains(piece)) continue;
-      if (state.outstanding >= options_.window_min) continue;
+      if (state.outstanding >= options_.take_over_window) continue;
       if (!thief || FinishSeconds(state, 0) < FinishSeconds(parents_[*thief], 0)) thief = parent;
     }
     if (!thief) continue;
@@ -303,11 +307,11 @@ std::optional<PieceDispatcher::Assignment> PieceDispatcher::Next(TimePoint now) 
     TakeSecondChances(&ParentState::taken_over);
     TakeSecondChances(&ParentState::broke);
     if (const std::optional<PieceNumber> next = NextOfReaders()) {
-      const std::optional<Parent> parent = ChooseParent(/*suspects=*/false, next);
+      const std::optional<Parent> parent = ChooseParent(/*suspects=*/false, next, now);
       if (parent) return Begin(*parent, *next, now);
     }
-    std::optional<Parent> parent = ChooseParent(/*suspects=*/false, std::nullopt);
-    if (!parent && assigned_.empty()) parent = ChooseParent(/*suspects=*/true, std::nullopt);
+    std::optional<Parent> parent = ChooseParent(/*suspects=*/false, std::nullopt, now);
+    if (!parent && assigned_.empty()) parent = ChooseParent(/*suspects=*/true, std::nullopt, now);
     if (parent) return Begin(*parent, Rarest(parents_[*parent]), now);
   }
   return TakeOver(now);
@@ -322,7 +326,7 @@ TimePoint PieceDispatcher::NextLook() const {
       const ParentState& state = parents_[parent];
       if (parent == transfer.parent || !state.live || Suspect(state) || !state.has.Contains(PieceNumber(number)))
         continue;
-      if (state.outstanding >= options_.window_min) continue;
+      if (state.outstanding >= options_.take_over_window) continue;
       look = transfer.overdue_at;
       break;
     }
@@ -339,6 +343,7 @@ void PieceDispatcher::Finished(Parent parent, PieceNumber piece, TimePoint now) 
   if (assigned == parent && parents_[parent].live) {
     parents_[parent].measured_bytes += static_cast<double>(LengthOf(piece));
     parents_[parent].strikes = 0;
+    ++finished_;
   }
 }
 

@@ -16,7 +16,8 @@
 //     bytes over rate), never one that has not finished a piece yet.
 //   - A parent that has everything gets no second piece while others are not complete and tell what they get: what it
 //     sends to two children is lost to the rest of the swarm.
-//   - A parent alone gets `window_min` pieces, and the whole `concurrency` once it has finished one.
+//   - A parent alone gets one piece, and one more for each that has come, up to `concurrency`: who begins has its first
+//     piece soon. One that is known to give to others as well gets one at a time, so that they have theirs soon.
 //   - For that parent the rarest of the next `lookahead` open pieces is taken; ties are broken at random by `seed`, so
 //     that the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly
 //     in order.
@@ -45,8 +46,8 @@ namespace dragonfly::daemon {
 
 struct DispatcherOptions {
   DispatcherOptions() = default;
-  size_t concurrency = 8;            // pieces under way in all, as far as window_min lets
-  size_t window_min = 2;             // pieces under way of a parent that is alone and was not measured yet
+  size_t concurrency = 8;            // pieces under way in all, beyond the first of each parent
+  size_t take_over_window = 2;       // a parent with fewer under way takes over what is overdue at others
   size_t lookahead = 256;            // open pieces among which the rarest is taken ...
   size_t lookahead_of_readers = 64;  // ... when somebody reads in order,
   size_t lookahead_alone = 16;  // ... and there is one parent only, so that nobody is there to exchange pieces with
@@ -54,6 +55,8 @@ struct DispatcherOptions {
   Clock::duration patience_min = std::chrono::milliseconds(500);
   // ... or after this while no rate is known.
   Clock::duration patience_unmeasured = std::chrono::seconds(2);
+  // So long a parent counts as one that gives to others, after it was said to have given a piece.
+  Clock::duration shared_for = std::chrono::seconds(1);
   uint64_t seed = 1;
 };
 
@@ -78,7 +81,7 @@ class PieceDispatcher {
   void Announce(Parent parent, PieceNumber piece);
   // `parent` has given `piece` to somebody, who passes it on: as if one more had it when the rarest is looked for.
   // Numbers outside the layout are ignored.
-  void NoteGiven(Parent parent, PieceNumber piece);
+  void NoteGiven(Parent parent, PieceNumber piece, TimePoint now);
   // `parent` is said to have so many bytes a second to spare (more than 0). Counts until its rate was measured.
   void SetPrior(Parent parent, double bytes_per_second);
   // No news of `parent` will come any more, or again some.
@@ -119,7 +122,8 @@ class PieceDispatcher {
  private:
   struct ParentState {
     PieceSet has;
-    PieceSet given;       // to others
+    PieceSet given;  // to this host or others
+    TimePoint shared_until = TimePoint::min();
     PieceSet taken_over;  // pieces that it has, but was too slow with
     PieceSet broke;       // pieces that it has, but broke off in the middle of
     PieceSet asked_again;
@@ -150,7 +154,7 @@ class PieceDispatcher {
   bool HoldsUpTheEnd(Parent parent, PieceNumber piece) const;
   PieceNumber Rarest(const ParentState& parent);
   // For `piece`, or for any open one.
-  std::optional<Parent> ChooseParent(bool suspects, std::optional<PieceNumber> piece);
+  std::optional<Parent> ChooseParent(bool suspects, std::optional<PieceNumber> piece, TimePoint now);
   // The open piece that a reader waits for, unless one before it is under way.
   std::optional<PieceNumber> NextOfReaders() const;
   std::optional<Assignment> TakeOver(TimePoint now);
@@ -172,6 +176,7 @@ class PieceDispatcher {
   std::vector<ParentState> parents_;
   absl::btree_map<uint32_t, Transfer> assigned_;
   size_t wanted_assigned_ = 0;
+  size_t finished_ = 0;  // pieces that have come
   bool any_prior_ = false;
   std::vector<PieceLayout::Interval> readers_;
 };

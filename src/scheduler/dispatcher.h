@@ -32,7 +32,7 @@ struct DispatchOptions {
   struct Widening {
     Widening() = default;
     bool enabled = true;
-    Clock::duration first = std::chrono::milliseconds(250);
+    Clock::duration first = std::chrono::milliseconds(150);
     int times = 5;
     size_t step = 2;     // helpers added at a time ...
     size_t parents = 8;  // ... up to so many parents and helpers together

@@ -41,7 +41,10 @@ class LoadEvaluator final : public Evaluator {
     const double factor = parent.parents().empty() ? kRootFactor : kFullFactor;
     return parent.host().upload_slots() >= std::max(kFullMin, static_cast<int32_t>(factor * rate / kChildRate));
   }
+  // A beginner gets its first piece with the whole bandwidth of the host, so that it can pass it on as soon as can be;
+  // two at a time would both have it at the time when the second has it now.
   bool IsBusy(const Peer& parent) const override {
+    if (parent.beginners() > 0) return true;
     const bool passes_on = !parent.parents().empty() && parent.host_facts().max_tx_rate > 0;
     return IsFull(parent) || (passes_on && parent.host().upload_slots() >= kBusy);
   }

@@ -2,6 +2,7 @@
 #include "scheduler/parent_finder.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dragonfly::scheduler {
 namespace {
@@ -79,7 +80,17 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   }
   // A slow parent is worse than a fast one and better than the origin.
   if (scored_.empty() && !limits_.refused_count) scored_.swap(slow_);
+  // A child with two complete parents keeps both from others, and gets from either what it could get from the swarm.
+  if (spare_full && child.takes_more_parents && 2 * task.complete_count() < task.peer_count()) return BestWithOneRoot();
   return Best(limits_.candidates);
+}
+
+std::vector<Peer*> ParentFinder::BestWithOneRoot() {
+  std::vector<Peer*> best = Best(scored_.size());
+  bool found = false;
+  std::erase_if(best, [&](Peer* peer) { return peer->parents().empty() && std::exchange(found, true); });
+  if (best.size() > limits_.candidates) best.resize(limits_.candidates);
+  return best;
 }
 
 std::vector<Peer*> ParentFinder::FindMore(Peer& child, TimePoint now, size_t more) {

@@ -72,6 +72,8 @@ class ParentFinder {
   };
   Peer& Draw(Task& task, size_t drawn);
   std::vector<Peer*> Best(size_t count);
+  // The best of which one needs nobody itself.
+  std::vector<Peer*> BestWithOneRoot();
   static constexpr size_t kDrawsMax = 2048;  // a swarm in which fewer are eligible is as good as full
   bool has_spared_ = false;
   uint64_t work_ = 0;

@@ -58,6 +58,9 @@ class Peer : public GraphNode {
   const std::vector<Peer*>& helpers() const { return helpers_; }
   const std::vector<Peer*>& helped() const { return helped_; }
 
+  // Children that have not got a piece yet.
+  int32_t beginners() const { return beginners_; }
+
   int32_t FreeUploadSlots() const { return slot_->facts->upload_limit - slot_->host->upload_slots(); }
 
   bool Blocks(std::string_view parent_id) const;
@@ -94,6 +97,7 @@ class Peer : public GraphNode {
   Task* const task_;
   HostSlot* const slot_;
   std::vector<std::string> blocked_;
+  int32_t beginners_ = 0;
   std::vector<Peer*> helpers_;
   std::vector<Peer*> helped_;
   TimePoint widen_at_ = kNoDeadline;
@@ -106,6 +110,7 @@ class Peer : public GraphNode {
   size_t slot_index_ = 0;      // in HostSlot::peers
   size_t shard_index_ = 0;     // in the shard's list of all peers
   int32_t parent_index_ = -1;  // in the task's list of possible parents
+  bool counted_complete_ = false;
 };
 
 }  // namespace dragonfly::scheduler

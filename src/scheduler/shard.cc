@@ -226,7 +226,7 @@ absl::StatusOr<PieceParties> Shard::PieceFinished(const PeerAddress& who, Origin
   }
   peer->updated_at = peer->piece_updated_at = task.updated_at = now;
   peer->host().Touch(now);
-  const bool is_new = !IsEnded(*peer) && peer->pieces.Insert(piece.number);
+  const bool is_new = !IsEnded(*peer) && task.AddPiece(*peer, piece.number);
   task.LearnFromPiece(piece.number, piece.offset, piece.length);
   if (options_.cost_source == CostSource::kItself) {
     peer->costs.Add(piece.cost);

@@ -153,6 +153,16 @@ void Task::Restart(Peer& peer, TimePoint now) {
   UpdateParentList(peer);
 }
 
+bool Task::AddPiece(Peer& peer, PieceNumber number) {
+  if (!peer.pieces.Insert(number)) return false;
+  if (peer.pieces.count() > 1) return true;
+  for (GraphNode* node : peer.parents()) {
+    Peer& parent = static_cast<Peer&>(*node);
+    if (--parent.beginners_ == 0) AddNews(parent);
+  }
+  return true;
+}
+
 void Task::SetLost(Peer& peer, std::optional<TimePoint> lost_at) {
   peer.lost_at = lost_at;
   UpdateParentList(peer);
@@ -172,11 +182,13 @@ Peer& Task::TakeOrphan() {
 bool Task::Connect(Peer& parent, Peer& child) {
   if (!parent.host().TakeUploadSlot(parent.host_facts().upload_limit)) return false;
   ParentGraph::AddEdge(parent, child);
+  if (child.pieces.count() == 0) ++parent.beginners_;
   return true;
 }
 
 void Task::Disconnect(Peer& parent, Peer& child) {
   ParentGraph::RemoveEdge(parent, child);
+  if (child.pieces.count() == 0) --parent.beginners_;
   parent.host().GiveUploadSlot();
   AddNews(parent);
 }
@@ -238,6 +250,8 @@ bool Task::CanServe(const Peer& peer) {
 }
 
 void Task::UpdateParentList(Peer& peer) {
+  const bool complete = peer.state_ == PeerState::kSucceeded;
+  if (complete != std::exchange(peer.counted_complete_, complete)) complete ? ++complete_count_ : --complete_count_;
   const bool listed = peer.parent_index_ >= 0;
   if (CanServe(peer) == listed) {
     // Its new state may make it good for a waiter all the same (Running to Succeeded).

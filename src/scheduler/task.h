@@ -116,6 +116,8 @@ class Task {
   absl::Status Fire(Peer& peer, PeerEvent event, TimePoint now);
   // A peer that registers again under its id begins anew, with the pieces that it has.
   void Restart(Peer& peer, TimePoint now);
+  // The peer has the piece; false when it was known. To be used instead of peer.pieces.Insert().
+  bool AddPiece(Peer& peer, PieceNumber number);
   // Sets or clears Peer::lost_at.
   void SetLost(Peer& peer, std::optional<TimePoint> lost_at);
 
@@ -135,6 +137,9 @@ class Task {
   const ParentGraph& graph() const { return graph_; }
 
   // -- Possible parents: Running, BackToSource or Succeeded and not lost, in no order. Sampling may reorder them.
+  // Of the peers of the task, those that have everything.
+  size_t complete_count() const { return complete_count_; }
+  size_t peer_count() const { return peers_.size(); }
   size_t parent_count() const { return parents_.size(); }
   Peer& parent(size_t index) const { return *parents_[index]; }
   void SwapParents(size_t a, size_t b);
@@ -144,7 +149,8 @@ class Task {
   // The first of them, which is then no longer among them.
   Peer& TakeWidening();
 
-  // The possible parents that are new or have got a free slot since the last call. Each may appear twice.
+  // The possible parents that are new, have got a free slot, or have no beginner any more since the last call. Each may
+  // appear twice.
   std::vector<Peer*> TakeNews() { return std::exchange(news_, {}); }
   void ForgetNews() { news_.clear(); }
   bool has_news() const { return !news_.empty(); }
@@ -196,6 +202,7 @@ class Task {
   uint32_t stated_piece_count_ = 0;
   uint64_t version_ = 1;
   Peers peers_;
+  size_t complete_count_ = 0;
   ParentGraph graph_;
   std::vector<Peer*> parents_;
   std::vector<Peer*> news_;

@@ -48,24 +48,45 @@ TEST(PieceDispatcher, BeginsWithTheFirstAnnouncedPiece) {
 TEST(PieceDispatcher, GivesASingleParentTheWholeConcurrency) {
   PieceDispatcher dispatcher = Wanting(20);
   ParentWith(dispatcher, 0, 19);
-  std::set<uint32_t> pieces;
-  const auto take = [&] {
-    while (const auto assignment = dispatcher.Next(kStart)) pieces.insert(assignment->piece.value());
-  };
-  take();
-  EXPECT_EQ(pieces.size(), 2u) << "nobody knows yet whether it answers at all";
-  dispatcher.Finished(0, PieceNumber(*pieces.begin()), kStart + milliseconds(10));
-  take();
-  EXPECT_EQ(pieces.size(), 1u + 8u);
+  std::set<uint32_t> under_way;
+  for (size_t finished = 0; finished < 12; ++finished) {
+    while (const auto assignment = dispatcher.Next(kStart)) under_way.insert(assignment->piece.value());
+    EXPECT_EQ(under_way.size(), std::min<size_t>(8, 1 + finished)) << "the first comes soon, the others follow";
+    dispatcher.Finished(0, PieceNumber(*under_way.begin()), kStart + milliseconds(10));
+    under_way.erase(under_way.begin());
+  }
+}
+
+TEST(PieceDispatcher, TakesOneAtATimeFromAParentThatGivesToOthers) {
+  PieceDispatcher dispatcher = Wanting(100);
+  const auto seed = ParentWith(dispatcher, 0, 99);
+  const auto first = dispatcher.Next(kStart);
+  ASSERT_TRUE(first);
+  // Its own piece is no word of others.
+  dispatcher.NoteGiven(seed, first->piece, kStart);
+  dispatcher.Finished(seed, first->piece, kStart + milliseconds(10));
+  const auto second = dispatcher.Next(kStart);
+  const auto third = dispatcher.Next(kStart);
+  ASSERT_TRUE(second && third);
+  const uint32_t other = first->piece.value() > 50 ? 0 : 99;
+  ASSERT_NE(second->piece.value(), other);
+  ASSERT_NE(third->piece.value(), other);
+  dispatcher.NoteGiven(seed, PieceNumber(other), kStart);
+  dispatcher.Finished(seed, second->piece, kStart + milliseconds(20));
+  EXPECT_FALSE(dispatcher.Next(kStart)) << "one is under way";
+  dispatcher.Finished(seed, third->piece, kStart + milliseconds(30));
+  EXPECT_TRUE(dispatcher.Next(kStart));
+  EXPECT_FALSE(dispatcher.Next(kStart));
+  EXPECT_TRUE(dispatcher.Next(kStart + seconds(2))) << "nobody else was given anything for a while";
 }
 
 TEST(PieceDispatcher, LeavesToTheSwarmWhatAParentHasGivenToOthers) {
   PieceDispatcher dispatcher = Wanting(100);
   const auto seed = ParentWith(dispatcher, 0, 99);
   for (uint32_t n = 0; n < 100; ++n) {
-    if (n != 57) dispatcher.NoteGiven(seed, PieceNumber(n));
+    if (n != 57) dispatcher.NoteGiven(seed, PieceNumber(n), kStart);
   }
-  dispatcher.NoteGiven(seed, PieceNumber(100));
+  dispatcher.NoteGiven(seed, PieceNumber(100), kStart);
   EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(57));
 }
 
@@ -74,8 +95,8 @@ TEST(PieceDispatcher, CountsWhatAParentHasGivenOnce) {
   const auto seed = ParentWith(dispatcher, 0, 2);
   const auto other = ParentWith(dispatcher, 0, 2);
   // 1 is given by one parent, which says so three times, the others by both.
-  for (const uint32_t n : {0u, 1u, 1u, 1u, 2u}) dispatcher.NoteGiven(seed, PieceNumber(n));
-  for (const uint32_t n : {0u, 2u}) dispatcher.NoteGiven(other, PieceNumber(n));
+  for (const uint32_t n : {0u, 1u, 1u, 1u, 2u}) dispatcher.NoteGiven(seed, PieceNumber(n), kStart);
+  for (const uint32_t n : {0u, 2u}) dispatcher.NoteGiven(other, PieceNumber(n), kStart);
   EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(1));
 }
 
@@ -145,7 +166,7 @@ TEST(PieceDispatcher, TakesTheRarestPieceOfTheWindowFirst) {
 TEST(PieceDispatcher, KeepsRoughlyToTheOrderOfTheFile) {
   DispatcherOptions options;
   options.concurrency = 1;
-  options.window_min = 1;
+  options.take_over_window = 1;
   options.lookahead = 16;
   PieceDispatcher dispatcher = Wanting(400, options);
   const auto parent = ParentWith(dispatcher, 0, 399);
@@ -563,7 +584,7 @@ TEST(PieceDispatcherSwarm, HoldsItsPromisesInRandomSwarms) {
     DispatcherOptions options;
     options.seed = seed;
     options.concurrency = 1 + pick(10);
-    options.window_min = 1 + pick(3);
+    options.take_over_window = 1 + pick(3);
     options.lookahead = 1 + pick(70);
     std::vector<SimulatedParent> parents(1 + pick(6));
     std::set<uint32_t> available;

@@ -205,6 +205,7 @@ TEST(LoadEvaluator, LetsPeersBeginAtParentsWithFewChildren) {
   World::Peer middle("middle");
   ASSERT_TRUE(world.Register(middle).ok());
   world.Begin(middle);
+  world.PieceFromParent(middle, parent, 0);
   const auto load = *MakeEvaluator("load");
   for (int i = 0; i < 6; ++i) {
     EXPECT_FALSE(load->IsBusy(world.Get(middle))) << i;

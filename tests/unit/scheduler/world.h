@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -74,8 +75,8 @@ inline std::shared_ptr<HostFacts> MakeFacts(std::string id, bool seed = false) {
 
 class World {
  public:
-  explicit World(ShardOptions options = ShardOptions())
-      : evaluator(*MakeEvaluator("default")), shard(options, hosts, *evaluator, seeds) {}
+  explicit World(ShardOptions options = ShardOptions(), std::string_view algorithm = "default")
+      : evaluator(*MakeEvaluator(algorithm)), shard(options, hosts, *evaluator, seeds) {}
 
   HostFacts& AddHost(const std::string& id, bool seed = false) { return AnnounceHost(MakeFacts(id, seed)); }
   HostFacts& AnnounceHost(std::shared_ptr<HostFacts> facts) {
