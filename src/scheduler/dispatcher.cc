@@ -135,10 +135,10 @@ bool Dispatcher::SparesFull(const Task& task, Clock::duration waited) const {
   return !one_piece && waited < options_.full_wait;
 }
 
-bool Dispatcher::TryParents(Peer& peer, TimePoint now, bool spare_full) {
+bool Dispatcher::TryParents(Peer& peer, TimePoint now, bool spare_full, const Peer* first) {
   Task& task = peer.task();
   task.DropParents(peer);
-  std::vector<Peer*> parents = finder_.Find(peer, now, spare_full);
+  std::vector<Peer*> parents = finder_.Find(peer, now, spare_full, first);
   // Another shard may have taken a slot since the test: only parents with an edge are told.
   std::erase_if(parents, [&](Peer* parent) { return !task.Connect(*parent, peer); });
   if (parents.empty()) return false;
@@ -263,7 +263,7 @@ void Dispatcher::WakeFor(Peer& parent, TimePoint now) {
     finder_.Prepare(*waiter);
     const bool spare_full = SparesFull(task, now - WaitList::Since(*waiter));
     if (!(spare_full && evaluator_.IsBusy(parent)) && finder_.Test(parent, *waiter, now) == Refusal::kNone) {
-      TryParents(*waiter, now, spare_full);
+      TryParents(*waiter, now, spare_full, &parent);
     }
     waiter = next;
   }

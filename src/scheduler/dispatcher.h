@@ -132,7 +132,8 @@ class Dispatcher {
   bool CanBackToSource(const Task& task) const;
 
  private:
-  bool TryParents(Peer& peer, TimePoint now, bool spare_full);
+  // `first`: as of ParentFinder::Find().
+  bool TryParents(Peer& peer, TimePoint now, bool spare_full, const Peer* first = nullptr);
   // Whether a peer of `task` that has waited for `waited` goes on waiting for a parent that is not full.
   bool SparesFull(const Task& task, Clock::duration waited) const;
   // Notes when the task's next peer must be widened.

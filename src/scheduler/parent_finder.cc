@@ -56,7 +56,7 @@ std::vector<Peer*> ParentFinder::Best(size_t count) {
   return best;
 }
 
-std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_full) {
+std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_full, const Peer* first) {
   has_spared_ = false;
   if (child.state() != PeerState::kReceivedNormal && child.state() != PeerState::kRunning) return {};
   Task& task = child.task();
@@ -65,9 +65,10 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   scored_.clear();
   slow_.clear();
   const size_t count = std::min(task.parent_count(), kDrawsMax);
+  if (first != nullptr) task.BringToFront(*first);
   for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
     if (limits_.refused_count && drawn >= limits_.sample) break;
-    Peer& parent = Draw(task, drawn);
+    Peer& parent = first != nullptr && drawn == 0 ? task.parent(0) : Draw(task, drawn);
     if (spare_full && evaluator_.IsBusy(parent)) {
       has_spared_ = true;
       continue;
@@ -80,7 +81,7 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   }
   // A slow parent is worse than a fast one and better than the origin.
   if (scored_.empty() && !limits_.refused_count) scored_.swap(slow_);
-  // A child with two complete parents keeps both from others, and gets from either what it could get from the swarm.
+  // What a child takes from a second complete parent it could have from the swarm, and others could not.
   if (spare_full && child.takes_more_parents && 2 * task.complete_count() < task.peer_count()) return BestWithOneRoot();
   return Best(limits_.candidates);
 }

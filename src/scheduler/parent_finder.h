@@ -45,8 +45,9 @@ class ParentFinder {
   void SetLimits(ParentLimits limits) { limits_ = limits; }
 
   // The best parents, best first; empty when there is none among the kDrawsMax drawn, or when the child's state takes
-  // no parents. `spare_full`: hosts that the evaluator calls full are left alone.
-  std::vector<Peer*> Find(Peer& child, TimePoint now, bool spare_full = false);
+  // no parents. `spare_full`: hosts that the evaluator calls busy are left alone. `first`: a possible parent of the
+  // task that is drawn before all others.
+  std::vector<Peer*> Find(Peer& child, TimePoint now, bool spare_full = false, const Peer* first = nullptr);
   // The last Find() has left a host alone because it was full.
   bool has_spared() const { return has_spared_; }
   // Up to `more` more parents for a child that downloads, best first. They may download from the child themselves:

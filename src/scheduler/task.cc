@@ -250,7 +250,7 @@ bool Task::CanServe(const Peer& peer) {
 }
 
 void Task::UpdateParentList(Peer& peer) {
-  const bool complete = peer.state_ == PeerState::kSucceeded;
+  const bool complete = peer.state_ == PeerState::kSucceeded && !peer.host_facts().seed();
   if (complete != std::exchange(peer.counted_complete_, complete)) complete ? ++complete_count_ : --complete_count_;
   const bool listed = peer.parent_index_ >= 0;
   if (CanServe(peer) == listed) {

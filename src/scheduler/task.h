@@ -137,12 +137,13 @@ class Task {
   const ParentGraph& graph() const { return graph_; }
 
   // -- Possible parents: Running, BackToSource or Succeeded and not lost, in no order. Sampling may reorder them.
-  // Of the peers of the task, those that have everything.
+  // Of the peers of the task, those that have everything and are not on seeds.
   size_t complete_count() const { return complete_count_; }
   size_t peer_count() const { return peers_.size(); }
   size_t parent_count() const { return parents_.size(); }
   Peer& parent(size_t index) const { return *parents_[index]; }
   void SwapParents(size_t a, size_t b);
+  void BringToFront(const Peer& parent) { SwapParents(0, static_cast<size_t>(parent.parent_index_)); }
   // -- Peers that shall be given helpers, by the time when.
   void WidenAt(Peer& peer, TimePoint when);  // kNoDeadline: not any more
   TimePoint NextWidening() const { return widenings_.empty() ? kNoDeadline : widenings_.begin()->first; }

@@ -216,9 +216,12 @@ TEST(PieceDispatcher, AFailedPieceGoesToAnotherParentAndNeverBack) {
 TEST(PieceDispatcher, ADroppedParentsPiecesGoToTheOthers) {
   PieceDispatcher dispatcher = Wanting(2);
   const auto gone = ParentWith(dispatcher, 0, 3);
+  const auto slow = ParentWith(dispatcher, 0, 0);
   while (dispatcher.Next(kStart)) {
   }
   EXPECT_EQ(dispatcher.outstanding(), 2u);
+  dispatcher.Drop(slow);
+  EXPECT_EQ(dispatcher.outstanding(), 1u);
   dispatcher.Drop(gone);
   EXPECT_EQ(dispatcher.outstanding(), 0u);
   EXPECT_TRUE(dispatcher.hopeless());
@@ -227,6 +230,7 @@ TEST(PieceDispatcher, ADroppedParentsPiecesGoToTheOthers) {
   int taken = 0;
   while (const auto assignment = dispatcher.Next(kStart)) {
     EXPECT_EQ(assignment->parent, other);
+    dispatcher.Finished(other, assignment->piece, kStart);
     ++taken;
   }
   EXPECT_EQ(taken, 2);
@@ -417,6 +421,10 @@ TEST(PieceDispatcher, APieceThatArrivesWhileItIsTakenOverIsThere) {
 TEST(PieceDispatcher, WantedPiecesMayGrowAndShrinkOnTheWay) {
   PieceDispatcher dispatcher(Layout(4), DispatcherOptions());
   const auto parent = ParentWith(dispatcher, 0, 3);
+  EXPECT_TRUE(dispatcher.satisfied());
+  dispatcher.Want(PieceNumber(0));
+  ASSERT_TRUE(dispatcher.Next(kStart));
+  dispatcher.Finished(parent, PieceNumber(0), kStart + milliseconds(1));
   EXPECT_TRUE(dispatcher.satisfied());
   dispatcher.Want(PieceNumber(1));
   EXPECT_EQ(dispatcher.Next(kStart)->piece, PieceNumber(1));
