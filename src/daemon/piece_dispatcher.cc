@@ -163,7 +163,7 @@ std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspec
     return p.live && p.news_open && p.has.size() < layout_.piece_count();
   });
   const size_t concurrency =
-      live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : std::min(options_.concurrency, 1 + finished_);
+      live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : std::min(options_.concurrency, 1 + finished_ / 2);
   std::optional<Parent> best;
   std::pair<size_t, double> best_key;
   uint64_t ties = 0;

@@ -16,8 +16,9 @@
 //     bytes over rate), never one that has not finished a piece yet.
 //   - A parent that has everything gets no second piece while others are not complete and tell what they get: what it
 //     sends to two children is lost to the rest of the swarm.
-//   - A parent alone gets one piece, and one more for each that has come, up to `concurrency`: who begins has its first
-//     piece soon. One that is known to give to others as well gets one at a time, so that they have theirs soon.
+//   - A parent alone gets one piece, and one more for each two that have come, up to `concurrency`: other children may
+//     be on their way to it, and should have their first piece soon. One that is known to give to others as well gets
+//     one at a time.
 //   - For that parent the rarest of the next `lookahead` open pieces is taken; ties are broken at random by `seed`, so
 //     that the peers of a swarm ask for different pieces and can then help one another, while pieces still come roughly
 //     in order.

@@ -327,6 +327,17 @@ class Cluster {
     const grpc::Status status = Call(&api::Scheduler::Stub::StatTask, request, &answer);
     return {status, answer};
   }
+  // `peer` tells of a piece from `parent`; returns when the scheduler knows. False when it does not come to know.
+  bool TellPiece(Conversation& peer, uint32_t number, const std::string& parent) {
+    const std::string before = Stat(peer.peer()).second.updated_at().SerializeAsString();
+    peer.PieceFromParent(number, parent);
+    const auto deadline = Clock::now() + kPatience;
+    while (Clock::now() < deadline) {
+      if (Stat(peer.peer()).second.updated_at().SerializeAsString() != before) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
   // Asks again until the peer is in `state`; false when it does not come to be.
   bool AwaitState(const std::string& peer, const std::string& state) {
     const auto deadline = Clock::now() + kPatience;

@@ -104,6 +104,7 @@ TEST(AnnouncePeer, GivesParentsUnaskedOnlyToWhoSaysThatItTakesThem) {
     EXPECT_FALSE(rpc::IsMore(peer->Parents()));
     peer->Started();
     EXPECT_TRUE(cluster.AwaitState(name, "Running"));
+    EXPECT_TRUE(cluster.TellPiece(*peer, 0, "parent"));
     return peer;
   };
   auto plain = talk("plain", false);
@@ -280,8 +281,9 @@ TEST(SeedTrigger, WhenTheSeedDiesHalfWayOnePeerReadsTheRestForAll) {
   seed_peer->BackToSourceStarted();
   for (uint32_t i = 0; i < 5; ++i) seed_peer->PieceFromSource(i);
   std::vector<api::NormalTaskResponse> parents;
+  // As long as nobody has begun, all get the seed.
+  for (auto& peer : peers) parents.push_back(peer->Parents());
   for (auto& peer : peers) {
-    parents.push_back(peer->Parents());
     peer->Started();
     peer->PieceFromParent(0, "seed-peer");
   }
