@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// swarm_sim [--rules reference,default,load,wide] [--seeds N] [SCENARIO...]: how long a swarm of many peers takes, in
-// virtual time, against the bound that no schedule can beat. Each figure is the worst of N random seeds.
+// swarm_sim [--rules reference,default,load,wide] [--seeds N] [--bytes N] [SCENARIO...]: how long a swarm of many peers
+// takes, in virtual time, against the bound that no schedule can beat. Each figure is the worst of N random seeds.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -49,10 +49,12 @@ int main(int argc, char** argv) {
   SwarmOptions options;
   int seeds = 1;
   bool readers = false;
+  double bytes = 0;
   app.add_option("scenario", names, "scenarios to run; none: all");
   app.add_option("--rules", rules, "some of reference, default, load, wide");
   app.add_option("--seed", options.seed, "the first seed of everything that is random");
   app.add_option("--seeds", seeds, "how many are tried; the worst is told")->check(CLI::Range(1, 1000));
+  app.add_option("--bytes", bytes, "of each file, instead of the scenario's");
   app.add_flag("--readers", readers, "somebody reads the file at each peer while it comes");
   app.add_flag("--trace", options.trace, "tell how the swarm is doing");
   CLI11_PARSE(app, argc, argv);
@@ -63,6 +65,7 @@ int main(int argc, char** argv) {
   for (Scenario scenario : AllScenarios()) {
     if (!names.empty() && std::find(names.begin(), names.end(), scenario.name) == names.end()) continue;
     scenario.readers = readers;
+    if (bytes > 0) scenario.file_bytes = bytes;
     std::istringstream list(rules);
     for (std::string rule; std::getline(list, rule, ',');) {
       options.rules = RulesOf(rule);
