@@ -11,15 +11,13 @@ std::vector<PieceNumber> GivenPieces::Log::Since(size_t from) const {
   return {numbers_.begin() + static_cast<ptrdiff_t>(std::min(from, numbers_.size())), numbers_.end()};
 }
 
-void GivenPieces::Log::Add(PieceNumber number) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (added_.size() <= number.value()) added_.resize(number.value() + 1);
-    if (added_[number.value()]) return;
-    added_[number.value()] = true;
-    numbers_.push_back(number);
-  }
-  changes_.Notify();
+bool GivenPieces::Log::Add(PieceNumber number) {
+  const std::lock_guard lock(mutex_);
+  if (added_.size() <= number.value()) added_.resize(number.value() + 1);
+  if (added_[number.value()]) return false;
+  added_[number.value()] = true;
+  numbers_.push_back(number);
+  return true;
 }
 
 std::shared_ptr<const GivenPieces::Log> GivenPieces::Follow(storage::TaskContent& content) {
@@ -41,9 +39,10 @@ void GivenPieces::Begun(storage::TaskContent& content, const storage::PieceRecor
     if (found == logs_.end()) return;
     log = found->second.lock();
   }
-  if (log && (record.traffic_type == storage::TrafficType::kBackToSource || content.complete())) {
-    log->Add(record.number);
-  }
+  if (!log || (record.traffic_type != storage::TrafficType::kBackToSource && !content.complete())) return;
+  // Held here and by the followers.
+  const bool several = log.use_count() > 2;
+  if (log->Add(record.number) && several) log->changes_.Notify();
 }
 
 }  // namespace dragonfly::daemon

@@ -24,14 +24,15 @@ class GivenPieces {
   // first giving. Thread-safe.
   class Log {
    public:
-    // `changes` is notified at each addition.
+    // `changes`: see Follow().
     explicit Log(runtime::Signal changes) : changes_(std::move(changes)) {}
     // Those behind the first `from`.
     std::vector<PieceNumber> Since(size_t from) const;
 
    private:
     friend class GivenPieces;
-    void Add(PieceNumber number);
+    // True when it is new.
+    bool Add(PieceNumber number);
 
     runtime::Signal changes_;
     mutable std::mutex mutex_;
@@ -39,7 +40,8 @@ class GivenPieces {
     std::vector<bool> added_;  // by number
   };
 
-  // Followers hold the log; additions notify content.changes().
+  // Followers hold the log. Additions notify content.changes() while there are several: one alone has got the pieces
+  // itself, and hears of them with the first that somebody else gets.
   std::shared_ptr<const Log> Follow(storage::TaskContent& content);
 
   // The host begins to give the piece of `record`, which `content` has. Counts when nobody else had it before: the

@@ -117,12 +117,14 @@ TEST_F(GivenPieces, AreToldOnceToThoseWhoFollowUntilAllAreGiven) {
   ASSERT_TRUE(parent_.Download(want_).ok());
   Follower follower(*stub_, id(), {1, 2, 7});
   EXPECT_EQ(follower.ReadNews(), (std::vector<uint32_t>{1, 2, 7}));
-  for (const uint32_t number : {7u, 7u, 3u, 2u}) ASSERT_TRUE(DownloadPiece(number).ok());
-  EXPECT_EQ(follower.ReadGiven(2), (std::vector<uint32_t>{7, 2}));
+  for (const uint32_t number : {7u, 7u, 3u}) ASSERT_TRUE(DownloadPiece(number).ok());
 
   // Who comes later is told what was given meanwhile.
-  Follower second(*stub_, id(), {2, 5});
-  EXPECT_EQ(second.ReadNews(), (std::vector<uint32_t>{2, 5}));
+  Follower second(*stub_, id(), {2, 5, 7});
+  EXPECT_EQ(second.ReadNews(), (std::vector<uint32_t>{2, 5, 7}));
+  EXPECT_EQ(second.ReadGiven(1), (std::vector<uint32_t>{7}));
+  ASSERT_TRUE(DownloadPiece(2).ok());
+  EXPECT_EQ(follower.ReadGiven(2), (std::vector<uint32_t>{7, 2}));
   EXPECT_EQ(second.ReadGiven(1), (std::vector<uint32_t>{2}));
 
   ASSERT_TRUE(DownloadPiece(1).ok());
@@ -151,11 +153,14 @@ TEST_F(GivenPieces, AreToldWhileTheOriginIsRead) {
   ASSERT_TRUE(origin_.AwaitHeld());
   Follower follower(*stub_, id(), All());
   ASSERT_TRUE(follower.ReadPiece());
+  Follower other(*stub_, id(), All());
+  ASSERT_TRUE(other.ReadPiece());
   ASSERT_TRUE(DownloadPiece(0).ok());
   EXPECT_EQ(follower.ReadGiven(1), (std::vector<uint32_t>{0}));
   origin_.Release();
   ASSERT_TRUE(running.get().ok());
   follower.Cancel();
+  other.Cancel();
 }
 
 // What it has from others, these have as well: they tell of it themselves.
@@ -174,6 +179,8 @@ TEST_F(GivenPieces, AreNotToldByThoseInBetween) {
       wire::DfdaemonUpload::NewStub(grpc::CreateChannel(between.upload_address(), grpc::InsecureChannelCredentials()));
   Follower follower(*stub_, id(), All());
   ASSERT_TRUE(follower.ReadPiece());
+  Follower other(*stub_, id(), All());
+  ASSERT_TRUE(other.ReadPiece());
   ASSERT_TRUE(DownloadPiece(0).ok());
   // It is complete at last: what it gives from now on is told.
   const absl::Status status = running.get();
@@ -182,6 +189,7 @@ TEST_F(GivenPieces, AreNotToldByThoseInBetween) {
   ASSERT_TRUE(DownloadPiece(9).ok());
   EXPECT_EQ(follower.ReadGiven(1), (std::vector<uint32_t>{9}));
   follower.Cancel();
+  other.Cancel();
 }
 
 TEST_F(GivenPieces, EndWithTheTask) {
