@@ -7,10 +7,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <string>
+#include <utility>
 #include <vector>
 
-#include "base/ids.h"
 #include "base/piece.h"
 #include "runtime/signal.h"
 #include "storage/task_content.h"

@@ -160,10 +160,11 @@ class UploadService final : public PersistentUploadCalls, public Service {
   ServiceCalls calls_;
 };
 
-PieceSet InterestedPieces(const wire::SyncPiecesRequest& request) {
+// Numbers from `count_max` on, which no piece can have, are left out.
+PieceSet InterestedPieces(const wire::SyncPiecesRequest& request, uint32_t count_max) {
   uint32_t count = 0;
   for (const uint32_t number : request.interested_piece_numbers()) {
-    if (number < kPieceCountMax) count = std::max(count, number + 1);
+    if (number < count_max) count = std::max(count, number + 1);
   }
   PieceSet pieces(count);
   for (const uint32_t number : request.interested_piece_numbers()) pieces.Insert(PieceNumber(number));
@@ -215,7 +216,6 @@ asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContex
                                                       std::shared_ptr<NewsWriter> writer) {
   DF_CO_ASSIGN_OR_RETURN(const TaskId id, TaskId::Parse(request.task_id()));
   const std::string name = StrCat("task ", id.str());
-  PieceSet wanted = InterestedPieces(request);
   absl::StatusOr<std::shared_ptr<storage::TaskContent>> found = absl::NotFoundError("");
   if (!options_.disable_shared) found = co_await tasks_.WhenContent(id, Clock::now() + kTaskWait);
   if (absl::IsNotFound(found.status())) co_return absl::InternalError(StrCat(name, " not found"));
@@ -225,6 +225,8 @@ asio::awaitable<absl::Status> UploadService::SendNews(grpc::CallbackServerContex
   if (!tag.empty()) context->AddInitialMetadata(rpc::kObjectMetadata, tag);
   writer->SendHeaders();
 
+  const std::optional<PieceLayout> layout = content->layout();
+  PieceSet wanted = InterestedPieces(request, layout ? layout->piece_count() : kPieceCountMax);
   GivenNews given(rpc::FollowsGiven(request) ? given_.Follow(*content) : nullptr, wanted);
   bool all_told = false;
   for (size_t next = 0;;) {

@@ -192,6 +192,13 @@ TEST_F(GivenPieces, AreNotToldByThoseInBetween) {
   other.Cancel();
 }
 
+TEST_F(GivenPieces, AreNotWaitedForWhereNoPieceCanBe) {
+  ASSERT_TRUE(parent_.Download(want_).ok());
+  Follower follower(*stub_, id(), {kPieces, kPieceCountMax - 1, kPieceCountMax, UINT32_MAX});
+  EXPECT_TRUE(follower.ReadNews().empty());
+  EXPECT_TRUE(follower.ReadEnd().ok());
+}
+
 TEST_F(GivenPieces, EndWithTheTask) {
   ASSERT_TRUE(parent_.Download(want_).ok());
   Follower follower(*stub_, id(), All());
