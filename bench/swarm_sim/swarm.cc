@@ -90,7 +90,7 @@ uint32_t Swarm::AddHost(bool seed, double rate) {
   facts->upload_limit = seed ? 2000 : 200;
   facts->announce_interval = std::chrono::minutes(5);
   facts->idc = scenario_.sites > 1 ? "site-" + std::to_string(host.site) : "";
-  facts->max_tx_rate = rate;
+  facts->max_tx_rate = facts->max_rx_rate = rate;
   table_.Announce(std::move(facts), ToTime(now_));
   hosts_.push_back(std::move(host));
   return index;

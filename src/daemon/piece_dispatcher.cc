@@ -14,6 +14,8 @@ constexpr double kDecay = 0.8;
 constexpr double kPatience = 4;
 // Slack for the comparison of expected times near the end.
 constexpr double kEndSlackSeconds = 0.05;
+// Of several parents near the end; fewer could leave this host's link idle while one of them is busy elsewhere.
+constexpr size_t kEndConcurrencyMin = 3;
 
 // Bytes a second of a parent of which nothing is said while others are spoken of (client v1.5.1: 10 Gbit/s).
 constexpr double kUnknownPrior = 10e9 / 8;
@@ -164,6 +166,7 @@ std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspec
   });
   const size_t concurrency =
       live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : std::min(options_.concurrency, 1 + finished_ / 2);
+  if (live > 1 && assigned_.size() >= std::max(kEndConcurrencyMin, (open_.size() + assigned_.size()) / 2)) return {};
   std::optional<Parent> best;
   std::pair<size_t, double> best_key;
   uint64_t ties = 0;

@@ -23,13 +23,6 @@ constexpr int kRefusalsMax = 10;  // groups of 2^kRefusalsMax waiters at most
 // Priority of common.v2: who is started for a task that nobody has.
 enum Level : int32_t { kLevel0, kLevel1, kLevel2, kLevel3, kLevel4, kLevel5, kLevel6 };
 
-// In different data centres, as far as both say where they are.
-bool AreApart(const Peer& a, const Peer& b) {
-  const std::string& idc = a.host_facts().idc;
-  const std::string& other = b.host_facts().idc;
-  return !idc.empty() && !other.empty() && idc != other;
-}
-
 bool IsReachFailure(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
 }
@@ -262,7 +255,7 @@ void Dispatcher::WakeFor(Peer& parent, TimePoint now) {
     Peer* const next = WaitList::Next(*waiter);
     finder_.Prepare(*waiter);
     const bool spare_full = SparesFull(task, now - WaitList::Since(*waiter));
-    if (!(spare_full && evaluator_.IsBusy(parent)) && finder_.Test(parent, *waiter, now) == Refusal::kNone) {
+    if (!(spare_full && evaluator_.IsBusy(parent, *waiter)) && finder_.Test(parent, *waiter, now) == Refusal::kNone) {
       TryParents(*waiter, now, spare_full, &parent);
     }
     waiter = next;

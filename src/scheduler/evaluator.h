@@ -19,8 +19,10 @@ class Evaluator {
   virtual bool IsBad(const Peer& parent, TimePoint now) const = 0;
   // True when `parent` serves as many children as it can serve well, so that others should be used first.
   virtual bool IsFull(const Peer& parent) const = 0;
-  // True when a peer that begins should rather begin at another parent: so when it is full, or sooner.
-  virtual bool IsBusy(const Peer& parent) const { return IsFull(parent); }
+  // True when `child`, which begins, should rather begin at another parent: so when this one is full, or sooner.
+  virtual bool IsBusy(const Peer& parent, const Peer& /*child*/) const { return IsFull(parent); }
+  // True when `child` should take the content from somebody nearer.
+  virtual bool IsFar(const Peer& /*parent*/, const Peer& /*child*/) const { return false; }
 };
 
 // The terms of the default evaluator, each between 0 and 1 (piece is unbounded while the piece count is not known).

@@ -4,9 +4,13 @@
 // (scheduler/scheduling/evaluator/evaluator_default.go); load is measured otherwise: there it is 0 for all hosts above
 // four children a gigabit, which tells a busy host from a swamped one no longer.
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "scheduler/evaluator.h"
+#include "scheduler/task.h"
 
 namespace dragonfly::scheduler {
 namespace {
@@ -19,6 +23,9 @@ constexpr double kFullFactor = 2;
 // while others lack it is lost to all of them, so it has few children, which know of one another.
 constexpr double kRootFactor = 2;
 constexpr int32_t kFullMin = 4;
+// Peers of a data centre that take a task's content from other ones, for all that are there. Their number makes up for
+// those of them that are slow; each more brings pieces over the long way that are there already.
+constexpr size_t kGateways = 16;
 // Of a parent that downloads itself: with few children each has its first piece soon, and passes it on.
 constexpr int32_t kBusy = 6;
 
@@ -41,15 +48,27 @@ class LoadEvaluator final : public Evaluator {
     const double factor = parent.parents().empty() ? kRootFactor : kFullFactor;
     return parent.host().upload_slots() >= std::max(kFullMin, static_cast<int32_t>(factor * rate / kChildRate));
   }
-  // A beginner gets its first piece with the whole bandwidth of the host, so that it can pass it on as soon as can be;
-  // two at a time would both have it at the time when the second has it now.
-  bool IsBusy(const Peer& parent) const override {
-    if (parent.beginners() > 0) return true;
+  bool IsBusy(const Peer& parent, const Peer& child) const override {
+    if (IsFar(parent, child) || parent.beginners() >= BeginnersMax(parent, child)) return true;
     const bool passes_on = !parent.parents().empty() && parent.host_facts().max_tx_rate > 0;
     return IsFull(parent) || (passes_on && parent.host().upload_slots() >= kBusy);
   }
 
+  bool IsFar(const Peer& parent, const Peer& child) const override {
+    return AreApart(parent, child) && child.task().gateways(child.host_facts().idc) >= kGateways;
+  }
+
  private:
+  // A beginner gets its first piece with the whole bandwidth of the parent, so that it can pass it on as soon as can
+  // be; two at a time would both have it at the time when the second has it now. This is not so while the parent can
+  // send to everybody who is there as fast as they receive.
+  static int32_t BeginnersMax(const Peer& parent, const Peer& child) {
+    const double sent = parent.host_facts().max_tx_rate;
+    const double received = child.host_facts().max_rx_rate;
+    const auto others = static_cast<double>(parent.task().peer_count() - 1);
+    return received > 0 && others * received <= sent ? std::numeric_limits<int32_t>::max() : 1;
+  }
+
   // What is left of the host's bandwidth for one more child, as a share of it; never 0, so that of two busy hosts the
   // less busy one wins.
   static double Load(const Peer& parent) {

@@ -38,8 +38,9 @@ struct HostFacts {
   // As announced.
   std::shared_ptr<const common::v2::Host> announced;
 
-  // Bytes a second that the host can send, as it says; 0: it does not say.
+  // Bytes a second that the host can send and receive, as it says; 0: it does not say.
   double max_tx_rate = 0;
+  double max_rx_rate = 0;
 
   bool seed() const { return type != 0; }
 };

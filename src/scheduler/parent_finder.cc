@@ -69,7 +69,7 @@ std::vector<Peer*> ParentFinder::Find(Peer& child, TimePoint now, bool spare_ful
   for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
     if (limits_.refused_count && drawn >= limits_.sample) break;
     Peer& parent = first != nullptr && drawn == 0 ? task.parent(0) : Draw(task, drawn);
-    if (spare_full && evaluator_.IsBusy(parent)) {
+    if (spare_full && evaluator_.IsBusy(parent, child)) {
       has_spared_ = true;
       continue;
     }
@@ -98,14 +98,16 @@ std::vector<Peer*> ParentFinder::FindMore(Peer& child, TimePoint now, size_t mor
   Task& task = child.task();
   Prepare(child);
   scored_.clear();
+  std::vector<Scored> far;
   const size_t count = std::min(task.parent_count(), kDrawsMax);
   for (size_t drawn = 0; drawn < count && scored_.size() < limits_.sample; ++drawn) {
     Peer& parent = Draw(task, drawn);
     if (Task::IsHelper(parent, child) || evaluator_.IsFull(parent)) continue;
     const Refusal refusal = Test(parent, child, now);
     if (refusal != Refusal::kNone && refusal != Refusal::kCircle) continue;
-    scored_.push_back({evaluator_.Score(parent, child), &parent});
+    (evaluator_.IsFar(parent, child) ? far : scored_).push_back({evaluator_.Score(parent, child), &parent});
   }
+  if (scored_.empty()) scored_.swap(far);
   return Best(more);
 }
 

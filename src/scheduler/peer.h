@@ -102,6 +102,7 @@ class Peer : public GraphNode {
   std::vector<Peer*> helped_;
   TimePoint widen_at_ = kNoDeadline;
   uint8_t widenings_ = 0;
+  size_t* gateways_ = nullptr;  // where its task counts it as one that has a parent in another data centre
   PeerState state_ = PeerState::kPending;
   bool waiting_ = false;
   TimePoint waiting_since_{};
@@ -112,5 +113,12 @@ class Peer : public GraphNode {
   int32_t parent_index_ = -1;  // in the task's list of possible parents
   bool counted_complete_ = false;
 };
+
+// In different data centres, as far as both say where they are.
+inline bool AreApart(const Peer& a, const Peer& b) {
+  const std::string& idc = a.host_facts().idc;
+  const std::string& other = b.host_facts().idc;
+  return !idc.empty() && !other.empty() && idc != other;
+}
 
 }  // namespace dragonfly::scheduler

@@ -182,15 +182,31 @@ Peer& Task::TakeOrphan() {
 bool Task::Connect(Peer& parent, Peer& child) {
   if (!parent.host().TakeUploadSlot(parent.host_facts().upload_limit)) return false;
   ParentGraph::AddEdge(parent, child);
+  CountGateway(child);
   if (child.pieces.count() == 0) ++parent.beginners_;
   return true;
 }
 
 void Task::Disconnect(Peer& parent, Peer& child) {
   ParentGraph::RemoveEdge(parent, child);
+  CountGateway(child);
   if (child.pieces.count() == 0) --parent.beginners_;
   parent.host().GiveUploadSlot();
   AddNews(parent);
+}
+
+// Looks at all its parents, since an announcement may have moved a host in between.
+void Task::CountGateway(Peer& child) {
+  const bool far = std::any_of(child.parents().begin(), child.parents().end(), [&](const GraphNode* parent) {
+    return AreApart(static_cast<const Peer&>(*parent), child);
+  });
+  if (far == (child.gateways_ != nullptr)) return;
+  if (far) {
+    child.gateways_ = &gateways_[child.host_facts().idc];
+    ++*child.gateways_;
+  } else {
+    --*std::exchange(child.gateways_, nullptr);
+  }
 }
 
 bool Task::ConnectHelper(Peer& helper, Peer& child) {

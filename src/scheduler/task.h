@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -133,6 +135,11 @@ class Task {
   // The peers that have lost their last parent and still have helpers; each is taken once.
   bool has_orphans() const { return !orphans_.empty(); }
   Peer& TakeOrphan();
+  // How many peers of the data centre have a parent in another one.
+  size_t gateways(std::string_view idc) const {
+    const auto count = gateways_.find(idc);
+    return count == gateways_.end() ? 0 : count->second;
+  }
   ParentGraph& graph() { return graph_; }
   const ParentGraph& graph() const { return graph_; }
 
@@ -194,6 +201,7 @@ class Task {
   void AddNews(Peer& parent);
   void Disconnect(Peer& parent, Peer& child);
   void DisconnectHelper(Peer& helper, Peer& child);
+  void CountGateway(Peer& child);
 
   const std::string id_;
   TaskAbout about_;
@@ -204,6 +212,7 @@ class Task {
   uint64_t version_ = 1;
   Peers peers_;
   size_t complete_count_ = 0;
+  std::map<std::string, size_t, std::less<>> gateways_;  // of each data centre
   ParentGraph graph_;
   std::vector<Peer*> parents_;
   std::vector<Peer*> news_;

@@ -97,6 +97,7 @@ std::shared_ptr<const HostFacts> ToFacts(const api::AnnounceHostRequest& request
   facts->announce_interval = ToClock(request.interval());
   facts->knows_length = !host.build().rust_version().empty();
   facts->max_tx_rate = static_cast<double>(host.network().max_tx_bandwidth()) / 8;
+  facts->max_rx_rate = static_cast<double>(host.network().max_rx_bandwidth()) / 8;
   common::v2::Host shown = host;
   shown.clear_scheduler_cluster_id();
   shown.clear_disable_shared();

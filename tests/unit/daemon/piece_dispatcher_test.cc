@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <vector>
@@ -55,6 +56,21 @@ TEST(PieceDispatcher, GivesASingleParentTheWholeConcurrency) {
     dispatcher.Finished(0, PieceNumber(*under_way.begin()), kStart + milliseconds(10));
     under_way.erase(under_way.begin());
   }
+}
+
+TEST(PieceDispatcher, HasHalfOfTheMissingPiecesUnderWayNearTheEnd) {
+  PieceDispatcher dispatcher = Wanting(20);
+  for (int parent = 0; parent < 8; ++parent) ParentWith(dispatcher, 0, 19);
+  std::vector<PieceDispatcher::Assignment> under_way;
+  TimePoint now = kStart;
+  for (size_t missing = 20; missing > 0; --missing) {
+    while (const auto assignment = dispatcher.Next(now)) under_way.push_back(*assignment);
+    EXPECT_EQ(under_way.size(), std::min(missing, std::clamp<size_t>(missing / 2, 3, 8))) << missing;
+    now += milliseconds(10);
+    dispatcher.Finished(under_way.front().parent, under_way.front().piece, now);
+    under_way.erase(under_way.begin());
+  }
+  EXPECT_TRUE(dispatcher.satisfied());
 }
 
 TEST(PieceDispatcher, TakesOneAtATimeFromAParentThatGivesToOthers) {

@@ -48,6 +48,75 @@ TEST_F(Beginners, StartOneAtATimeAtAParent) {
   EXPECT_TRUE(Has(Join("fourth"), seed_));
 }
 
+TEST_F(Beginners, StartTogetherAsLongAsTheParentCanSendToAll) {
+  const auto host = [](const std::string& id, double rate) {
+    auto facts = testing::MakeFacts(id);
+    facts->max_tx_rate = facts->max_rx_rate = rate;
+    return facts;
+  };
+  world_.AnnounceHost(host("host-seed", 300e6));
+  for (const char* id : {"host-0", "host-1", "host-2", "host-3"}) world_.AnnounceHost(host(id, 100e6));
+  for (const char* id : {"0", "1", "2"}) EXPECT_TRUE(Has(Join(id), seed_)) << id;
+  EXPECT_EQ(world_.Get(seed_).beginners(), 3);
+  EXPECT_FALSE(Has(Join("3"), seed_)) << "four are too many";
+}
+
+TEST_F(Beginners, TakeFromNearWhenSomeTakeFromFarAlready) {
+  const auto near = [](const std::string& id) {
+    auto facts = testing::MakeFacts("host-" + id);
+    facts->idc = "b";
+    return facts;
+  };
+  auto of_seed = testing::MakeFacts("host-seed");
+  of_seed->idc = "a";
+  world_.AnnounceHost(std::move(of_seed));
+  for (int i = 0; i < 40; ++i) {
+    const std::string id = std::to_string(i);
+    world_.AnnounceHost(near(id));
+    World::Peer& peer = Join(id);
+    ASSERT_TRUE(peer.stream->has_parents()) << id;
+    world_.PieceFromParent(peer, seed_, 0);
+  }
+  const auto& task = world_.Get(seed_).task();
+  EXPECT_EQ(task.gateways("a"), 0u);
+  EXPECT_EQ(task.gateways("b"), 16u);
+  EXPECT_TRUE(Has(joined_.front(), seed_));
+  EXPECT_FALSE(Has(joined_.back(), seed_));
+
+  // One that has everything needs nobody, and leaves its place to the next.
+  world_.Finish(joined_.front(), Origin::kPeers);
+  EXPECT_EQ(task.gateways("b"), 15u);
+  ASSERT_TRUE(world_.shard.DeletePeer("task", "1", world_.now));
+  EXPECT_EQ(task.gateways("b"), 14u);
+}
+
+TEST_F(Beginners, OfADataCentreWithoutOthersTakeFromFarAllTheSame) {
+  auto of_seed = testing::MakeFacts("host-seed");
+  of_seed->idc = "a";
+  world_.AnnounceHost(std::move(of_seed));
+  // Sixteen that have not begun: nobody near has anything to give.
+  std::deque<World::Peer> waiting;
+  for (int i = 0; i < 17; ++i) {
+    World::Peer& peer = waiting.emplace_back(std::to_string(i));
+    auto facts = testing::MakeFacts(peer.host);
+    facts->idc = "b";
+    world_.AnnounceHost(std::move(facts));
+    Registration registration = World::Download();
+    registration.takes_more_parents = true;
+    ASSERT_TRUE(world_.Register(peer, std::move(registration)).ok());
+    world_.Pass(100ms);
+    EXPECT_TRUE(Has(peer, seed_)) << i;
+  }
+  // So do its helpers come from there.
+  auto of_other = testing::MakeFacts("host-other");
+  of_other->idc = "a";
+  world_.AnnounceHost(std::move(of_other));
+  world_.Complete("other");
+  world_.Begin(waiting.back());
+  world_.Pass(1s);
+  EXPECT_EQ(waiting.back().stream->more, std::vector<std::string>{"other"});
+}
+
 TEST_F(Beginners, WaitForTheFirstPieceOfTheOneBefore) {
   World::Peer first("first"), second("second");
   ASSERT_TRUE(world_.Register(first).ok());

@@ -202,19 +202,20 @@ TEST(LoadEvaluator, LetsPeersBeginAtParentsWithFewChildren) {
   World world;
   for (const char* host : {"host-parent", "host-middle"}) world.AddHost(host).max_tx_rate = 125e6;
   const World::Peer parent = world.Complete("parent");
+  const World::Peer child = world.Complete("child");
   World::Peer middle("middle");
   ASSERT_TRUE(world.Register(middle).ok());
   world.Begin(middle);
   world.PieceFromParent(middle, parent, 0);
   const auto load = *MakeEvaluator("load");
   for (int i = 0; i < 6; ++i) {
-    EXPECT_FALSE(load->IsBusy(world.Get(middle))) << i;
+    EXPECT_FALSE(load->IsBusy(world.Get(middle), world.Get(child))) << i;
     for (const World::Peer& peer : {parent, middle}) world.Get(peer).host().TakeUploadSlot(200);
   }
-  EXPECT_TRUE(load->IsBusy(world.Get(middle)));
+  EXPECT_TRUE(load->IsBusy(world.Get(middle), world.Get(child)));
   EXPECT_FALSE(load->IsFull(world.Get(middle)));
   // One that needs nobody sends to as many as it can.
-  EXPECT_FALSE(load->IsBusy(world.Get(parent)));
+  EXPECT_FALSE(load->IsBusy(world.Get(parent), world.Get(child)));
 }
 
 }  // namespace
