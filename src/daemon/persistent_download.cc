@@ -12,6 +12,7 @@
 #include "daemon/output.h"
 #include "daemon/parent_batch.h"
 #include "daemon/persistent_state.h"
+#include "storage/shortage.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -190,7 +191,7 @@ asio::awaitable<absl::Status> PersistentTasks::State::Fetch(const PersistentDown
   // Room may have to be made for it.
   const std::function<absl::Status()> make = [&]() -> absl::Status {
     absl::StatusOr<std::shared_ptr<storage::TaskContent>> made = store->FindOrCreate(request.id, shape);
-    if (absl::IsResourceExhausted(made.status())) {
+    if (storage::LacksSpace(made.status())) {
       return absl::ResourceExhaustedError(
           StrCat("no space left on device: not enough space to store the persistent cache task: content_length=",
                  layout.content_length()));

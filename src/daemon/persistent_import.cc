@@ -16,6 +16,7 @@
 #include "daemon/persistent_state.h"
 #include "runtime/timeout.h"
 #include "scheduler/v2/scheduler.pb.h"
+#include "storage/shortage.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::daemon {
@@ -168,7 +169,7 @@ absl::StatusOr<PersistentTasks::State::Place> PersistentTasks::State::MakePlace(
   Place place;
   const auto make = [&]() -> absl::Status {
     absl::StatusOr<std::shared_ptr<storage::TaskContent>> made = store->FindOrCreate(id, shape);
-    if (absl::IsResourceExhausted(made.status())) {
+    if (storage::LacksSpace(made.status())) {
       return absl::ResourceExhaustedError(StrCat(
           "no space left on device: not enough space to store the persistent cache task: content_length=", length));
     }

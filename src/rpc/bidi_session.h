@@ -10,7 +10,6 @@
 #include <boost/asio/post.hpp>
 #include <cstddef>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -19,6 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "rpc/outbox.h"
 #include "rpc/status.h"
 
 namespace dragonfly::rpc {
@@ -52,16 +52,14 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
 
   // Any thread. Dropped after the call has ended.
   void Write(Response response) {
-    const size_t bytes = response.ByteSizeLong();
     absl::MutexLock lock(&mutex_);
     if (gone_ || final_ != nullptr) return;
-    if (outbox_bytes_ > kOutboxMax) {
+    if (outbox_.bytes() > kOutboxMax) {
       gone_ = true;
       context_->TryCancel();
       return;
     }
-    outbox_.push_back(Message{std::move(response), bytes});
-    outbox_bytes_ += bytes;
+    outbox_.Add(std::move(response));
     if (!writing_) StartNext();
   }
 
@@ -99,11 +97,6 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
  private:
-  struct Message {
-    Response response;
-    size_t bytes;
-  };
-
   struct First {
     Route route;
     Open open;
@@ -134,7 +127,7 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
 
   void StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     writing_ = true;
-    this->StartWrite(&outbox_.front().response);
+    this->StartWrite(&outbox_.front());
   }
 
   // Under the lock, so that no read begins after Finish(): the call may be freed then.
@@ -186,17 +179,11 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   }
 
   void OnWriteDone(bool ok) override {
-    std::list<Message> written;  // freed outside of the lock
+    typename Outbox<Response>::Removed written;  // freed outside of the lock
     absl::MutexLock lock(&mutex_);
     writing_ = false;
-    if (ok && !outbox_.empty()) {
-      outbox_bytes_ -= outbox_.front().bytes;
-      written.splice(written.end(), outbox_, outbox_.begin());
-    } else {
-      gone_ = true;
-      outbox_bytes_ = 0;
-      written.swap(outbox_);
-    }
+    written = outbox_.Sent(ok);
+    if (!ok) gone_ = true;
     if (!outbox_.empty())
       StartNext();
     else if (final_ != nullptr)
@@ -275,8 +262,7 @@ class BidiSession final : private grpc::ServerBidiReactor<Request, Response>,
   std::optional<boost::asio::any_io_executor> executor_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
-  std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
-  size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  Outbox<Response> outbox_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Status> final_ ABSL_GUARDED_BY(mutex_);
 };
 

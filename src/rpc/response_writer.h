@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "rpc/outbox.h"
 #include "rpc/server_call.h"
 #include "rpc/status.h"
 #include "rpc/trace_metadata.h"
@@ -73,10 +73,6 @@ class ResponseWriter {
 
  private:
   friend class internal::WriteReactor<Response>;
-  struct Message {
-    Response response;
-    size_t bytes;
-  };
   enum class State { kGone, kFull, kRoom };
 
   static absl::Status Gone() { return absl::CancelledError("the caller has gone"); }
@@ -84,15 +80,13 @@ class ResponseWriter {
   State Look() const {
     absl::MutexLock lock(&mutex_);
     if (gone_) return State::kGone;
-    return outbox_bytes_ > kOutboxMax ? State::kFull : State::kRoom;
+    return outbox_.bytes() > kOutboxMax ? State::kFull : State::kRoom;
   }
 
   bool Queue(Response response) {
-    const size_t bytes = response.ByteSizeLong();
     absl::MutexLock lock(&mutex_);
     if (gone_) return false;
-    outbox_.push_back(Message{std::move(response), bytes});
-    outbox_bytes_ += bytes;
+    outbox_.Add(std::move(response));
     if (!writing_) StartNext();
     return true;
   }
@@ -103,22 +97,16 @@ class ResponseWriter {
     grpc::WriteOptions options;
     // What has another message behind it goes out with that one.
     if (outbox_.size() > 1) options.set_buffer_hint();
-    reactor_->StartWrite(&outbox_.front().response, options);
+    reactor_->StartWrite(&outbox_.front(), options);
   }
 
   void OnWriteDone(bool ok) {
-    std::list<Message> written;  // freed outside of the lock
+    typename Outbox<Response>::Removed written;  // freed outside of the lock
     {
       absl::MutexLock lock(&mutex_);
       writing_ = false;
-      if (ok) {
-        outbox_bytes_ -= outbox_.front().bytes;
-        written.splice(written.end(), outbox_, outbox_.begin());
-      } else {
-        gone_ = true;
-        outbox_bytes_ = 0;
-        written.swap(outbox_);
-      }
+      written = outbox_.Sent(ok);
+      if (!ok) gone_ = true;
       if (!outbox_.empty())
         StartNext();
       else if (final_)
@@ -147,8 +135,7 @@ class ResponseWriter {
   const telemetry::SpanContext trace_;
   runtime::Signal changed_;
   mutable absl::Mutex mutex_;
-  std::list<Message> outbox_ ABSL_GUARDED_BY(mutex_);  // the first is being written
-  size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  Outbox<Response> outbox_ ABSL_GUARDED_BY(mutex_);
   bool headers_sent_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "storage/content_state.h"
+#include "storage/shortage.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::storage {

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "runtime/buffer_pool.h"
 #include "storage/content_state.h"
+#include "storage/shortage.h"
 
 namespace dragonfly::storage {
 namespace {

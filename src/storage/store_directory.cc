@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "storage/shortage.h"
 #include "telemetry/log.h"
 
 namespace dragonfly::storage {
@@ -22,7 +23,6 @@ namespace {
 constexpr mode_t kDirectoryMode = 0755;
 // Outputs are hard links to contents, so contents have the mode that users expect of a downloaded file.
 constexpr mode_t kContentMode = 0644;
-constexpr const char* kOtherShortage = "dragonfly/storage/other_shortage";
 constexpr const char* kPartNames[] = {"content", "metadata"};
 
 // Deep enough for <part>/tasks/<prefix>/<id> and for what a RocksDB of client v1.0.0 leaves in metadata/.
@@ -33,15 +33,6 @@ std::string_view PrefixOf(const TaskId& id) { return std::string_view(id.str()).
 std::string RelativePath(const TaskId& id) { return StrCat(PrefixOf(id), "/", id.str()); }
 
 std::string AsidePath(const TaskId& id) { return StrCat(RelativePath(id), ".link"); }
-
-// ErrnoStatus(), but LacksSpace() can tell what is no matter of the disk.
-absl::Status OpenStatus(int error_number, std::string_view context) {
-  absl::Status status = ErrnoStatus(error_number, context);
-  if (error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM) {
-    status.SetPayload(kOtherShortage, absl::Cord());
-  }
-  return status;
-}
 
 // The names in a directory, without "." and "..".
 std::vector<std::string> NamesIn(int fd) {
@@ -91,10 +82,6 @@ absl::StatusOr<UniqueFd> MakeDirectory(int at, const std::string& name, const st
 }
 
 }  // namespace
-
-bool LacksSpace(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) && !status.GetPayload(kOtherShortage);
-}
 
 absl::StatusOr<std::unique_ptr<StoreDirectory>> StoreDirectory::Open(const std::string& dir, bool keep) {
   if (dir.empty() || dir[0] != '/') {

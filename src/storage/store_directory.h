@@ -18,10 +18,6 @@
 
 namespace dragonfly::storage {
 
-// The disk is full; false for a RESOURCE_EXHAUSTED of a directory's below that says that descriptors or memory are
-// short.
-bool LacksSpace(const absl::Status& status);
-
 // Thread-safe; calls for one and the same task must not overlap.
 class StoreDirectory {
  public:

@@ -250,10 +250,7 @@ TEST_F(ParentDownload, TakesTheUnaryCallWhereNoPieceServerIsTold) {
 
 TEST_F(ParentDownload, TakesTheUnaryCallWhereThePieceServerDoesNotAnswer) {
   LyingParent::Lies lies;
-  lies.news = [](dfdaemon::v2::SyncPiecesResponse& news) {
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(1);  // nobody listens there
-  };
+  lies.tcp_port = 1;  // nobody listens there
   LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
   Offer({parent.AsParent()});
   ExpectFromPeers();
@@ -392,10 +389,7 @@ TEST_F(ParentDownload, SurvivesAParentThatDiesOnTheWay) {
     wire.Send(std::string(kTestPieceLength / 2, 'x'));
   });
   LyingParent::Lies lies;
-  lies.news = [&dying](dfdaemon::v2::SyncPiecesResponse& news) {
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(dying.port());
-  };
+  lies.tcp_port = dying.port();
   lies.piece = [](dfdaemon::v2::DownloadPieceResponse&) { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, ""); };
   LyingParent parent("dying", origin_.content(), kTestPieceLength, std::move(lies));
   Offer({parent.AsParent(), honest.AsParent()});
@@ -469,17 +463,11 @@ TEST_F(ParentDownload, AsksASlowParentAgainWhenTheOneThatTookOverDies) {
     wire.Send(PieceAnswer(origin_.content(), 0).substr(0, kTestPieceLength / 2));
   });
   LyingParent::Lies of_slow;
-  of_slow.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(slow_server.port());
-  };
+  of_slow.tcp_port = slow_server.port();
   LyingParent::Lies of_dying;
   of_dying.last_piece = 0;
-  of_dying.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
-    stalled.WaitForNotificationWithTimeout(absl::Seconds(30));
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(dying_server.port());
-  };
+  of_dying.tcp_port = dying_server.port();
+  of_dying.news = [&](dfdaemon::v2::SyncPiecesResponse&) { stalled.WaitForNotificationWithTimeout(absl::Seconds(30)); };
   of_dying.piece = [](dfdaemon::v2::DownloadPieceResponse&) {
     return grpc::Status(grpc::StatusCode::INTERNAL, "it dies");
   };
@@ -502,10 +490,7 @@ TEST_F(ParentDownload, AsksItsOnlyParentAgainWhenAConnectionBreaksInTheMiddleOfA
     wire.Send(number == 5 && asked++ == 0 ? answer.substr(0, answer.size() / 2) : answer);
   });
   LyingParent::Lies lies;
-  lies.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(server.port());
-  };
+  lies.tcp_port = server.port();
   LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
   child_.link.Set({CandidateParents{{parent.AsParent()}}, NeedBackToSource{"nobody else"}});
   ExpectFromPeers();
@@ -541,10 +526,7 @@ TEST_F(ParentDownload, LeavesAnOnlyParentThatBreaksOffAgain) {
   });
   BeMorePatient();
   LyingParent::Lies lies;
-  lies.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(server.port());
-  };
+  lies.tcp_port = server.port();
   LyingParent parent("parent", origin_.content(), kTestPieceLength, std::move(lies));
   child_.link.Set({CandidateParents{{parent.AsParent()}}, NeedBackToSource{"nobody else"}});
   ASSERT_TRUE(child_.Download(wire_, observer_).ok());
@@ -562,10 +544,7 @@ TEST_F(ParentDownload, AsksACompleteHelperBeforeTheOriginWhenItsParentDies) {
     given.WaitForNotificationWithTimeout(absl::Seconds(30));
   });
   LyingParent::Lies of_dying;
-  of_dying.news = [&](dfdaemon::v2::SyncPiecesResponse& news) {
-    news.set_ip("127.0.0.1");
-    news.set_tcp_port(dying_server.port());
-  };
+  of_dying.tcp_port = dying_server.port();
   of_dying.piece = [](dfdaemon::v2::DownloadPieceResponse&) {
     return grpc::Status(grpc::StatusCode::INTERNAL, "it dies");
   };

@@ -304,8 +304,8 @@ TEST_F(Sharing, WhoBringsOtherCredentialsGetsNothingByThoseOfAnother) {
   common::v2::Download like_the_first = As("Bearer first");
   (*like_the_first.mutable_request_header())["User-Agent"] = "another";
   auto same = peer_.Begin(like_the_first, of_same);
-  const TimePoint deadline = Clock::now() + kTestPatience;
-  while (origin_->stats() == stats && Clock::now() < deadline) std::this_thread::yield();
+  // Who comes when it has ended asks the origin whether the file is still the same.
+  for (RecordingObserver* observer : {&of_second, &of_same}) ASSERT_TRUE(observer->AwaitStarted());
   origin_->Release();
   for (auto* future : {&running, &second, &same}) {
     const absl::Status status = future->get();
@@ -339,6 +339,7 @@ TEST_F(Sharing, WhatIsOpenToEverybodyIsSharedUnasked) {
   const int stats = origin_->stats();
   RecordingObserver observer;
   auto other = peer_.Begin(As("Bearer any"), observer);
+  ASSERT_TRUE(observer.AwaitStarted());
   origin_->Release();
   EXPECT_TRUE(running.get().ok());
   EXPECT_TRUE(other.get().ok());

@@ -24,6 +24,7 @@ class LyingParent final : public dfdaemon::v2::DfdaemonUpload::Service {
  public:
   struct Lies {
     Lies() = default;
+    int tcp_port = 0;  // of the piece server that each announcement names; 0: none
     // Changes each announcement.
     std::function<void(dfdaemon::v2::SyncPiecesResponse&)> news;
     // Changes each answer of DownloadPiece; a status that is not OK is the answer.
@@ -73,6 +74,10 @@ class LyingParent final : public dfdaemon::v2::DfdaemonUpload::Service {
       response.set_number(number);
       response.set_offset(range.offset);
       response.set_length(range.length);
+      if (lies_.tcp_port != 0) {
+        response.set_ip("127.0.0.1");
+        response.set_tcp_port(lies_.tcp_port);
+      }
       if (lies_.news) lies_.news(response);
       writer->Write(response);
     }

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "storage/shortage.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace dragonfly::storage {
@@ -90,6 +91,7 @@ TEST_F(SpaceTest, NothingIsEvictedForWantOfADescriptor) {
   const absl::Status refused = store_->FindOrCreate(IdOf(1), Shape(kMiB, kMiB)).status();
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_FALSE(LacksSpace(refused));
   EXPECT_FALSE(asked);
   EXPECT_TRUE(store_->FindOrCreate(IdOf(1), Shape(kMiB, kMiB)).ok());
 }
@@ -97,7 +99,7 @@ TEST_F(SpaceTest, NothingIsEvictedForWantOfADescriptor) {
 TEST_F(SpaceTest, RefusesWhatDoesNotFitBeforeAByteIsWritten) {
   MOUNT_OR_SKIP(OpenOnTmpfs(8 * kMiB));
   const absl::Status refused = store_->FindOrCreate(IdOf(1), Shape(16 * kMiB, kMiB)).status();
-  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_TRUE(LacksSpace(refused)) << refused;
   EXPECT_THAT(std::string(refused.message()),
               StartsWith(StrCat("no space left on device: ", store_dir_, ": 16777216 bytes do not fit into ")));
   EXPECT_EQ(store_->Find(IdOf(1)), nullptr);
