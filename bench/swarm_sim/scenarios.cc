@@ -52,6 +52,17 @@ std::vector<Scenario> AllScenarios() {
   sites.site_rate = 1.25e9;
   all.push_back(sites);
 
+  Scenario many_sites = sites;
+  many_sites.name = "30-sites";
+  many_sites.peers = 1500;
+  many_sites.sites = 30;
+  all.push_back(many_sites);
+
+  Scenario narrow_sites = sites;
+  narrow_sites.name = "narrow-sites";
+  narrow_sites.site_rate = 125e6;
+  all.push_back(narrow_sites);
+
   // Uber's Kraken, README: 2600 hosts, an image of 3 GB in two layers, 300 MB/s a host, 5 origins.
   Scenario kraken;
   kraken.name = "kraken";
