@@ -166,7 +166,8 @@ std::optional<PieceDispatcher::Parent> PieceDispatcher::ChooseParent(bool suspec
   });
   const size_t concurrency =
       live > 1 ? std::max<size_t>(options_.concurrency / 2, 1) : std::min(options_.concurrency, 1 + finished_ / 2);
-  if (live > 1 && assigned_.size() >= std::max(kEndConcurrencyMin, (open_.size() + assigned_.size()) / 2)) return {};
+  const size_t end_concurrency = std::max(kEndConcurrencyMin, (open_.size() + assigned_.size()) / 2);
+  if (!wanted && live > 1 && assigned_.size() >= end_concurrency) return std::nullopt;
   std::optional<Parent> best;
   std::pair<size_t, double> best_key;
   uint64_t ties = 0;

@@ -26,6 +26,7 @@
 //     others come from closer behind it.
 //   - Near the end no more than half of the pieces that are missing are under way, as long as there are a few: so many
 //     more parents would share this host's link, and the last of them would still be sending when the others are done.
+//     What a reader waits for does not count.
 //   - A slow parent gets nothing near the end, when the others would be done with everything before it with one piece.
 //   - A piece that fails goes back to open, without the parent that failed it.
 //   - When nothing is open and an assigned piece is overdue, an idle parent that has it takes it over. The caller

@@ -73,6 +73,19 @@ TEST(PieceDispatcher, HasHalfOfTheMissingPiecesUnderWayNearTheEnd) {
   EXPECT_TRUE(dispatcher.satisfied());
 }
 
+TEST(PieceDispatcher, HasWhatAReaderWaitsForUnderWayNearTheEndToo) {
+  PieceDispatcher dispatcher = Wanting(6);
+  for (int parent = 0; parent < 8; ++parent) ParentWith(dispatcher, 1, 5);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(dispatcher.Next(kStart));
+  EXPECT_FALSE(dispatcher.Next(kStart)) << "half of what is missing";
+  for (size_t parent = 0; parent < 8; ++parent) dispatcher.Announce(parent, PieceNumber(0));
+  dispatcher.SetReaders({{PieceNumber(0), PieceNumber(5)}});
+  const auto first = dispatcher.Next(kStart);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->piece, PieceNumber(0));
+  EXPECT_FALSE(dispatcher.Next(kStart));
+}
+
 TEST(PieceDispatcher, TakesOneAtATimeFromAParentThatGivesToOthers) {
   PieceDispatcher dispatcher = Wanting(100);
   const auto seed = ParentWith(dispatcher, 0, 99);
