@@ -153,6 +153,10 @@ absl::Status Shard::BackToSourceStarted(const PeerAddress& who, TimePoint now) {
 absl::Status Shard::Reschedule(const PeerAddress& who, std::span<const std::string> tried, TimePoint now) {
   dispatcher_.StartStep();
   DF_ASSIGN_OR_RETURN(Peer* const peer, Find(who));
+  if (peer->stream == nullptr) {
+    // The peer has ended, or its stream has broken.
+    return absl::FailedPreconditionError("load stream failed");
+  }
   for (const std::string& parent_id : tried) peer->Block(parent_id);
   peer->updated_at = now;
   dispatcher_.Ask(*peer, now);

@@ -98,7 +98,7 @@ class Shard {
   absl::Status Register(const PeerAddress& who, Registration registration, TimePoint now);
   absl::Status Started(const PeerAddress& who, TimePoint now);
   absl::Status BackToSourceStarted(const PeerAddress& who, TimePoint now);
-  // `tried` are peer ids that did not serve.
+  // `tried` are peer ids that did not serve. FAILED_PRECONDITION when the peer has ended, or its stream has broken.
   absl::Status Reschedule(const PeerAddress& who, std::span<const std::string> tried, TimePoint now);
   // Terminal messages: after them the peer's stream is no longer used. 0: not told.
   absl::Status Finished(const PeerAddress& who, Origin origin, uint64_t content_length, uint64_t piece_count,

@@ -122,6 +122,7 @@ absl::Status Task::Fire(Peer& peer, PeerEvent event, TimePoint now) {
       RemoveSource(peer);
       break;
     case PeerState::kSucceeded:
+      waiters_.Remove(peer);
       DropParents(peer);
       RemoveSource(peer);
       peer.pieces.Freeze();

@@ -403,6 +403,37 @@ TEST(Dispatcher, UsesASeedThatHadEverythingAndDidNotRegister) {
   EXPECT_THAT(peers[0].stream->parents(), ::testing::ElementsAre("peer-of-seed"));
 }
 
+// A client may have got everything by what it had asked for before.
+TEST(Dispatcher, WhoFinishesWhileItWaitsWaitsNoMore) {
+  World world;
+  World::Peer source("source"), waiter("waiter");
+  ASSERT_TRUE(world.Register(source).ok());
+  ASSERT_TRUE(source.stream->sent_to_source());
+  ASSERT_TRUE(world.Register(waiter).ok());
+  ASSERT_TRUE(waiter.stream->answers.empty());
+  ASSERT_TRUE(world.shard.Started(waiter.address(), world.now).ok());
+  EXPECT_TRUE(world.Get(waiter).waiting());
+  world.Finish(waiter, Origin::kPeers);
+  EXPECT_FALSE(world.Get(waiter).waiting());
+  world.Pass(1min);
+  EXPECT_TRUE(waiter.stream->answers.empty());
+}
+
+TEST(Dispatcher, WhoHasFinishedGetsNoMoreParents) {
+  World world;
+  World::Peer peer("peer");
+  Registration registration = World::Download();
+  registration.need_back_to_source = true;
+  ASSERT_TRUE(world.Register(peer, std::move(registration)).ok());
+  world.Begin(peer);
+  world.Finish(peer, Origin::kSource);
+  const absl::Status again = world.shard.Reschedule(peer.address(), {}, world.now);
+  EXPECT_EQ(again, absl::FailedPreconditionError("load stream failed"));
+  world.Pass(1min);
+  EXPECT_FALSE(world.Get(peer).waiting());
+  EXPECT_EQ(peer.stream->answers.size(), 1u);
+}
+
 TEST(Dispatcher, IgnoresWhatAnOlderTriggerTells) {
   World world;
   for (const char* id : {"seed-a", "seed-b"}) world.AddHost(id, true);
