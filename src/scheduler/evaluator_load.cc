@@ -4,6 +4,7 @@
 // (scheduler/scheduling/evaluator/evaluator_default.go); load is measured otherwise: there it is 0 for all hosts above
 // four children a gigabit, which tells a busy host from a swamped one no longer.
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -46,7 +47,8 @@ class LoadEvaluator final : public Evaluator {
     const double rate = parent.host_facts().max_tx_rate;
     if (rate <= 0) return false;
     const double factor = parent.parents().empty() ? kRootFactor : kFullFactor;
-    return parent.host().upload_slots() >= std::max(kFullMin, static_cast<int32_t>(factor * rate / kChildRate));
+    // As numbers without a bound, since the rate may be any.
+    return parent.host().upload_slots() >= std::max<double>(kFullMin, std::floor(factor * rate / kChildRate));
   }
   bool IsBusy(const Peer& parent, const Peer& child) const override {
     if (IsFar(parent, child) || parent.beginners() >= BeginnersMax(parent, child)) return true;

@@ -102,7 +102,8 @@ class Peer : public GraphNode {
   std::vector<Peer*> helped_;
   TimePoint widen_at_ = kNoDeadline;
   uint8_t widenings_ = 0;
-  size_t* gateways_ = nullptr;  // where its task counts it as one that has a parent in another data centre
+  // Where its task counts it as one that has a parent in another data centre.
+  std::pair<const std::string, size_t>* gateways_ = nullptr;
   PeerState state_ = PeerState::kPending;
   bool waiting_ = false;
   TimePoint waiting_since_{};

@@ -203,10 +203,12 @@ void Task::CountGateway(Peer& child) {
   });
   if (far == (child.gateways_ != nullptr)) return;
   if (far) {
-    child.gateways_ = &gateways_[child.host_facts().idc];
-    ++*child.gateways_;
+    child.gateways_ = &*gateways_.try_emplace(child.host_facts().idc, 0).first;
+    ++child.gateways_->second;
   } else {
-    --*std::exchange(child.gateways_, nullptr);
+    // Hosts choose the names of data centres: none is kept that nobody is in.
+    auto* const count = std::exchange(child.gateways_, nullptr);
+    if (--count->second == 0) gateways_.erase(gateways_.find(count->first));
   }
 }
 

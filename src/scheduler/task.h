@@ -135,6 +135,8 @@ class Task {
   // The peers that have lost their last parent and still have helpers; each is taken once.
   bool has_orphans() const { return !orphans_.empty(); }
   Peer& TakeOrphan();
+  // Data centres with a peer that has a parent in another one.
+  size_t gateway_sites() const { return gateways_.size(); }
   // How many peers of the data centre have a parent in another one.
   size_t gateways(std::string_view idc) const {
     const auto count = gateways_.find(idc);

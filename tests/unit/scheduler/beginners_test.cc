@@ -88,6 +88,8 @@ TEST_F(Beginners, TakeFromNearWhenSomeTakeFromFarAlready) {
   EXPECT_EQ(task.gateways("b"), 15u);
   ASSERT_TRUE(world_.shard.DeletePeer("task", "1", world_.now));
   EXPECT_EQ(task.gateways("b"), 14u);
+  for (const World::Peer& peer : joined_) world_.shard.DeletePeer("task", peer.id, world_.now);
+  EXPECT_EQ(task.gateway_sites(), 0u) << "nothing is kept of names that strangers chose";
 }
 
 TEST_F(Beginners, OfADataCentreWithoutOthersTakeFromFarAllTheSame) {

@@ -198,6 +198,14 @@ TEST(LoadEvaluator, CallsAHostFullThatServesTwiceWhatFillsIt) {
   EXPECT_TRUE(load->IsFull(world.Get(parent)));
 }
 
+TEST(LoadEvaluator, TakesAnyRateForWhatItIsSaidToBe) {
+  World world;
+  world.AddHost("host-parent").max_tx_rate = static_cast<double>(UINT64_MAX) / 8;
+  const World::Peer parent = world.Complete("parent");
+  for (int i = 0; i < 100; ++i) world.Get(parent).host().TakeUploadSlot(200);
+  EXPECT_FALSE((*MakeEvaluator("load"))->IsFull(world.Get(parent)));
+}
+
 TEST(LoadEvaluator, LetsPeersBeginAtParentsWithFewChildren) {
   World world;
   for (const char* host : {"host-parent", "host-middle"}) world.AddHost(host).max_tx_rate = 125e6;
